@@ -1,0 +1,192 @@
+"""The only door to timm: a model name becomes a module that gives grid features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hlcli.errors import CheckpointError, RecipeError
+
+
+class GridBackbone(nn.Module):
+    """An image encoder that returns one feature per cell of a grid.
+
+    Args:
+        model: a timm model without pooling and classifier.
+        image_size: height and width of the images in pixels.
+        frozen_norms: keep every batch norm as it is, statistics included.
+
+    Attributes:
+        num_features: feature width D.
+        grid: height and width of the grid, N = h · w.
+    """
+
+    def __init__(self, model: nn.Module, image_size: tuple[int, int], *, frozen_norms: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.frozen_norms = frozen_norms
+        self.prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
+        if frozen_norms:
+            freeze_batch_norms(model)
+        self.num_features, self.grid = self._probe(image_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Grid features [B, N, D], row by row, of images [B, 3, H, W]."""
+        features = self._forward_features(images)
+        if features.ndim == 3:  # [B, prefix + N, D] of transformers
+            return features[:, self.prefix_tokens :]
+        if self._is_channels_last():
+            return features.flatten(1, 2)  # [B, h, w, D] → [B, N, D]
+        return features.flatten(2).transpose(1, 2)  # [B, D, h, w] → [B, N, D]
+
+    def train(self, mode: bool = True) -> GridBackbone:
+        """As usual, but frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen_norms:
+            for module in self.model.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _forward_features(self, images: Tensor) -> Tensor:
+        forward_features: Callable[[Tensor], Tensor] = self.model.forward_features  # type: ignore[assignment]
+        return forward_features(images)
+
+    def _is_channels_last(self) -> bool:
+        return str(getattr(self.model, "output_fmt", "NCHW")) == "NHWC"
+
+    @torch.no_grad()
+    def _probe(self, image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        """Feature width and grid, found with one empty image."""
+        was_training = self.model.training
+        self.model.eval()
+        parameter = next(self.model.parameters())
+        images = torch.zeros(1, 3, *image_size, device=parameter.device, dtype=parameter.dtype)
+        try:
+            features = self._forward_features(images)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise RecipeError(
+                f"backbone.name: this model does not take images of {image_size[0]}×{image_size[1]} pixels: {error}",
+                "Change data.image_size.",
+            ) from error
+        self.model.train(was_training)
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+            raise RecipeError("backbone.name: this model gives no grid of features.", "Choose a CNN or a ViT.")
+        if features.ndim == 4:
+            _, a, b, c = features.shape
+            return (c, (a, b)) if self._is_channels_last() else (a, (b, c))
+        tokens = features.shape[1] - self.prefix_tokens
+        return features.shape[2], _token_grid(self.model, tokens)
+
+
+def _token_grid(model: nn.Module, tokens: int) -> tuple[int, int]:
+    """Height and width of a transformer's grid."""
+    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if grid is not None and grid[0] * grid[1] == tokens:
+        return int(grid[0]), int(grid[1])
+    side = round(tokens**0.5)
+    return (side, side) if side * side == tokens else (1, tokens)
+
+
+def freeze_batch_norms(model: nn.Module) -> None:
+    """Make every batch norm a constant affine map; its step counter disappears from the state."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval().requires_grad_(False)
+            module.num_batches_tracked = None
+
+
+def build_backbone(
+    name: str,
+    image_size: tuple[int, int],
+    *,
+    pretrained: bool = False,
+    weights: Path | None = None,
+    freeze_batch_norm: bool = False,
+    frozen: tuple[str, ...] = (),
+) -> GridBackbone:
+    """Create a timm model that gives grid features.
+
+    Args:
+        name: timm model name, e.g. `resnet101.tv_in1k`.
+        image_size: height and width in pixels.
+        pretrained: fetch timm's published weights (cached by the Hugging Face hub).
+        weights: a local file instead: safetensors, or a torch state dict.
+        freeze_batch_norm: keep statistics and weights of batch norms constant.
+        frozen: name prefixes of parameters that are not trained.
+
+    Raises:
+        RecipeError: for an unknown name, a prefix without parameters, or weights that cannot be fetched.
+        CheckpointError: when the local weights do not fit.
+    """
+    extra: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
+    try:
+        model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0, **extra)
+    except OSError as error:  # the hub's errors are OSErrors
+        raise RecipeError(
+            f"backbone.name: the weights of {name} could not be fetched: {error}",
+            "Go online once, or set backbone.weights: FILE, or backbone.pretrained: false.",
+        ) from error
+    except RuntimeError as error:
+        if not pretrained:
+            raise
+        raise RecipeError(
+            f"backbone.name: timm has no weights for {name}: {error}", "Set pretrained: false."
+        ) from error
+    if weights is not None:
+        _load_local(model, weights)
+    for prefix in frozen:
+        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
+        if not matching:
+            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
+            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
+        for parameter in matching:
+            parameter.requires_grad_(False)
+    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm)
+
+
+def _has_fixed_size(name: str) -> bool:
+    """Whether the architecture is built for one image size.
+
+    Raises:
+        RecipeError: for a name timm does not know, with near matches.
+    """
+    architecture = name.split(".")[0]
+    if name.startswith("hf-hub:"):
+        return False
+    if not timm.is_model(architecture):
+        import difflib
+
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise RecipeError(
+            f"backbone.name: timm knows no model {name!r}.",
+            f"Did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists them all.",
+        )
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(config is not None and config.fixed_input_size)
+
+
+def _load_local(model: nn.Module, path: Path) -> None:
+    """Load a state dict file; a classifier in it is left out, everything else must fit."""
+    from hlcli.upstream import read_upstream
+
+    state, _ = read_upstream(path)
+    own = model.state_dict()
+    classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
+    missing = sorted(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
+    unexpected = sorted(set(state) - set(own) - classifier)
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{path} does not fit this backbone: {len(missing)} keys missing ({', '.join(missing[:3])}…), "
+            f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}…)."
+        )
+    try:
+        model.load_state_dict({**own, **{key: state[key] for key in own if key in state}})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit this backbone: {error}") from error

@@ -1,0 +1,53 @@
+"""Recipe sections → objects: the one place where a whole recipe meets networks and transforms."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from hlcli.backbones import build_backbone
+from hlcli.data.labels import LabelSpace
+from hlcli.data.transforms import EvalTransform, Normalize, TrainTransform
+from hlcli.recipe import Recipe
+from hlcli.sections import DataSection
+
+
+def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = True) -> nn.Module:
+    """The recipe's network for a label space.
+
+    Args:
+        recipe: a valid recipe.
+        labels: the data set's labels.
+        initial_weights: load the backbone's published or local weights; False where all weights follow anyway.
+    """
+    backbone = build_backbone(
+        recipe.backbone.name,
+        recipe.data.height_width,
+        pretrained=recipe.backbone.pretrained and initial_weights,
+        weights=recipe.backbone.weights if initial_weights else None,
+        freeze_batch_norm=recipe.backbone.freeze_batch_norm,
+        frozen=recipe.backbone.frozen,
+    )
+    return recipe.model.build(backbone, labels)
+
+
+def train_transform(data: DataSection) -> TrainTransform:
+    """The augmentation that a data section describes."""
+    return TrainTransform(
+        data.height_width,
+        horizontal_flip=data.horizontal_flip,
+        random_shift=data.random_shift,
+        num_cutouts=data.cutout,
+        cutout_length=data.cutout_length,
+        cutout_fraction=data.cutout_fraction,
+        randaugment=data.randaugment,
+    )
+
+
+def eval_transform(data: DataSection) -> EvalTransform:
+    """Resizing only."""
+    return EvalTransform(data.height_width)
+
+
+def normalize(data: DataSection) -> Normalize:
+    """Bytes to standardised floats, on the device."""
+    return Normalize.named(data.normalization)

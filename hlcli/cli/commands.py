@@ -1,0 +1,89 @@
+"""How all commands behave: help begins with an example, errors are one clear block, logs go to stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Any, TextIO
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from hlcli.errors import HlcliError
+
+INTERRUPTED = 130
+
+
+class Command(TyperCommand):
+    """A command; the lines of its docstring that begin with `Example:` stand above its usage."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write examples, usage, text and options."""
+        self.help = _write_examples(self.help or "", formatter)
+        super().format_help(ctx, formatter)
+
+
+class Commands(TyperGroup):
+    """The top of the command line: turns errors that users can mend into a message and an exit code."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write examples, usage, text, options and commands."""
+        self.help = _write_examples(self.help or "", formatter)
+        super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except HlcliError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            show_error(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _write_examples(text: str, formatter: Any) -> str:
+    """Write the example lines of a help text as they are; returns the other lines."""
+    lines = text.splitlines()
+    for line in lines:
+        if line.startswith("Example:"):
+            formatter.write(f"{line}\n")
+    return "\n".join(line for line in lines if not line.startswith("Example:"))
+
+
+def show_error(error: HlcliError) -> None:
+    """Message and hint on stderr."""
+    message = error.message.replace("\n", "\n  ")
+    typer.echo(f"error: {message}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is at the moment: a progress bar takes its place while it is on screen."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The standard error stream of this moment."""
+        return sys.stderr
+
+
+def set_up_logging(*, quiet: bool, debug: bool) -> None:
+    """One handler on stderr, plain messages; processes other than the first one only warn."""
+    if quiet or os.environ.get("RANK", "0") != "0":
+        level = logging.WARNING
+    else:
+        level = logging.DEBUG if debug else logging.INFO
+    handler = _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("hlcli")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)

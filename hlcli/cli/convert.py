@@ -1,0 +1,38 @@
+"""`hlcli convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Upstream checkpoint; with --to upstream a run or model folder.")],
+    out: Annotated[Path, typer.Option(help="Model folder to make; with --to upstream a file.")],
+    recipe: Annotated[str | None, typer.Option(help="What the upstream checkpoint is.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="model (our folder) or upstream (the reference's file).")] = "model",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Turn a reference implementation's checkpoint into a model folder, or back.
+
+    Example: hlcli convert model_best.pth.tar --recipe hleg/intentonomy --out models/hleg
+    Example: hlcli convert runs/quickstart --to upstream --out model_best.pth.tar
+    """
+    from hlcli import conversion
+    from hlcli.errors import InputError
+    from hlcli.recipe import Recipe
+
+    if to == "upstream":
+        made = conversion.export_upstream(checkpoint, out, overwrite=overwrite)
+    elif to != "model":
+        raise InputError(f"--to: model or upstream was expected (got {to!r}).")
+    elif recipe is None:
+        raise InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
+    else:
+        made = conversion.convert(checkpoint, Recipe.from_yaml(recipe, overrides or []), out, overwrite=overwrite)
+    typer.echo(str(made))

@@ -1,0 +1,103 @@
+"""`hlcli download`: fetch a data set's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.data.datasets.base import DownloadReport, PlannedFile
+
+SOME_MISSING = 3
+
+
+def download(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets (known: intentonomy).")],
+    root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--json",
+            metavar="FILE...",
+            help="Annotation files to use instead of the published ones; only their photos are fetched.",
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", exists=True, file_okay=False, help="Folder of files placed by hand: checked, copied."),
+    ] = None,
+    mirror: Annotated[str | None, typer.Option(help="URL of a folder with the annotation files; asked first.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Photos worked on at the same time.")] = 16,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite/--skip-existing", help="Fetch complete files anew, or keep them.")
+    ] = False,
+    width: Annotated[int, typer.Option(min=0, help="Most pixels across a photo; 0 takes it as published.")] = 1024,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again for photos that were gone the last time.")
+    ] = False,
+    max_missing: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of photos that may be missing without exit code 3.")
+    ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="HLCLI_OFFLINE", help="Open no connection; use what is there.")
+    ] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare checksums.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You know the licence; it is not shown.")
+    ] = False,
+) -> None:
+    """Fetch a data set's files: verified, resumable, safe to interrupt.
+
+    Example: hlcli download intentonomy --root data
+    Example: hlcli download intentonomy --json train.json val.json test.json --width 512
+
+    Exit codes: 0 all there, 3 some photos are missing (listed in failures.jsonl), 1 failed, 2 wrong input.
+    """
+    from hlcli.data.datasets.base import DownloadOptions
+    from hlcli.data.download import download as fetch
+    from hlcli.data.download import find_datasets, plan_download
+
+    # The shell gives only the first word after --json to the option; the others arrive among the names.
+    files = [*(annotations or ()), *(Path(name) for name in names if name.lower().endswith(".json"))]
+    names = [name for name in names if not name.lower().endswith(".json")]
+    if not names:
+        raise typer.BadParameter("name a data set, for example intentonomy.", param_hint="NAME")
+    options = DownloadOptions(
+        tuple(files), source, mirror, jobs, overwrite, width, retry_failed, offline, verify=not no_verify
+    )
+    sections = find_datasets(names, root)
+    if not accept_licence:
+        for section in sections:
+            typer.echo(f"{section.name}: {section.licence}", err=True)
+    if no_verify:
+        typer.echo("warning: checksums are not compared (--no-verify).", err=True)
+    if dry_run:
+        _show_plan(plan_download(names, root, options))
+        return
+    reports = fetch(names, root, options)
+    for report in reports:
+        _show(report, max_missing)
+    if any(report.missing_share > max_missing for report in reports):
+        raise typer.Exit(SOME_MISSING)
+
+
+def _show_plan(rows: list[PlannedFile]) -> None:
+    typer.echo(f"{'file':45} {'state':15} to fetch")
+    for row in rows:
+        typer.echo(f"{row.what:45} {row.state:15} {row.size}")
+
+
+def _show(report: DownloadReport, max_missing: float) -> None:
+    there = report.present + report.fetched
+    typer.echo(f"{report.name}: {there:,} photos in {report.folder} ({report.fetched:,} of them new).")
+    if report.missing:
+        shown = ", ".join(report.missing[:5])
+        tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
+        typer.echo(
+            f"warning: {len(report.missing):,} photos ({report.missing_share:.1%}) are missing{tolerated}: {shown}"
+            f"{'…' if len(report.missing) > 5 else ''} (see {report.failures}).",
+            err=True,
+        )

@@ -1,0 +1,32 @@
+"""`hlcli env`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def env(
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Also let two processes add numbers for at most ten seconds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Versions, devices and data sets found: paste it into bug reports.
+
+    Example: hlcli env
+    """
+    import json
+
+    from hlcli.system import describe_system, probe_processes
+
+    facts = describe_system()
+    if distributed:
+        facts["distributed"] = probe_processes()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        typer.echo(f"- {name}: {text}")

@@ -1,0 +1,59 @@
+"""`hlcli eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe).")],
+    more_images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to measure; default test where there is one.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Predict images instead: a folder, files, or a pattern in quotes.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file (image,labels): measure on the folder given with --images.")
+    ] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(help="`self`, `val`, a JSON file, or a number between 0 and 1; default the recipe's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step; default the recipe's.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; default the recipe's.")] = None,
+    per_label: Annotated[bool, typer.Option("--per-label", help="Also one row per label.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure a model on a split, or predict images.
+
+    Example: hlcli eval runs/quickstart --split test
+    Example: hlcli eval runs/quickstart --images photos --out predictions.jsonl
+    Example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy
+    """
+    from hlcli.cli import evaluation_report as report
+
+    loaded = report.open_for(model, recipe, overrides or [])
+    protocol = report.read_protocol(thresholds)
+    places = [*(images or []), *(more_images or [])]
+    if places and labels is None:
+        values = report.prediction_thresholds(loaded, protocol)
+        code = report.predict_images(
+            loaded, places, out, thresholds=values, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json
+        )
+        raise typer.Exit(code)
+    report.measure_split(
+        loaded, split, places, labels, protocol,
+        out=out, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""What `hlcli eval` reads and shows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.evaluation import Evaluation, Protocol
+    from hlcli.model_folder import LoadedModel
+    from hlcli.prediction import Failure, Prediction
+
+FAILED_SOME = 3
+
+
+def open_for(model: Path, recipe: str | None, overrides: Sequence[str]) -> LoadedModel:
+    """The model, with the recipe it was trained with, changed where asked.
+
+    Raises:
+        InputError: when the model or the recipe cannot be used.
+    """
+    from hlcli.model_folder import open_model
+    from hlcli.recipe import Recipe
+
+    given = Recipe.from_yaml(recipe, overrides) if recipe is not None else None
+    loaded = open_model(model, given)
+    if given is None and overrides:
+        changed = Recipe.from_dict(loaded.recipe.to_dict(), overrides, source=f"recipe of {model}")
+        return loaded._replace(recipe=changed)
+    return loaded._replace(recipe=given) if given is not None else loaded
+
+
+def read_protocol(text: str | None) -> Protocol | None:
+    """`--thresholds` as a protocol, a number or a file."""
+    if text is None or text in ("self", "val"):
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
+
+
+def prediction_thresholds(loaded: LoadedModel, protocol: Protocol | None) -> tuple[float, ...] | None:
+    """Thresholds for images without labels; None stands for the model's own.
+
+    Raises:
+        InputError: for `self`, which needs labels, or for thresholds that cannot be read.
+    """
+    from hlcli.errors import InputError
+    from hlcli.evaluation import read_thresholds
+
+    if protocol == "self":
+        raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
+    return None if protocol is None else read_thresholds(protocol, loaded.labels)
+
+
+def predict_images(
+    loaded: LoadedModel,
+    places: list[Path],
+    out: Path | None,
+    *,
+    thresholds: tuple[float, ...] | None,
+    batch_size: int | None,
+    workers: int | None,
+    top_k: int | None,
+    as_json: bool,
+) -> int:
+    """Predict and show; returns the exit code."""
+    from hlcli.prediction import Predictor, find_images, predict
+    from hlcli.prediction_files import check_ending
+
+    if out is not None:
+        check_ending(out)
+    find_images(places)
+    workers = loaded.recipe.data.workers if workers is None else workers
+    predictor = Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
+    predictions, failures = predict(predictor, places, out)
+    if is_first_process():
+        _show_predictions(predictions, failures, out, as_json=as_json)
+    return FAILED_SOME if failures else 0
+
+
+def _show_predictions(
+    predictions: list[Prediction], failures: list[Failure], out: Path | None, *, as_json: bool
+) -> None:
+    from hlcli.prediction_files import failures_file
+
+    if as_json:
+        rows: dict[str, Any] = {
+            "predictions": [row.to_json() for row in predictions],
+            "failures": [row.to_json() for row in failures],
+        }
+        typer.echo(json.dumps({**rows, "out": str(out)} if out else rows, ensure_ascii=False))
+    elif out is None:
+        from rich.console import Console
+
+        from hlcli.report import prediction_table
+
+        Console().print(prediction_table(predictions))
+    else:
+        typer.echo(f"Predictions: {out}", err=True)
+    for failure in failures[:5]:
+        typer.echo(f"failed: {failure.error}", err=True)
+    if failures:
+        where = f"; all are listed in {failures_file(out)}" if out is not None else ""
+        typer.echo(f"{len(failures)} images could not be decoded{where}.", err=True)
+
+
+def measure_split(
+    loaded: LoadedModel,
+    split: str | None,
+    places: list[Path],
+    labels: Path | None,
+    protocol: Protocol | None,
+    *,
+    out: Path | None,
+    batch_size: int | None,
+    workers: int | None,
+    per_label: bool,
+    as_json: bool,
+) -> None:
+    """Measure and show."""
+    from hlcli.errors import InputError
+    from hlcli.evaluation import evaluate
+    from hlcli.prediction_files import check_ending
+
+    if labels is not None and len(places) != 1:
+        raise InputError("--labels needs one folder of images.", "Give --images FOLDER.")
+    if out is not None:
+        check_ending(out)
+    result = evaluate(
+        loaded,
+        split=split,
+        images=places[0] if places else None,
+        labels_file=labels,
+        thresholds=protocol,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    if is_first_process():
+        if out is not None:
+            _write_split(result, loaded, out)
+        _show_metrics(result, per_label=per_label, as_json=as_json)
+
+
+def _write_split(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
+    """Predictions of a split's images."""
+    from hlcli.prediction import split_predictions
+    from hlcli.prediction_files import open_writer
+
+    with open_writer(out, loaded.labels, lambda row: None) as write:
+        for prediction in split_predictions(result, loaded.labels):
+            write(prediction)
+    typer.echo(f"Predictions: {out}", err=True)
+
+
+def _show_metrics(result: Evaluation, *, per_label: bool, as_json: bool) -> None:
+    metrics = result.metrics
+    if as_json:
+        document: dict[str, Any] = {"split": result.split, "images": metrics.num_images, "metrics": metrics.to_json()}
+        if per_label:
+            document["labels"] = metrics.labels_to_json()
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from hlcli.report import metrics_report
+
+    Console().print(metrics_report(metrics, title=result.split, per_label=per_label))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that shows results."""
+    return os.environ.get("RANK", "0") == "0"

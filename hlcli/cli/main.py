@@ -1,0 +1,62 @@
+"""The `hlcli` command: its global options and the list of its commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hlcli import __version__
+from hlcli.cli import recipes
+from hlcli.cli.commands import Command, Commands, set_up_logging
+from hlcli.cli.convert import convert
+from hlcli.cli.download import download
+from hlcli.cli.env import env
+from hlcli.cli.evaluate import evaluate
+from hlcli.cli.preprocess import preprocess
+from hlcli.cli.train import train
+from hlcli.cli.visualize import visualize
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hlcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hlcli(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and more messages.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only, no progress.")] = False,
+) -> None:
+    """Hierarchical and multi-label image understanding: download, preprocess, train, evaluate, predict, look.
+
+    Example: hlcli train --recipe quickstart
+    """
+    set_up_logging(quiet=quiet, debug=debug)
+
+
+app.command("download", cls=Command)(download)
+app.command("preprocess", cls=Command)(preprocess)
+app.command("train", cls=Command)(train)
+app.command("eval", cls=Command)(evaluate)
+app.command("visualize", cls=Command)(visualize)
+app.command("convert", cls=Command)(convert)
+app.add_typer(recipes.app, name="recipes")
+app.command("env", cls=Command)(env)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="hlcli")

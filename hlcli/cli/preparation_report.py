@@ -1,0 +1,69 @@
+"""What `hlcli preprocess` reads and shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.data.preparation import Preparation
+    from hlcli.sections import DataSection
+
+
+def data_section(name: str, root: Path | None, overrides: Sequence[str]) -> DataSection:
+    """A data section from its name and keys.
+
+    Raises:
+        RecipeError: for an unknown data set or key.
+    """
+    from hlcli.recipe import Recipe
+
+    tree: dict[str, Any] = {"data": {"dataset": name}, "model": {"method": "hleg"}}
+    if root is not None:
+        tree["data"]["root"] = str(root)
+    sections = [entry if entry.startswith("data.") else f"data.{entry}" for entry in overrides]
+    return Recipe.from_dict(tree, sections, source="hlcli preprocess").data
+
+
+def prepare(
+    section: DataSection,
+    source: Path | None,
+    options: Mapping[str, Any],
+    *,
+    image_size: int,
+    workers: int,
+    overwrite: bool,
+    export: str | None,
+) -> Preparation:
+    """Read the official layout and write the store.
+
+    Raises:
+        InputError: when something is missing, or the export format is not known.
+    """
+    from hlcli.data.preparation import export_matrices, preprocess
+    from hlcli.errors import InputError
+
+    if export not in (None, "npy"):
+        raise InputError(f"--export: the known format is npy (got {export!r}).")
+    splits, notes = None, {}
+    if not section.reads_directly:
+        splits, notes = section.prepare(source or section.folder(), **options)
+    made = preprocess(section, splits, notes=notes, image_size=image_size, workers=workers, overwrite=overwrite)
+    if export is not None:
+        for path in export_matrices(section):
+            typer.echo(f"Exported {path}", err=True)
+    return made
+
+
+def show(made: Preparation, *, as_json: bool) -> None:
+    """Where the store is and what is in it."""
+    counts = {split: counts["images"] for split, counts in made.meta["counts"].items()}
+    if as_json:
+        document = {"store": str(made.folder), "images": counts, "failures": len(made.failures)}
+        typer.echo(json.dumps({**document, "notes": made.meta["notes"]}, ensure_ascii=False))
+        return
+    typer.echo(f"{made.folder}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))

@@ -1,0 +1,85 @@
+"""`hlcli recipes`: list, show, copy and check recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hlcli.cli.commands import Command
+
+app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+
+
+@app.command("list", cls=Command)
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """List the shipped recipes.
+
+    Example: hlcli recipes list
+    """
+    import json
+
+    from hlcli.shipped_recipes import describe_recipes
+
+    rows = describe_recipes()
+    if as_json:
+        typer.echo(json.dumps([row._asdict() for row in rows], indent=1, ensure_ascii=False))
+        return
+    table = [("name", "method", "data set", "what it is"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        typer.echo("  ".join([*cells, row[3]]).rstrip())
+
+
+@app.command("show", cls=Command)
+def show(
+    name: Name,
+    resolved: Annotated[bool, typer.Option("--resolved", help="With every default written out.")] = False,
+) -> None:
+    """Print a recipe.
+
+    Example: hlcli recipes show quickstart
+    """
+    from hlcli.recipe import Recipe
+    from hlcli.shipped_recipes import find_recipe
+
+    text = Recipe.from_yaml(name).to_yaml() if resolved else find_recipe(name).read_text(encoding="utf-8")
+    typer.echo(text, nl=False)
+
+
+@app.command("copy", cls=Command)
+def copy(
+    name: Name,
+    destination: Annotated[Path, typer.Argument(help="A new file, or a folder to put it in.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy a recipe, to change it.
+
+    Example: hlcli recipes copy hleg/intentonomy mine.yaml
+    """
+    from hlcli.shipped_recipes import copy_recipe
+
+    typer.echo(copy_recipe(name, destination, overwrite=overwrite))
+
+
+@app.command("validate", cls=Command)
+def validate(
+    name: Name,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. optim.lr=1e-4; repeatable.")
+    ] = None,
+) -> None:
+    """Check a recipe, and name every mistake in it.
+
+    Example: hlcli recipes validate mine.yaml --set optim.lr=1e-4
+    """
+    from hlcli.recipe import Recipe
+
+    recipe = Recipe.from_yaml(name, overrides or ())
+    typer.echo(f"{name}: valid ({recipe.model.method} on {recipe.data.dataset})")

@@ -1,0 +1,58 @@
+"""`hlcli train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str | None, typer.Option(help="Recipe file, or the name of a shipped recipe.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run", help="Folder of the run; default the next free runs/NAME.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that is in use.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and what it would cost; train nothing.")
+    ] = False,
+    num_processes: Annotated[
+        int | None, typer.Option(min=1, help="Start this many processes on this machine (one per GPU, or on the CPU).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train a recipe; evaluate after every epoch; keep the last state and the best model.
+
+    Example: hlcli train --recipe quickstart
+    Example: hlcli train --recipe hleg/intentonomy --set optim.lr=5e-5 --run runs/lower
+    Example: hlcli train --run runs/lower --resume
+    """
+    from hlcli.cli.training_report import read_recipe, show_plan, show_run
+
+    chosen = read_recipe(recipe, overrides or [], run_dir if resume else None)
+    if dry_run:
+        show_plan(chosen)
+        return
+    if num_processes is not None and num_processes > 1:
+        from hlcli.launching import relaunch
+
+        raise typer.Exit(relaunch(_without_processes(sys.argv[1:]), num_processes, cpu=chosen.train.cpu))
+    import hlcli
+
+    name = Path(recipe).stem if recipe else "run"
+    show_run(hlcli.train(chosen, run_dir, name=name, resume=resume, overwrite=overwrite), as_json=as_json)
+
+
+def _without_processes(arguments: list[str]) -> list[str]:
+    """The command line without `--num-processes`."""
+    kept = [argument for argument in arguments if not argument.startswith("--num-processes=")]
+    if "--num-processes" in kept:
+        index = kept.index("--num-processes")
+        del kept[index : index + 2]
+    return kept

@@ -1,0 +1,61 @@
+"""What `hlcli train` shows before and after training."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.recipe import Recipe
+    from hlcli.runs import Run
+
+
+def read_recipe(recipe: str | None, overrides: Sequence[str], run_dir: Path | None) -> Recipe:
+    """The recipe that was named, or that of a run to resume.
+
+    Raises:
+        InputError: when neither is given.
+    """
+    from hlcli.errors import InputError
+    from hlcli.recipe import Recipe
+    from hlcli.runs import Run
+
+    if recipe is not None:
+        return Recipe.from_yaml(recipe, overrides)
+    if run_dir is None:
+        raise InputError(
+            "No recipe was given.", "Give --recipe FILE (see `hlcli recipes list`), or --run DIR --resume."
+        )
+    return Recipe.from_yaml(Run(run_dir).recipe_path(), overrides)
+
+
+def show_plan(recipe: Recipe) -> None:
+    """The resolved recipe on stdout, what it would cost on stderr."""
+    from hlcli.planning import plan
+
+    typer.echo(recipe.to_yaml(), nl=False)
+    for line in plan(recipe).lines():
+        typer.echo(line, err=True)
+
+
+def show_run(run: Run, *, as_json: bool) -> None:
+    """The best model's metrics, and what to do next."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    facts = run.best_model()
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.folder), **facts}, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from hlcli.report import numbers_table
+
+    title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
+    Console().print(numbers_table(facts["metrics"], title=title))
+    typer.echo(f"Run folder: {run.folder}", err=True)
+    typer.echo(f"Next: hlcli eval {run.folder} · hlcli eval {run.folder} --images FOLDER", err=True)

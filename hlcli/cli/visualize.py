@@ -1,0 +1,74 @@
+"""`hlcli visualize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.figures import Figures
+
+FAILED_SOME = 3
+
+
+def visualize(
+    kind: Annotated[str, typer.Argument(help="curves, labels or levels.")],
+    model: Annotated[
+        str, typer.Argument(help="Run or model folder; labels: or a recipe; levels: or an upstream checkpoint.")
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Option(help="levels: a folder, files, or a pattern in quotes; may be repeated.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="levels: take images from this split (default test); labels: count it (train).")
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Only this label, its parents and its children; may be repeated.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="levels: so many labels of each level; default 1.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; default MODEL/figures.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Draw figures: curves of a run, the label tree with counts, or where a model looks for each level's labels.
+
+    Example: hlcli visualize curves runs/quickstart
+    Example: hlcli visualize labels hleg/intentonomy --format pdf
+    Example: hlcli visualize levels runs/quickstart --images photos --top-k 2
+    """
+    from hlcli import figures
+    from hlcli.recipe import Recipe
+
+    given = Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None
+    if given is None and overrides:
+        given = figures.recipe_of(model, overrides)
+    drawn = figures.visualize(
+        kind, model, images=images or (), split=split, labels=labels or (), top_k=top_k, recipe=given, out=out,
+        file_format=file_format,
+    )  # fmt: skip
+    _show(drawn, as_json=as_json)
+    if drawn.failures:
+        raise typer.Exit(FAILED_SOME)
+
+
+def _show(drawn: Figures, *, as_json: bool) -> None:
+    """The files on stdout, what failed on stderr."""
+    import json
+
+    files = [str(path) for path in drawn.files]
+    if as_json:
+        rows = [failure.to_json() for failure in drawn.failures]
+        typer.echo(json.dumps({"files": files, "failures": rows}, ensure_ascii=False))
+    else:
+        for file in files:
+            typer.echo(file)
+    for failure in drawn.failures:
+        typer.echo(f"failed: {failure.error}", err=True)
+    if drawn.failures:
+        typer.echo(f"{len(drawn.failures)} images could not be decoded.", err=True)

@@ -1,0 +1,52 @@
+"""The `convert` verb: a reference implementation's checkpoint → our model folder, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hlcli.errors import CheckpointError
+from hlcli.files import whole_file
+from hlcli.model_folder import cpu_state, open_model, open_upstream, save_model
+from hlcli.recipe import Recipe
+
+
+def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write an upstream checkpoint as a model folder.
+
+    Args:
+        checkpoint: the reference's file; code inside it is never run.
+        recipe: says which method, backbone, image size and labels it has.
+        out: the new model folder.
+        overwrite: replace an existing one.
+
+    Raises:
+        CheckpointError: when the file does not fit the recipe, or the folder exists.
+    """
+    out = Path(out)
+    _refuse_existing(out, overwrite)
+    loaded = open_upstream(Path(checkpoint), recipe)
+    save_model(out, cpu_state(loaded.model), recipe, loaded.labels, thresholds=None, facts=loaded.facts)
+    return out
+
+
+def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a model as the reference implementation's checkpoint file: `{"state_dict": …, "epoch", "arch"}`.
+
+    Raises:
+        CheckpointError: when the model cannot be read, or the file exists.
+    """
+    out = Path(out)
+    _refuse_existing(out, overwrite)
+    loaded = open_model(model)
+    state = loaded.recipe.model.to_upstream(cpu_state(loaded.model), loaded.model)
+    content = {"epoch": int(loaded.facts.get("epoch", 0)), "arch": loaded.recipe.model.method, "state_dict": state}
+    with whole_file(out, "wb") as handle:
+        torch.save(content, handle)
+    return out
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"{path} exists.", "Give --overwrite to replace it.")

@@ -1,0 +1,211 @@
+"""A person's own photos: a folder of images and a CSV file of labels; a hierarchy file if there is one."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record, Records
+from hlcli.errors import DataError
+from hlcli.sections import DataSection, Fraction
+
+SPLITS = ("train", "val", "test")
+
+
+class Row(NamedTuple):
+    """One line of the label file."""
+
+    line: int
+    image: str
+    labels: tuple[str, ...]
+    split: str
+    captions: tuple[str, ...]
+
+
+class Folder(DataSection):
+    """Images in a folder, labels in a CSV file with a header: `image,labels[,split][,captions]`.
+
+    Labels are separated by `;`, captions by `|`. Without a `split` column every image draws its split from
+    its own name, so that adding images moves none of the others.
+    """
+
+    reads_directly: ClassVar[bool] = True
+
+    dataset: Literal["folder"] = "folder"
+    images: Path = Field(description="Folder of the images; names in the label file are relative to it.")
+    labels: Path = Field(description="CSV file: image,label;label;…")
+    hierarchy: Path | None = Field(None, description="YAML tree of label names; its leaves are the labels.")
+    val_fraction: Fraction = Field(0.1, description="Share of images for val where the file names no split.")
+    test_fraction: Fraction = Field(0.0, description="Share of images for test where the file names no split.")
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        return read_rows(self.labels, self.val_fraction, self.test_fraction)
+
+    @cached_property
+    def _label_space(self) -> LabelSpace:
+        if self.hierarchy is not None:
+            return read_hierarchy(self.hierarchy)
+        return LabelSpace.flat(sorted({label for row in self._rows for label in row.labels}))
+
+    def label_space(self) -> LabelSpace:
+        """The hierarchy's labels, or all labels of the file in alphabetical order."""
+        return self._label_space
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that have images."""
+        present = {row.split for row in self._rows}
+        return tuple(split for split in SPLITS if split in present)
+
+    def records(self, split: str) -> Records:
+        """The images of a split in the order of the file.
+
+        Raises:
+            DataError: for an empty split, missing images, or labels the hierarchy does not have.
+        """
+        rows = [row for row in self._rows if row.split == split]
+        if not rows:
+            raise DataError(f"{self.labels}: no image belongs to split {split!r}.", _split_hint(split))
+        return _make_records(rows, self.images, self.labels, self.label_space())
+
+
+def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Records:
+    """All images of a label file, whatever their split, with labels of a given space.
+
+    Raises:
+        DataError: for missing images, or labels that the space does not have.
+    """
+    return _make_records(read_rows(labels_file, 0.0, 0.0), images, labels_file, labels)
+
+
+def _make_records(rows: list[Row], images: Path, labels_file: Path, labels: LabelSpace) -> Records:
+    """Records of the rows, once every image and label is known to exist."""
+    if not images.is_dir():
+        raise DataError(f"{images} is not a folder of images.")
+    missing = [row for row in rows if not (images / row.image).is_file()]
+    if missing:
+        shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:5])
+        raise DataError(
+            f"{labels_file}: {len(missing)} of {len(rows):,} images are not in {images}: {shown}.",
+            "Names in the file are relative to the folder of images.",
+        )
+    index = {name: i for i, name in enumerate(labels.label_names)}
+    unknown = sorted({label for row in rows for label in row.labels if label not in index})
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], index, n=1)
+        raise DataError(
+            f"{labels_file}: {len(unknown)} labels are not in the label space: {', '.join(unknown[:5])}.",
+            f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the file.",
+        )
+    return [
+        Record(
+            row.image,
+            images / row.image,
+            tuple(sorted(index[name] for name in set(row.labels))),
+            captions=row.captions,
+        )
+        for row in rows
+    ]
+
+
+def read_hierarchy(path: Path) -> LabelSpace:
+    """Read a hierarchy file: a YAML tree of names that ends in lists of labels.
+
+    Raises:
+        DataError: when the file is missing, is not YAML, or is not a tree of equal depth.
+    """
+    from hlcli.errors import RecipeError
+    from hlcli.recipe_text import read_yaml
+
+    try:
+        return LabelSpace.from_tree(read_yaml(path))
+    except RecipeError as error:
+        raise DataError(error.message, error.hint) from error
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", error.hint) from error
+
+
+def read_rows(path: Path, val_fraction: float, test_fraction: float) -> list[Row]:
+    """Read a label file.
+
+    Raises:
+        DataError: for a missing or unreadable file, missing columns, repeated images or unknown splits.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"data.labels: {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+    try:
+        lines = list(csv.reader(text.splitlines(), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file: {error}.") from error
+    columns = _columns(path, lines)
+    rows, seen = [], dict[str, int]()
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in line):
+            continue
+        row = _read_row(path, number, line, columns, val_fraction, test_fraction)
+        if row.image in seen:
+            raise DataError(f"{path}, line {number}: {row.image} was listed before, in line {seen[row.image]}.")
+        seen[row.image] = number
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path} lists no image.")
+    return rows
+
+
+def _columns(path: Path, lines: list[list[str]]) -> dict[str, int]:
+    header = [cell.strip().lower() for cell in lines[0]] if lines else []
+    if header[:2] != ["image", "labels"]:
+        raise DataError(
+            f"{path}: the first line must name the columns, beginning with `image,labels` (got {','.join(header)!r}).",
+            "Optional columns after them: split (train, val, test) and captions.",
+        )
+    unknown = [name for name in header if name not in ("image", "labels", "split", "captions")]
+    if unknown or len(set(header)) < len(header):
+        raise DataError(
+            f"{path}: the columns are image, labels, split and captions, each once (got {','.join(header)})."
+        )
+    return {name: i for i, name in enumerate(header)}
+
+
+def _read_row(
+    path: Path, number: int, line: list[str], columns: dict[str, int], val_fraction: float, test_fraction: float
+) -> Row:
+    if len(line) != len(columns):
+        raise DataError(
+            f"{path}, line {number}: {len(columns)} columns were expected, got {len(line)}.",
+            'Separate labels by `;`, and put cells that hold a comma in "quotes".',
+        )
+    cells = {name: line[i].strip() for name, i in columns.items()}
+    if not cells["image"]:
+        raise DataError(f"{path}, line {number}: the image has no name.")
+    split = cells.get("split") or _drawn_split(cells["image"], val_fraction, test_fraction)
+    if split not in SPLITS:
+        raise DataError(f"{path}, line {number}: split must be train, val or test (got {split!r}).")
+    labels = tuple(part.strip() for part in cells["labels"].split(";") if part.strip())
+    captions = tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip())
+    return Row(number, cells["image"], labels, split, captions)
+
+
+def _drawn_split(image: str, val_fraction: float, test_fraction: float) -> str:
+    """A split that depends on the image's name alone."""
+    draw = int.from_bytes(hashlib.sha256(image.encode()).digest()[:6], "big") / 2**48
+    if draw < test_fraction:
+        return "test"
+    return "val" if draw < test_fraction + val_fraction else "train"
+
+
+def _split_hint(split: str) -> str:
+    if split in ("val", "test"):
+        return f"Name it in a `split` column, or set data.{split}_fraction."
+    return "Splits are called train, val and test."

@@ -1,0 +1,128 @@
+"""Any Hugging Face image data set with label columns: from the hub, a local folder, or `save_to_disk`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record, Records
+from hlcli.errors import DataError
+from hlcli.sections import DataSection
+
+
+class HuggingFace(DataSection):
+    """A data set that the `datasets` library loads; its code is never executed."""
+
+    reads_directly: ClassVar[bool] = True
+
+    dataset: Literal["huggingface"] = "huggingface"
+    path: str = Field(description="Name on the hub, folder of files, or folder written by save_to_disk.")
+    subset: str | None = Field(None, description="Configuration of the data set, where it has several.")
+    image_column: str = "image"
+    labels_column: str = "labels"
+    captions_column: str | None = None
+    hierarchy: Path | None = Field(None, description="YAML tree of label names; its leaves are the labels.")
+    train_split: str = "train"
+    val_split: str = "validation"
+    test_split: str = "test"
+
+    @cached_property
+    def _tables(self) -> Any:
+        import datasets
+
+        try:
+            if (Path(self.path) / "dataset_dict.json").is_file():
+                return datasets.load_from_disk(self.path)
+            return datasets.load_dataset(self.path, self.subset)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise DataError(f"data.path: {self.path} cannot be loaded: {error}") from error
+
+    @cached_property
+    def _label_space(self) -> LabelSpace:
+        from hlcli.data.datasets.folder import read_hierarchy
+
+        if self.hierarchy is not None:
+            return read_hierarchy(self.hierarchy)
+        names = self._class_names()
+        if names is None:
+            column = self._tables[self.train_split][self.labels_column]
+            names = sorted({str(label) for value in column for label in _as_list(value)})
+        return LabelSpace.flat(names)
+
+    def label_space(self) -> LabelSpace:
+        """The hierarchy's labels, the column's class names, or all values of the training split."""
+        return self._label_space
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits the data set has."""
+        return tuple(split for split, name in self._split_columns().items() if name in self._tables)
+
+    def records(self, split: str) -> Records:
+        """The rows of a split.
+
+        Raises:
+            DataError: for a split or a column that does not exist.
+        """
+        name = self._split_columns().get(split)
+        if name is None or name not in self._tables:
+            raise DataError(f"{self.path} has no split {name or split!r}; it has {', '.join(self._tables)}.")
+        table = self._tables[name]
+        for column in (self.image_column, self.labels_column, self.captions_column):
+            if column is not None and column not in table.column_names:
+                raise DataError(f"{self.path} has no column {column!r}; it has {', '.join(table.column_names)}.")
+        import datasets
+
+        table = table.cast_column(self.image_column, datasets.Image(decode=False))
+        return HuggingFaceSplit(self, name, table, self.label_space(), self._class_names())
+
+    def _split_columns(self) -> dict[str, str]:
+        return {"train": self.train_split, "val": self.val_split, "test": self.test_split}
+
+    def _class_names(self) -> list[str] | None:
+        """Names behind integer labels, where the column declares them."""
+        if self.train_split not in self._tables:
+            raise DataError(f"{self.path} has no split {self.train_split!r}.", "Set data.train_split.")
+        feature = self._tables[self.train_split].features.get(self.labels_column)
+        feature = getattr(feature, "feature", feature)
+        return getattr(feature, "names", None)
+
+
+class HuggingFaceSplit(Sequence[Record]):
+    """Rows as records; images stay encoded until they are needed."""
+
+    def __init__(
+        self, section: HuggingFace, split: str, table: Any, labels: LabelSpace, class_names: list[str] | None
+    ) -> None:
+        self.split, self.table, self.class_names = split, table, class_names
+        self.image_column, self.labels_column = section.image_column, section.labels_column
+        self.captions_column = section.captions_column
+        self.label_index = {name: i for i, name in enumerate(labels.label_names)}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: int) -> Record:  # type: ignore[override]
+        value = self.table[row]
+        image = value[self.image_column]
+        source = image["bytes"] if image["bytes"] is not None else Path(image["path"])
+        captions = _as_list(value[self.captions_column]) if self.captions_column else []
+        labels = {self._label(entry, row) for entry in _as_list(value[self.labels_column])}
+        return Record(f"{self.split}-{row:06d}", source, tuple(sorted(labels)), (), tuple(map(str, captions)))
+
+    def _label(self, entry: Any, row: int) -> int:
+        name = self.class_names[entry] if self.class_names and isinstance(entry, int) else str(entry)
+        if name not in self.label_index:
+            raise DataError(f"Split {self.split}, row {row}: label {name!r} is not in the label space.")
+        return self.label_index[name]
+
+
+def _as_list(value: Any) -> list[Any]:
+    """A cell as a list: nothing, one value, or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

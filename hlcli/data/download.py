@@ -1,0 +1,63 @@
+"""From the name of a data set to its files: the `download` verb."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
+from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.errors import InputError
+
+DATASETS = (Intentonomy,)
+
+
+def download(
+    names: str | Sequence[str], root: Path | str | None = None, options: DownloadOptions | None = None
+) -> list[DownloadReport]:
+    """Fetch data sets into `ROOT/NAME`; what is there and complete is kept.
+
+    Args:
+        names: one or several data sets.
+        root: the data root; default `$HLCLI_DATA`, else `./data`.
+        options: how; see `DownloadOptions`.
+
+    Raises:
+        InputError: for an unknown name.
+        DownloadError: when a file that is needed cannot be had.
+    """
+    options = options or DownloadOptions()
+    return [section.download(section.folder(), options) for section in find_datasets(names, root)]
+
+
+def plan_download(
+    names: str | Sequence[str], root: Path | str | None = None, options: DownloadOptions | None = None
+) -> list[PlannedFile]:
+    """What `download` would do; writes nothing and opens no connection.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    options = options or DownloadOptions()
+    sections = find_datasets(names, root)
+    return [row for section in sections for row in section.plan_download(section.folder(), options)]
+
+
+def find_datasets(names: str | Sequence[str], root: Path | str | None = None) -> list[Intentonomy]:
+    """The sections of data sets that can be downloaded, by name.
+
+    Raises:
+        InputError: for a name that is none of them.
+    """
+    known = {str(dataset.model_fields["dataset"].default): dataset for dataset in DATASETS}
+    sections = []
+    for name in dict.fromkeys([names] if isinstance(names, str) else names):
+        if name not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+            raise InputError(
+                f"There is no data set {name!r} to download; known: {', '.join(known)}.",
+                f"Did you mean {near[0]}?" if near else None,
+            )
+        sections.append(known[name].model_validate({"root": root}))
+    return sections

@@ -1,0 +1,202 @@
+"""The label space: names, levels and parents of labels; the one source of label order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hlcli.errors import DataError
+
+LEVEL_NAMES = {1: ("fine",), 2: ("coarse", "fine"), 3: ("coarse", "middle", "fine")}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the tree.
+
+    Args:
+        name: `coarse`, `middle`, `fine`, or `level1`… in deeper trees.
+        label_names: names in index order, unique within the level.
+        parent_index: for each label the index of its parent on the level above; None on the top level.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    parent_index: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.label_names)
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """All labels of a data set, on one level or in a tree of levels ordered coarse → fine.
+
+    Args:
+        levels: coarse → fine; models are trained on the finest and on every level above it.
+        subsets: named groups of fine labels for reports, e.g. `{"easy": (0, 7, 19)}`.
+
+    Raises:
+        DataError: when names repeat, or when a label has no parent or a parent no label.
+    """
+
+    levels: tuple[Level, ...]
+    subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.levels or any(len(level) == 0 for level in self.levels):
+            raise DataError("A label space needs at least one label on every level.")
+        for depth, level in enumerate(self.levels):
+            repeated = sorted({name for name in level.label_names if level.label_names.count(name) > 1})
+            if repeated:
+                raise DataError(f"Level {level.name}: label {repeated[0]!r} is listed more than once.")
+            if (level.parent_index is None) != (depth == 0):
+                raise DataError(f"Level {level.name}: every level but the top one needs parents.")
+            if depth and level.parent_index is not None:
+                self._check_parents(level, self.levels[depth - 1])
+        for name, members in self.subsets.items():
+            if any(not 0 <= index < self.num_labels for index in members):
+                raise DataError(f"Subset {name!r} names a label outside 0..{self.num_labels - 1}.")
+
+    @staticmethod
+    def _check_parents(level: Level, above: Level) -> None:
+        parents = level.parent_index or ()
+        if len(parents) != len(level):
+            raise DataError(f"Level {level.name}: {len(level)} labels but {len(parents)} parents.")
+        outside = [p for p in parents if not 0 <= p < len(above)]
+        if outside:
+            raise DataError(f"Level {level.name}: parent {outside[0]} is not on level {above.name}.")
+        childless = sorted(set(range(len(above))) - set(parents))
+        if childless:
+            raise DataError(f"Level {above.name}: {above.label_names[childless[0]]!r} has no label below it.")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the finest level, in target order."""
+        return self.levels[-1].label_names
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels on the finest level, L."""
+        return len(self.levels[-1])
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Number of labels per level, coarse → fine."""
+        return tuple(len(level) for level in self.levels)
+
+    @property
+    def parents(self) -> tuple[tuple[int, ...], ...]:
+        """Parent index of every label, for each level below the top one, coarse → fine."""
+        return tuple(level.parent_index for level in self.levels if level.parent_index is not None)
+
+    @classmethod
+    def flat(cls, label_names: Sequence[str]) -> LabelSpace:
+        """A label space of one level."""
+        return cls((Level("fine", tuple(label_names)),))
+
+    @classmethod
+    def from_parents(
+        cls,
+        names: Sequence[Sequence[str]],
+        parents: Sequence[Sequence[int]],
+        subsets: Mapping[str, Sequence[int]] | None = None,
+    ) -> LabelSpace:
+        """Build from names per level (coarse → fine) and the parent index of every level but the first."""
+        titles = level_titles(len(names))
+        indices: list[tuple[int, ...] | None] = [None, *(tuple(int(p) for p in row) for row in parents)]
+        if len(indices) != len(names):
+            raise DataError(f"{len(names)} levels need {len(names) - 1} lists of parents, got {len(parents)}.")
+        levels = tuple(
+            Level(title, tuple(row), index) for title, row, index in zip(titles, names, indices, strict=True)
+        )
+        return cls(levels, {name: tuple(members) for name, members in (subsets or {}).items()})
+
+    @classmethod
+    def from_tree(cls, tree: Any) -> LabelSpace:
+        """Build from nested mappings that end in lists of fine label names.
+
+        Raises:
+            DataError: when branches differ in depth or a leaf is not a name.
+        """
+        names: list[list[str]] = []
+        parents: list[list[int]] = []
+        _read_branch(tree, 0, None, names, parents)
+        return cls.from_parents(names, parents[1:])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready form, read back by `from_json`."""
+        return {
+            "levels": [
+                {
+                    "name": level.name,
+                    "label_names": list(level.label_names),
+                    "parent_index": None if level.parent_index is None else list(level.parent_index),
+                }
+                for level in self.levels
+            ],
+            "subsets": {name: list(members) for name, members in self.subsets.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LabelSpace:
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: when a key is missing or has the wrong type.
+        """
+        try:
+            levels = tuple(
+                Level(
+                    str(row["name"]),
+                    tuple(row["label_names"]),
+                    None if row["parent_index"] is None else tuple(int(p) for p in row["parent_index"]),
+                )
+                for row in value["levels"]
+            )
+            subsets = {str(k): tuple(int(i) for i in v) for k, v in value.get("subsets", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"The label space cannot be read: {error!r}.") from error
+        return cls(levels, subsets)
+
+    def ancestors(self, label: int) -> tuple[int, ...]:
+        """Index of a fine label's ancestor on every level above, coarse → fine."""
+        path: list[int] = []
+        for level in reversed(self.levels[1:]):
+            assert level.parent_index is not None
+            label = level.parent_index[label]
+            path.append(label)
+        return tuple(reversed(path))
+
+
+def level_titles(depth: int) -> tuple[str, ...]:
+    """Names of the levels of a tree with that many levels, coarse → fine."""
+    return LEVEL_NAMES.get(depth) or tuple(f"level{i + 1}" for i in range(depth - 1)) + ("fine",)
+
+
+def _read_branch(node: Any, depth: int, parent: int | None, names: list[list[str]], parents: list[list[int]]) -> None:
+    """Append the labels of one branch, depth first, to the lists of their levels."""
+    if not isinstance(node, Mapping | list) or not node:
+        raise DataError(
+            f"The hierarchy ends in {node!r} where a list of label names was expected.",
+            "Write nested groups that end in lists: `animals: {pets: [cat, dog]}`.",
+        )
+    if len(names) == depth:
+        names.append([])
+        parents.append([])
+    for entry in node:
+        if not isinstance(entry, str | int | float):
+            raise DataError(f"The hierarchy has {entry!r} where a label name was expected.")
+        names[depth].append(str(entry))
+        if parent is not None:
+            parents[depth].append(parent)
+        if isinstance(node, Mapping):
+            _read_branch(node[entry], depth + 1, len(names[depth]) - 1, names, parents)
+    if isinstance(node, list) and depth + 1 != len(names):
+        raise DataError(
+            f"The hierarchy is deeper in one branch than at {names[depth][-1]!r}.",
+            "Every label needs the same number of levels above it; repeat a name to fill a level.",
+        )
+    if isinstance(node, Mapping) and depth + 1 == len(names):
+        raise DataError("The hierarchy has a group without labels.")

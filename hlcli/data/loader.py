@@ -1,0 +1,212 @@
+"""Batches of images and targets: the order of a whole training run is a function of the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hlcli.data.images import load_image
+from hlcli.data.records import Record, Records
+from hlcli.errors import DataError
+
+
+class LabelBatch(NamedTuple):
+    """Images with their labels.
+
+    Shapes: images [B, 3, H, W] uint8; targets [B, L] float32 in {0, 1}; ignore [B, L] bool, True where
+    a label is neither trained nor scored; rows [B] long, the position in the split;
+    object_masks [B, 1, g, g] float32.
+    """
+
+    images: Tensor
+    targets: Tensor
+    ignore: Tensor | None
+    rows: Tensor
+    object_masks: Tensor | None
+
+
+class BatchOrder:
+    """Which rows go into which batch, for one process: a function of seed, epoch and step, nothing else.
+
+    Every global batch is cut into `num_processes · accumulation_steps` equal parts; this process gets its own.
+
+    Args:
+        num_rows: records in the split.
+        batch_size: rows of a global batch.
+        seed: seed of the run.
+        rank: this process.
+        num_processes: all processes.
+        accumulation_steps: parts per process and batch.
+
+    Raises:
+        DataError: when the split is smaller than one batch, or the batch cannot be cut evenly.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        num_processes: int = 1,
+        accumulation_steps: int = 1,
+    ) -> None:
+        parts = num_processes * accumulation_steps
+        if batch_size % parts:
+            raise DataError(
+                f"train.batch_size {batch_size} cannot be cut into {num_processes} processes × "
+                f"{accumulation_steps} accumulation steps.",
+                f"Use a multiple of {parts}.",
+            )
+        if num_rows < batch_size:
+            raise DataError(
+                f"The training split has {num_rows} images, fewer than train.batch_size {batch_size}.",
+                f"Set train.batch_size to {max(parts, num_rows // parts * parts)} or less.",
+            )
+        self.num_rows, self.batch_size, self.seed = num_rows, batch_size, seed
+        self.rank, self.parts, self.accumulation_steps = rank, parts, accumulation_steps
+        self.epoch = 0
+        self.first_step = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Global batches per epoch; the rest that fills no batch waits for another epoch."""
+        return self.num_rows // self.batch_size
+
+    def start(self, epoch: int, step: int = 0) -> None:
+        """Go to a step of an epoch; what comes before it is never loaded."""
+        self.epoch, self.first_step = epoch, step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.num_rows, generator=generator).tolist()
+        share = self.batch_size // self.parts
+        for step in range(self.first_step, self.steps_per_epoch):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            for part in range(self.accumulation_steps):
+                begin = (self.rank * self.accumulation_steps + part) * share
+                yield [(self.epoch, row) for row in batch[begin : begin + share]]
+
+    def __len__(self) -> int:
+        return (self.steps_per_epoch - self.first_step) * self.accumulation_steps
+
+
+class TrainingImages(Dataset):
+    """Decoded, augmented training images; the randomness of an image depends on (seed, epoch, row) alone."""
+
+    def __init__(
+        self,
+        records: Records,
+        num_labels: int,
+        transform: Callable[[Image, random.Random], Tensor],
+        seed: int,
+    ) -> None:
+        self.records, self.num_labels, self.transform, self.seed = records, num_labels, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> LabelItem | DataError:
+        epoch, row = key
+        rng = random.Random(f"{self.seed}/{epoch}/{row}")
+        return _load(self.records[row], row, self.num_labels, lambda image: self.transform(image, rng))
+
+
+class EvaluationImages(Dataset):
+    """Decoded images of a split, in order."""
+
+    def __init__(self, records: Records, num_labels: int, transform: Callable[[Image], Tensor]) -> None:
+        self.records, self.num_labels, self.transform = records, num_labels, transform
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, row: int) -> LabelItem | DataError:
+        return _load(self.records[row], row, self.num_labels, self.transform)
+
+
+class LabelItem(NamedTuple):
+    """One image on its way into a batch."""
+
+    image: Tensor
+    labels: tuple[int, ...]
+    ignore: tuple[int, ...]
+    object_mask: tuple[float, ...]
+    row: int
+    num_labels: int
+
+
+def _load(record: Record, row: int, num_labels: int, transform: Callable[[Image], Tensor]) -> LabelItem | DataError:
+    """Decode and transform one record; an error is handed on, for worker processes would bury it."""
+    try:
+        image = load_image(record.image, name=f"{record.image_id} (row {row})")
+    except DataError as error:
+        return error
+    return LabelItem(transform(image), record.labels, record.ignore, record.object_mask, row, num_labels)
+
+
+def collate(items: Sequence[LabelItem | DataError]) -> LabelBatch | DataError:
+    """Stack items to a batch; the first error takes its place."""
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+    return stack([item for item in items if isinstance(item, LabelItem)])
+
+
+def stack(items: Sequence[LabelItem]) -> LabelBatch:
+    """Stack items to a batch."""
+    targets = torch.zeros(len(items), items[0].num_labels)
+    ignore = torch.zeros(len(items), items[0].num_labels, dtype=torch.bool)
+    for i, item in enumerate(items):
+        targets[i, list(item.labels)] = 1.0
+        ignore[i, list(item.ignore)] = True
+    masks = None
+    if all(item.object_mask for item in items):
+        side = round(len(items[0].object_mask) ** 0.5)
+        masks = torch.tensor([item.object_mask for item in items]).reshape(-1, 1, side, side)
+    return LabelBatch(
+        torch.stack([item.image for item in items]),
+        targets,
+        ignore if bool(ignore.any()) else None,
+        torch.tensor([item.row for item in items]),
+        masks,
+    )
+
+
+def whole_batches(num_rows: int, batch_size: int, rank: int, num_processes: int) -> list[list[int]]:
+    """Batches of a split in order, dealt out to processes whole: each batch is the same for any number of them."""
+    batches = [list(range(i, min(i + batch_size, num_rows))) for i in range(0, num_rows, batch_size)]
+    return batches[rank::num_processes]
+
+
+def make_loader(dataset: Dataset, batches: object, *, workers: int, device: torch.device) -> DataLoader:
+    """A loader over ready lists of keys. Its own generator leaves the run's random state alone."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        generator=torch.Generator().manual_seed(0),
+        timeout=600 if workers else 0,
+    )
+
+
+def batches(loader: DataLoader) -> Iterator[LabelBatch]:
+    """The loader's batches.
+
+    Raises:
+        DataError: when an image could not be decoded; the message names it and its row.
+    """
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch

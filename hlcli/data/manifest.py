@@ -1,0 +1,151 @@
+"""What a folder of fetched images remembers: which files are complete, and which could not be had.
+
+`photos.jsonl` grows by one line per complete file, so that a later run needs to look at sizes only;
+`failures.jsonl` lists what is missing after the last run. `lock_folder` keeps two runs apart.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from hlcli.errors import DownloadError
+from hlcli.files import whole_file
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_NAME = "photos.jsonl"
+FAILURES_NAME = "failures.jsonl"
+
+
+class Kept(NamedTuple):
+    """A complete file: its length, and the URL it came from (None for one placed by hand)."""
+
+    num_bytes: int
+    url: str | None
+
+
+class Failure(NamedTuple):
+    """An image that could not be had."""
+
+    id: str
+    url: str
+    attempts: int
+    status: int | None
+    error: str
+    final_url: str | None
+    time: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server says that the image will not come back."""
+        return self.status in (404, 410)
+
+
+class Manifest:
+    """The complete files of a folder, by their path inside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / MANIFEST_NAME
+        self._folder = folder
+        self.files: dict[str, Kept] = {}
+        for row in read_lines(self._path):
+            if isinstance(row.get("file"), str) and isinstance(row.get("bytes"), int):
+                self.files[row["file"]] = Kept(row["bytes"], row.get("url"))
+
+    def holds(self, file: str) -> bool:
+        """Whether the file is listed and still has the length it had when it was complete."""
+        kept = self.files.get(file)
+        if kept is None:
+            return False
+        try:
+            return os.stat(self._folder / file).st_size == kept.num_bytes
+        except OSError:
+            return False
+
+    @contextmanager
+    def writer(self) -> Iterator[Callable[[str, int, str | None], None]]:
+        """A function that lists a file (path, length, URL) that is complete under its final name."""
+        torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+        with open(self._path, "a", encoding="utf-8") as handle:
+            if torn:  # the last line of a run that was killed
+                handle.write("\n")
+
+            def add(file: str, num_bytes: int, url: str | None) -> None:
+                self.files[file] = Kept(num_bytes, url)
+                handle.write(json.dumps({"file": file, "bytes": num_bytes, "url": url}) + "\n")
+                handle.flush()
+
+            yield add
+
+
+def read_failures(folder: Path) -> dict[str, Failure]:
+    """The images missing after the last run, by id; empty without a list."""
+    failures = {}
+    for row in read_lines(folder / FAILURES_NAME):
+        try:
+            failure = Failure(**row)
+        except TypeError:  # of another version: the image is asked for again
+            continue
+        failures[failure.id] = failure
+    return failures
+
+
+def write_failures(folder: Path, failures: Iterable[Failure]) -> None:
+    """Replace the list of missing images; without any, there is no list."""
+    rows = [failure._asdict() for failure in failures]
+    path = folder / FAILURES_NAME
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as handle:
+        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; nothing if there is no file, torn lines are passed over."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        for line in handle:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        DownloadError: when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a", encoding="utf-8") as handle:
+        _lock(handle, folder)
+        yield
+
+
+def _lock(handle: IO[str], folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        logger.debug("%s is not locked: this system has no flock.", folder)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DownloadError(f"Another hlcli is downloading into {folder}.", "Wait until it is done.") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL):
+            raise
+        logger.warning("%s is on a file system without locks: do not start two downloads into it.", folder)

@@ -1,0 +1,171 @@
+"""The `preprocess` verb: official layout → store, images shrunk once if asked for."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlcli.data.images import load_image
+from hlcli.data.records import Record, Records
+from hlcli.data.store import store_folder, write_store
+from hlcli.errors import DataError
+from hlcli.files import whole_file
+from hlcli.progress import Progress
+from hlcli.sections import DataSection
+
+logger = logging.getLogger(__name__)
+
+JPEG_QUALITY = 92
+
+
+class Preparation(NamedTuple):
+    """What `preprocess` made."""
+
+    folder: Path
+    meta: dict[str, Any]
+    failures: list[dict[str, str]]
+
+
+def preprocess(
+    data: DataSection,
+    splits: Mapping[str, Records] | None = None,
+    *,
+    notes: Mapping[str, Any] | None = None,
+    image_size: int = 0,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> Preparation:
+    """Write a data set's store.
+
+    Args:
+        data: the data set.
+        splits: its records; None asks the section, which then must read directly.
+        notes: JSON-ready facts for `meta.json`.
+        image_size: shrink so that the shorter side has this many pixels, once, stored in the file;
+            0 keeps the originals where they are (drawn images are stored as PNG).
+        workers: processes that decode and shrink.
+        overwrite: replace an existing store.
+
+    Raises:
+        DataError: when a store exists already, or nothing could be prepared.
+    """
+    folder = store_folder(data)
+    if folder.exists() and not overwrite:
+        raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
+    if splits is None:
+        splits = {split: data.records(split) for split in data.split_names()}
+    labels = data.label_space()
+    failures: list[dict[str, str]] = []
+    total = sum(len(records) for records in splits.values())
+    meta = {
+        "dataset": data.name,
+        "image_size": image_size,
+        "encoding": _encoding(image_size),
+        "notes": dict(notes or {}),
+    }
+    with Progress("Preparing", total=total, unit="image") as bar:
+        encode = partial(_encode_all, image_size=image_size, workers=workers, failures=failures, advance=bar.advance)
+        written = write_store(folder, labels, splits, {**meta, "versions": _versions()}, encode=encode)
+    _report_failures(folder, failures)
+    return Preparation(folder, written, failures)
+
+
+def _report_failures(folder: Path, failures: list[dict[str, str]]) -> None:
+    """Keep the list of undecodable images beside the store."""
+    path = folder.parent / "preprocess.failures.jsonl"
+    path.unlink(missing_ok=True)
+    if failures:
+        import json
+
+        with whole_file(path) as handle:
+            handle.writelines(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
+        logger.warning("%d images could not be decoded and are left out; they are listed in %s.", len(failures), path)
+
+
+def _encode_all(
+    records: Iterable[Record],
+    *,
+    image_size: int,
+    workers: int,
+    failures: list[dict[str, str]],
+    advance: Callable[[int], None],
+) -> Iterator[Record]:
+    """Records with encoded images, in order; the undecodable ones go to `failures`."""
+    work = partial(encode_image, image_size=image_size)
+    iterator = iter(records)
+    with ProcessPoolExecutor(workers) as pool:
+        while chunk := list(islice(iterator, 64 * workers)):
+            results = pool.map(work, chunk, chunksize=16) if workers > 1 else map(work, chunk)
+            for record, (image, error) in zip(chunk, results, strict=True):
+                advance(1)
+                if error is not None:
+                    failures.append({"image": record.image_id, "error": error})
+                else:
+                    yield Record(
+                        record.image_id, image, record.labels, record.ignore, record.captions, record.object_mask
+                    )
+
+
+def encode_image(record: Record, image_size: int) -> tuple[bytes | Path, str | None]:
+    """The image of a record as it is stored, and what went wrong if anything did.
+
+    Files stay where they are unless images are shrunk; drawn images become PNG, shrunk photos JPEG.
+    """
+    if image_size == 0 and isinstance(record.image, Path | bytes):
+        return record.image, None
+    try:
+        image = load_image(record.image, name=record.image_id)
+    except DataError as error:
+        return b"", error.message
+    buffer = io.BytesIO()
+    if isinstance(record.image, Path | bytes):
+        from PIL.Image import Resampling
+
+        factor = image_size / min(image.size)
+        if factor < 1:
+            size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+            image = image.resize(size, Resampling.LANCZOS)
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue(), None
+
+
+def _encoding(image_size: int) -> str:
+    if image_size == 0:
+        return "originals; drawn images as PNG"
+    return f"shorter side at most {image_size} px, Lanczos, JPEG quality {JPEG_QUALITY}, 4:4:4; drawn images as PNG"
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from hlcli import __version__
+
+    return {"hlcli": __version__, "pillow": version("pillow"), "datasets": version("datasets")}
+
+
+def export_matrices(data: DataSection) -> list[Path]:
+    """Write the papers' label matrices beside the store: float64 [N, L] of 0 and 1, one .npy file per split."""
+    import numpy as np
+
+    from hlcli.data.store import open_label_space, open_records, split_names
+
+    prepared = data.model_copy(update={"store": store_folder(data)})
+    labels, written = open_label_space(prepared), []
+    for split in split_names(prepared):
+        records = open_records(prepared, split)
+        matrix = np.zeros((len(records), labels.num_labels))
+        for row in range(len(records)):
+            matrix[row, list(records[row].labels)] = 1.0
+        path = store_folder(data).parent / f"{split}_label_vectors_{data.name}.npy"
+        with whole_file(path, "wb") as handle:
+            np.save(handle, matrix)
+        written.append(path)
+    return written

@@ -1,0 +1,209 @@
+"""The prepared data set on disk: a Hugging Face `datasets` folder per split, `labels.json`, `meta.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record, Records
+from hlcli.errors import DataError
+from hlcli.files import recover_folder, whole_folder, write_json
+from hlcli.sections import DataSection
+
+STORE_VERSION = 1
+
+
+class StoreSplit(Sequence[Record]):
+    """One split of a store; rows are read from the memory-mapped file when they are asked for.
+
+    Raises:
+        DataError: when the folder is not a split of a store.
+    """
+
+    def __init__(self, folder: Path, image_root: Path) -> None:
+        self.folder, self.image_root = folder, image_root
+        import datasets
+
+        try:
+            self.table = datasets.load_from_disk(str(folder))
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{folder} cannot be read: {error}", "Run `hlcli preprocess` again.") from error
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: int) -> Record:  # type: ignore[override]
+        value = self.table[row]
+        image = value["image"]
+        source = image["bytes"] if image["bytes"] is not None else self.image_root / image["path"]
+        return Record(
+            value["image_id"],
+            source,
+            tuple(value["labels"]),
+            tuple(value["ignore"]),
+            tuple(value["captions"]),
+            tuple(value["object_mask"]),
+        )
+
+    def labels(self) -> list[list[int]]:
+        """Labels of every row, without touching an image."""
+        return self.table["labels"][:]
+
+
+def store_folder(data: DataSection) -> Path:
+    """Where a data set's store is."""
+    return data.store if data.store is not None else data.folder() / "store"
+
+
+def open_label_space(data: DataSection) -> LabelSpace:
+    """The labels of a data set: the store's where one is read, else the data set's own."""
+    if data.store is None and data.reads_directly:
+        return data.label_space()
+    return LabelSpace.from_json(_read_json(store_folder(data) / "labels.json", data))
+
+
+def open_records(data: DataSection, split: str) -> Records:
+    """A split of a data set, ready for a loader.
+
+    Raises:
+        DataError: when the store or the split does not exist, naming the command that makes it.
+    """
+    if data.store is None and data.reads_directly:
+        records = data.records(split)
+    else:
+        folder = store_folder(data)
+        meta = _read_json(folder / "meta.json", data)
+        if split not in meta["splits"]:
+            raise DataError(f"{folder} has no split {split!r}; it has {', '.join(meta['splits'])}.")
+        records = StoreSplit(folder / split, folder / meta["image_root"])
+    if data.skip:
+        left_out = set(data.skip)
+        kept = [row for row in range(len(records)) if records[row].image_id not in left_out]
+        records = Selection(records, kept)
+    return records
+
+
+def split_names(data: DataSection) -> tuple[str, ...]:
+    """The splits a data set offers."""
+    if data.store is None and data.reads_directly:
+        return data.split_names()
+    return tuple(_read_json(store_folder(data) / "meta.json", data)["splits"])
+
+
+class Selection(Sequence[Record]):
+    """Some rows of a split, in the order given."""
+
+    def __init__(self, records: Records, rows: Sequence[int]) -> None:
+        self.records, self.rows = records, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Record:  # type: ignore[override]
+        return self.records[self.rows[row]]
+
+
+def _read_json(path: Path, data: DataSection) -> dict[str, Any]:
+    recover_folder(path.parent)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        root = "" if data.root is None else f" --root {data.root}"
+        raise DataError(f"{path} is missing.", f"Run `hlcli preprocess {data.name}{root}` first.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "Run `hlcli preprocess` again.") from error
+
+
+def write_store(
+    folder: Path,
+    labels: LabelSpace,
+    splits: Mapping[str, Records],
+    meta: Mapping[str, Any],
+    *,
+    encode: Callable[[Iterable[Record]], Iterator[Record]],
+) -> dict[str, Any]:
+    """Write a store; it replaces an older one only when it is whole. Identical inputs give identical bytes.
+
+    Args:
+        folder: the store.
+        labels: its label space.
+        splits: records by split.
+        meta: JSON-ready facts to keep: options, source sums, notes.
+        encode: turns records into records whose image is encoded bytes, or a file that stays where it is;
+            may leave records out.
+
+    Returns:
+        What was written to `meta.json`.
+    """
+    counts: dict[str, Any] = {}
+    with whole_folder(folder) as building:
+        for split, records in splits.items():
+            counts[split] = _write_split(building / split, encode(records), folder.parent, labels.num_labels)
+        written = {"version": STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
+        write_json(building / "labels.json", labels.to_json())
+        write_json(building / "meta.json", written)
+    return written
+
+
+def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_labels: int) -> dict[str, Any]:
+    """One Arrow file with its description, as `datasets.load_from_disk` expects it; returns the counts."""
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    features = datasets.Features(
+        {
+            "image_id": datasets.Value("string"),
+            "image": datasets.Image(decode=False),
+            "labels": datasets.Sequence(datasets.Value("int32")),
+            "ignore": datasets.Sequence(datasets.Value("int32")),
+            "captions": datasets.Sequence(datasets.Value("string")),
+            "object_mask": datasets.Sequence(datasets.Value("float32")),
+        }
+    )
+    folder.mkdir()
+    path = folder / "data-00000-of-00001.arrow"
+    positives, images = [0] * num_labels, 0
+    with ArrowWriter(features=features, path=str(path), writer_batch_size=100) as writer:
+        for record in records:
+            writer.write(_row(record, image_root))
+            images += 1
+            for label in record.labels:
+                positives[label] += 1
+        writer.finalize()
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    datasets.DatasetInfo(features=features).write_to_directory(str(folder))
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": path.name}],
+        "_fingerprint": digest[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": folder.name,
+    }
+    write_json(folder / "state.json", state)
+    return {"images": images, "positives": positives, "sha256": digest}
+
+
+def _row(record: Record, image_root: Path) -> dict[str, Any]:
+    if isinstance(record.image, bytes):
+        image: dict[str, bytes | str | None] = {"bytes": record.image, "path": None}
+    elif isinstance(record.image, Path):
+        path = record.image.resolve()
+        inside = path.is_relative_to(image_root.resolve())
+        image = {"bytes": None, "path": str(path.relative_to(image_root.resolve()) if inside else path)}
+    else:
+        raise DataError(f"Image {record.image_id} was not encoded before it was stored.")
+    return {
+        "image_id": record.image_id,
+        "image": image,
+        "labels": list(record.labels),
+        "ignore": list(record.ignore),
+        "captions": list(record.captions),
+        "object_mask": list(record.object_mask),
+    }

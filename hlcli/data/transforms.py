@@ -1,0 +1,129 @@
+"""From a decoded image to the numbers a network sees.
+
+Images leave the loader as uint8, a quarter of the bytes of floats; `Normalize` runs on the device, per batch.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hlcli.data.augment import cutout, rand_augment
+
+NORMALIZATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+"""Mean and standard deviation of red, green and blue, for values in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class EvalTransform:
+    """Resize; nothing random.
+
+    Args:
+        image_size: side in pixels, or (height, width); the aspect ratio is not kept.
+    """
+
+    image_size: int | tuple[int, int]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """The image as uint8 [3, H, W]."""
+        return to_tensor(resize(image, self.image_size))
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Resize, mirror, shift, cutout, RandAugment, in this order.
+
+    Args:
+        image_size: side in pixels, or (height, width); the aspect ratio is not kept.
+        horizontal_flip: mirror half of the images.
+        random_shift: largest shift in pixels to each side; what moves in repeats the edge.
+        num_cutouts: rectangles painted over the image.
+        cutout_length: their side in pixels; None for `cutout_fraction` of the image's sides.
+        cutout_fraction: see above.
+        randaugment: apply RandAugment.
+    """
+
+    image_size: int | tuple[int, int]
+    horizontal_flip: bool = False
+    random_shift: int = 0
+    num_cutouts: int = 0
+    cutout_length: int | None = None
+    cutout_fraction: float = 0.5
+    randaugment: bool = False
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
+        """The image as uint8 [3, H, W], changed as `rng` decides."""
+        image = resize(image, self.image_size)
+        if self.horizontal_flip and rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.random_shift:
+            reach = self.random_shift
+            image = shift(image, rng.randint(-reach, reach), rng.randint(-reach, reach))
+        if self.num_cutouts:
+            image = cutout(image, self.num_cutouts, self._cutout_size(image), rng)
+        if self.randaugment:
+            image = rand_augment(image, rng)
+        return to_tensor(image)
+
+    def _cutout_size(self, image: Image.Image) -> int | tuple[int, int]:
+        if self.cutout_length is not None:
+            return self.cutout_length
+        width, height = (max(1, int(self.cutout_fraction * side + 0.5)) for side in image.size)
+        return width, height
+
+
+class Normalize(nn.Module):
+    """Bytes to standardised floats.
+
+    Args:
+        mean: of red, green and blue, for values in [0, 1].
+        std: standard deviations, likewise.
+    """
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        deviations = torch.tensor(std, dtype=torch.float64).reshape(3, 1, 1)
+        means = torch.tensor(mean, dtype=torch.float64).reshape(3, 1, 1)
+        # (v / 255 - mean) / std in one multiplication and one addition. Constants, so not part of the weights.
+        self.register_buffer("scale", (1 / (255 * deviations)).float(), persistent=False)
+        self.register_buffer("offset", (-means / deviations).float(), persistent=False)
+        self.scale: Tensor
+        self.offset: Tensor
+
+    @classmethod
+    def named(cls, name: str) -> Normalize:
+        """One of `NORMALIZATIONS`."""
+        if name not in NORMALIZATIONS:
+            raise ValueError(f"Expected a normalization of {', '.join(NORMALIZATIONS)}, but got {name!r}.")
+        return cls(*NORMALIZATIONS[name])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, 3, H, W] to floats of the same shape."""
+        return torch.addcmul(self.offset, images.to(self.scale.dtype), self.scale)
+
+
+def resize(image: Image.Image, image_size: int | tuple[int, int]) -> Image.Image:
+    """Resize to a square side or to (height, width): bilinear, with antialias."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def shift(image: Image.Image, right: int, down: int) -> Image.Image:
+    """Move an image by whole pixels; its edge pixels fill what becomes free."""
+    columns = (np.arange(image.width) - right).clip(0, image.width - 1)
+    rows = (np.arange(image.height) - down).clip(0, image.height - 1)
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

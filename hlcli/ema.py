@@ -1,0 +1,60 @@
+"""Exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """A second model whose weights trail the trained one: e ← d·e + (1 − d)·w after every step.
+
+    Constant entries (frozen weights, buffers of frozen layers) are left alone; integer buffers are copied.
+
+    Args:
+        model: the trained model, not wrapped.
+        decay: share of the old average that is kept per step.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._trails = _moving_tensors(model)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards the weights of the trained model."""
+        averages, weights = [], []
+        own, theirs = _tensors(self.model), _tensors(model)
+        for name in self._trails:
+            if own[name].is_floating_point():
+                averages.append(own[name])
+                weights.append(theirs[name])
+            else:
+                own[name].copy_(theirs[name])
+        torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
+
+    @torch.no_grad()
+    def restart(self, model: nn.Module) -> None:
+        """Forget the past: take the weights as they are now."""
+        theirs = _tensors(model)
+        for name, tensor in _tensors(self.model).items():
+            tensor.copy_(theirs[name])
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _moving_tensors(model: nn.Module) -> list[str]:
+    """Names of what training changes: trainable parameters, and buffers of layers that are not frozen."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for prefix, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        is_frozen = bool(own) and not any(parameter.requires_grad for parameter in own)
+        if not is_frozen:
+            names += [f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)]
+    return names

@@ -1,0 +1,57 @@
+"""The errors a user can cause or meet; each says what, where, and how to mend it.
+
+HlcliError                     exit code 1: the work failed
+├── InputError                 exit code 2: something that was given is wrong
+│   ├── RecipeError            a recipe or an override
+│   ├── DataError              a data set, a store, a label file, an image
+│   └── CheckpointError        weights, runs, model folders
+├── DownloadError              a transfer that could not be finished
+├── TrainingError              a run that cannot go on (a loss that is not finite)
+└── MissingDependencyError     an optional package that is not installed
+
+Anything else that reaches the user is our own mistake and keeps its traceback.
+"""
+
+
+class HlcliError(Exception):
+    """A failure with a message for the user and, where there is one, a remedy."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message} {self.hint}"
+
+
+class InputError(HlcliError):
+    """Something the user gave (a path, an option, a file) is wrong."""
+
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    """A recipe or an override is wrong; the message lists every mistake."""
+
+
+class DataError(InputError):
+    """A data set, a store, a label file or an image is missing or damaged."""
+
+
+class CheckpointError(InputError):
+    """Weights, a run folder or a model folder cannot be used."""
+
+
+class DownloadError(HlcliError):
+    """A file could not be fetched."""
+
+
+class TrainingError(HlcliError):
+    """Training cannot go on; the last good state is kept."""
+
+
+class MissingDependencyError(HlcliError):
+    """An optional package is needed for what was asked."""

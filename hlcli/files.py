@@ -1,0 +1,100 @@
+"""Writing files and folders whole: under a temporary name first, then renamed, so that no half one is ever seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from hlcli.errors import HlcliError
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w", *, newline: str | None = None) -> Iterator[IO[Any]]:
+    """Open a file for writing; it takes its final name when the block ends without an error.
+
+    Raises:
+        HlcliError: when the file cannot be written (disk full, folder not writable).
+    """
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8", newline=newline) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document, keys in the order given."""
+    with whole_file(path) as handle:
+        json.dump(value, handle, indent=1, ensure_ascii=False)
+        handle.write("\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder beside its final place; it replaces the old one when the block ends without an error.
+
+    A kill between the two renames is mended by `recover_folder`.
+    """
+    building = path.with_name(f".{path.name}.building")
+    ready, old = _swap_names(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(path)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        yield building
+        os.rename(building, ready)
+        if path.exists():
+            os.rename(path, old)
+        os.rename(ready, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Finish a replacement by `whole_folder` that was cut short; does nothing otherwise."""
+    ready, old = _swap_names(path)
+    if ready.exists():
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)
+        os.rename(ready, path)
+    if old.exists():
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, path)
+
+
+def _swap_names(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f".{path.name}.ready"), path.with_name(f".{path.name}.old")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames durable where the system allows it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # folders cannot be opened on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,36 @@
+"""Sine and cosine position codes for a two-dimensional grid."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+TEMPERATURE = 10_000.0
+
+
+def sine_position(height: int, width: int, dim: int) -> Tensor:
+    """Position code of every grid cell, row by row: [height * width, dim], float32.
+
+    The first half of the channels codes the row, the second half the column. With F = dim / 2 channels each and
+    v the 1-based coordinate as a share of the side times 2 pi, channel k is sin(v / D_k) for even k and
+    cos(v / D_k) for odd k, where D_k = 10000^(2 floor(k / 2) / F).
+
+    Raises:
+        ValueError: when dim is not a multiple of 4.
+    """
+    if dim % 4:
+        raise ValueError(f"Expected dim to be a multiple of 4, but got {dim}.")
+    channels = torch.arange(dim // 2, dtype=torch.float32)
+    divisors = TEMPERATURE ** (2 * torch.div(channels, 2, rounding_mode="floor") / (dim // 2))
+    rows = _side_code(height, divisors)[:, None].expand(-1, width, -1)  # [h, w, F]
+    columns = _side_code(width, divisors)[None].expand(height, -1, -1)  # [h, w, F]
+    return torch.cat((rows, columns), dim=-1).flatten(0, 1)  # [N, D]
+
+
+def _side_code(length: int, divisors: Tensor) -> Tensor:
+    """Code of the coordinates 1..length along one side: [length, F]."""
+    angle = torch.arange(1, length + 1, dtype=torch.float32) / (length + 1e-6) * (2 * math.pi)
+    phase = angle[:, None] / divisors  # [length, F]
+    return torch.stack((phase[:, 0::2].sin(), phase[:, 1::2].cos()), dim=-1).flatten(1)

@@ -1,0 +1,55 @@
+"""Asymmetric loss: Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AsymmetricLoss(nn.Module):
+    """Cross entropy per label, focused with one power for positives and another for negatives.
+
+    With p = sigmoid(x), q = min(1 - p + clip, 1) and p' = y p + (1 - y) q:
+
+        loss = -(1 - p')^(gamma_pos y + gamma_neg (1 - y)) * (y ln max(p, eps) + (1 - y) ln max(q, eps))
+
+    Args:
+        gamma_pos: focusing power of positives; 0 leaves plain cross entropy.
+        gamma_neg: focusing power of negatives.
+        clip: added to the probability of a negative, so that easy negatives count for nothing.
+        eps: smallest probability inside the logarithm; no gradient flows below it.
+        detach_focus: treat the power as a constant for the gradient.
+    """
+
+    def __init__(
+        self,
+        gamma_pos: float = 0.0,
+        gamma_neg: float = 2.0,
+        clip: float = 0.0,
+        eps: float = 1e-5,
+        detach_focus: bool = True,
+    ) -> None:
+        super().__init__()
+        self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
+        self.clip, self.eps = clip, eps
+        self.detach_focus = detach_focus
+
+    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0) -> Tensor:
+        """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
+
+        Half precision is computed in float32; the epoch plays no part.
+        """
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        positive = logits.sigmoid()
+        negative = 1 - positive
+        if self.clip > 0:
+            negative = (negative + self.clip).clamp(max=1)
+        others = 1 - targets
+        loss = -targets * positive.clamp(min=self.eps).log() - others * negative.clamp(min=self.eps).log()
+        if self.gamma_pos == 0 and self.gamma_neg == 0:
+            return loss
+        if self.detach_focus:
+            positive, negative = positive.detach(), negative.detach()
+        miss = 1 - positive * targets - negative * others
+        return loss * miss.pow(self.gamma_pos * targets + self.gamma_neg * others)

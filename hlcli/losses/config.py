@@ -1,0 +1,50 @@
+"""The `objective` section of a recipe: which multi-label loss, with which numbers. No torch here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from hlcli.sections import Section
+
+if TYPE_CHECKING:
+    from hlcli.methods.base import Criterion
+
+
+class Asymmetric(Section):
+    """Asymmetric loss (Ridnik et al., 2021): positives and negatives are focused differently."""
+
+    loss: Literal["asymmetric"] = "asymmetric"
+    gamma_pos: float = Field(0.0, ge=0)
+    gamma_neg: float = Field(2.0, ge=0)
+    clip: float = Field(0.0, ge=0, lt=1, description="Shift of the negatives' probability.")
+    eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
+    detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
+
+    def build(self) -> Criterion:
+        """The loss as a function of logits and targets."""
+        from hlcli.losses.asymmetric import AsymmetricLoss
+
+        return AsymmetricLoss(
+            gamma_pos=self.gamma_pos,
+            gamma_neg=self.gamma_neg,
+            clip=self.clip,
+            eps=self.eps,
+            detach_focus=self.detach_focus,
+        )
+
+
+class Bce(Section):
+    """Binary cross entropy per label."""
+
+    loss: Literal["bce"] = "bce"
+
+    def build(self) -> Criterion:
+        """The loss as a function of logits and targets."""
+        from hlcli.losses.bce import BceLoss
+
+        return BceLoss()
+
+
+Objective = Annotated[Asymmetric | Bce, Field(discriminator="loss")]

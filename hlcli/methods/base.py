@@ -1,0 +1,58 @@
+"""What a method's section offers to the loop; a method is a folder with `config.py`, `model.py`, `objective.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+
+from hlcli.sections import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hlcli.backbones import GridBackbone
+    from hlcli.data.labels import LabelSpace
+    from hlcli.data.loader import LabelBatch
+
+
+class Criterion(Protocol):
+    """A multi-label loss per image and label, not yet summed or averaged."""
+
+    def __call__(self, logits: Tensor, targets: Tensor, *, epoch: int = 0) -> Tensor:
+        """Loss [B, L] of logits [B, L] against targets [B, L]."""
+
+
+class LevelMaps(NamedTuple):
+    """What a network finds in images, and where, for every level, coarse → fine."""
+
+    level_logits: tuple[Tensor, ...]  # [B, L of the level] each
+    attention_maps: tuple[Tensor, ...]  # [B, L of the level, h, w] each
+
+
+class MethodSection(Section):
+    """The `model` section of a recipe; knows how to build its network and its loss terms."""
+
+    task: ClassVar[Literal["labels", "captions"]] = "labels"
+
+    def build(self, backbone: GridBackbone, labels: LabelSpace) -> nn.Module:
+        """The network; its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine
+        labels and, for methods that score every level, `level_logits` (coarse → fine)."""
+        raise NotImplementedError
+
+    def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """A reference implementation's state under our names, complete for `model`."""
+        raise NotImplementedError
+
+    def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """Our state under the reference implementation's names."""
+        raise NotImplementedError
+
+    def training_losses(
+        self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
+    ) -> dict[str, Tensor]:
+        """Named scalar terms, already weighted; their sum is trained."""
+        raise NotImplementedError
+
+    def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps | None:
+        """Scores of images [B, 3, H, W] and where each label looks; None for methods without a map per label."""
+        return None

@@ -1,0 +1,180 @@
+"""A trained model on disk: `model.safetensors` and `model.json`; complete, so that nothing else is needed to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hlcli.building import build_model
+from hlcli.data.labels import LabelSpace
+from hlcli.errors import CheckpointError, DataError, HlcliError
+from hlcli.files import recover_folder, whole_folder, write_json
+from hlcli.recipe import Recipe
+
+FORMAT = 1
+
+
+class LoadedModel(NamedTuple):
+    """A network with everything that is needed to use it.
+
+    `thresholds` has one value per level, coarse → fine; None when none were tuned on val.
+    `facts` tells where the weights come from.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    labels: LabelSpace
+    thresholds: tuple[float, ...] | None
+    facts: dict[str, Any]
+
+
+def save_model(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    recipe: Recipe,
+    labels: LabelSpace,
+    *,
+    thresholds: tuple[float, ...] | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a model folder; it replaces an older one only when it is whole."""
+    from hlcli import __version__
+    from hlcli.data.transforms import NORMALIZATIONS
+
+    mean, std = NORMALIZATIONS[recipe.data.normalization]
+    description = {
+        "format": FORMAT,
+        "hlcli": __version__,
+        "facts": dict(facts),
+        "thresholds": None if thresholds is None else list(thresholds),
+        "image_size": list(recipe.data.height_width),
+        "normalization": {"mean": list(mean), "std": list(std)},
+        "labels": labels.to_json(),
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    with whole_folder(folder) as building:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
+        write_json(building / "model.json", description)
+
+
+def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
+    """Load a run folder (its best model), a model folder, or an upstream checkpoint.
+
+    Args:
+        path: folder or file.
+        recipe: says what an upstream checkpoint is; only needed for one.
+
+    Raises:
+        CheckpointError: when there is nothing to load, or it does not fit.
+    """
+    path = Path(path)
+    if path.is_dir():
+        recover_folder(path / "model")
+        recover_folder(path)
+        folder = path / "model" if (path / "model" / "model.json").is_file() else path
+        return _open_folder(folder)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist.", "Give a run folder, a model folder or a checkpoint file.")
+    if recipe is None:
+        raise CheckpointError(
+            f"{path} is a file: an upstream checkpoint needs --recipe to say what it is.",
+            "For example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy.",
+        )
+    return open_upstream(path, recipe)
+
+
+def _open_folder(folder: Path) -> LoadedModel:
+    description_file = folder / "model.json"
+    if not description_file.is_file():
+        hint = "The run has not finished its first evaluation." if (folder / "recipe.yaml").is_file() else None
+        raise CheckpointError(f"{folder} holds no model: model.json is missing.", hint)
+    try:
+        description = json.loads(description_file.read_text(encoding="utf-8"))
+        if description["format"] > FORMAT:
+            raise CheckpointError(
+                f"{description_file} has format {description['format']}; this hlcli reads up to {FORMAT}.",
+                f"Upgrade: it was written by hlcli {description.get('hlcli')}.",
+            )
+        labels = LabelSpace.from_json(description["labels"])
+        recipe = Recipe.from_dict(description["recipe"], source=str(description_file))
+        thresholds = description["thresholds"]
+        facts = description["facts"]
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        raise CheckpointError(f"{description_file} cannot be read: {error!r}") from error
+    model = build_model(recipe, labels, initial_weights=False)
+    load_weights(model, _read_safetensors(folder / "model.safetensors"), str(folder))
+    return LoadedModel(model.eval(), recipe, labels, None if thresholds is None else tuple(thresholds), facts)
+
+
+def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
+    """Load a checkpoint of a reference implementation; code inside it is never run."""
+    from hlcli.upstream import read_upstream
+
+    labels = upstream_labels(recipe)
+    state, info = read_upstream(path)
+    model = build_model(recipe, labels, initial_weights=False)
+    load_weights(model, recipe.model.from_upstream(state, model), str(path))
+    facts = {"source": str(path.name), "upstream": info}
+    return LoadedModel(model.eval(), recipe, labels, None, facts)
+
+
+def upstream_labels(recipe: Recipe) -> LabelSpace:
+    """The labels a recipe's data set has by itself, whether it is prepared or not."""
+    from hlcli.data.store import open_label_space
+
+    try:
+        return open_label_space(recipe.data)
+    except HlcliError:
+        return recipe.data.label_space()
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a complete state.
+
+    Raises:
+        CheckpointError: naming keys that are missing, left over, or of another shape.
+    """
+    own = model.state_dict()
+    missing = sorted(set(own) - set(state))
+    unexpected = sorted(set(state) - set(own))
+    misshapen = sorted(name for name in set(own) & set(state) if own[name].shape != state[name].shape)
+    if missing or unexpected or misshapen:
+        raise CheckpointError(
+            f"{source} does not fit this model: {_listed(missing, 'missing')}, {_listed(unexpected, 'unexpected')}, "
+            f"{_listed([f'{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}' for n in misshapen], 'misshapen')}.",
+            "Is it of the method, the backbone, the image size and the labels that the recipe says?",
+        )
+    model.load_state_dict(dict(state))
+
+
+def _listed(names: list[str], what: str) -> str:
+    return f"{len(names)} keys {what}" + (
+        f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def cpu_state(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights and buffers on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def finite(model: nn.Module) -> bool:
+    """Whether all weights are numbers."""
+    sums = [parameter.detach().sum() for parameter in model.parameters()]
+    return bool(torch.stack([value.float() for value in sums]).isfinite().all())

@@ -1,0 +1,109 @@
+"""Optimisers with their parameter groups, and schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from hlcli import sections
+from hlcli.errors import RecipeError
+
+
+class Point(NamedTuple):
+    """What a schedule says for one step."""
+
+    lr_factor: float  # times the learning rate of each group
+    momentum: float | None  # beta1 of Adam, momentum of SGD; None leaves it as it is
+
+
+def schedule_point(section: sections.AnySchedule, step: int, total: int) -> Point:
+    """The schedule's value during a step.
+
+    Args:
+        section: the recipe's schedule.
+        step: optimiser steps already taken, 0-based.
+        total: optimiser steps of the whole schedule; later steps keep the last value.
+    """
+    step = min(step, total - 1)
+    if isinstance(section, sections.OneCycle):
+        return _one_cycle(section, step, total)
+    if step < section.warmup_steps:
+        return Point((step + 1) / section.warmup_steps, None)
+    if isinstance(section, sections.Constant):
+        return Point(1.0, None)
+    progress = (step - section.warmup_steps) / max(1, total - 1 - section.warmup_steps)
+    return Point(_cosine(1.0, section.final_fraction, progress), None)
+
+
+def _one_cycle(section: sections.OneCycle, step: int, total: int) -> Point:
+    """Two cosine phases as in `torch.optim.lr_scheduler.OneCycleLR`, without its state."""
+    first = 1.0 / section.start_divisor
+    last = first / section.final_divisor
+    peak = section.warmup_fraction * total - 1
+    if step <= peak and peak > 0:
+        fraction = step / peak
+        lr = _cosine(first, 1.0, fraction)
+        momentum = _cosine(section.max_momentum, section.base_momentum, fraction)
+    else:
+        fraction = (step - peak) / (total - 1 - peak)
+        lr = _cosine(1.0, last, fraction)
+        momentum = _cosine(section.base_momentum, section.max_momentum, fraction)
+    return Point(lr, momentum if section.cycle_momentum else None)
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """Half a cosine from start to end."""
+    return end + (start - end) / 2.0 * (1.0 + math.cos(math.pi * fraction))
+
+
+def build_optimizer(section: sections.AnyOptim, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all trainable parameters of a model.
+
+    Groups keep their own peak learning rate under `peak_lr`. Parameters below a submodule called
+    `backbone` get `backbone_lr_factor`; 1-D parameters and biases are decayed only with `decay_vectors`.
+
+    Raises:
+        RecipeError: when nothing is trainable.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            in_backbone = section.backbone_lr_factor != 1.0 and name.startswith("backbone.")
+            is_decayed = section.decay_vectors or not (parameter.ndim == 1 or name.endswith(".bias"))
+            groups.setdefault((in_backbone, is_decayed), []).append(parameter)
+    if not groups:
+        raise RecipeError("No parameter is trainable.", "Free some in backbone.frozen.")
+    arguments = [
+        {
+            "params": parameters,
+            "lr": section.lr * (section.backbone_lr_factor if in_backbone else 1.0),
+            "weight_decay": section.weight_decay if is_decayed else 0.0,
+        }
+        for (in_backbone, is_decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+    optimizer = _make(section, arguments)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
+
+
+def _make(section: sections.AnyOptim, groups: list[dict]) -> torch.optim.Optimizer:
+    if isinstance(section, sections.Sgd):
+        return torch.optim.SGD(groups, momentum=section.momentum)
+    kind = torch.optim.AdamW if isinstance(section, sections.AdamW) else torch.optim.Adam
+    return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps)
+
+
+def apply_schedule(optimizer: torch.optim.Optimizer, point: Point) -> None:
+    """Set learning rates and momenta for the coming step."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * point.lr_factor
+        if point.momentum is None:
+            continue
+        if "betas" in group:
+            group["betas"] = (point.momentum, group["betas"][1])
+        elif "momentum" in group:
+            group["momentum"] = point.momentum

@@ -1,0 +1,89 @@
+"""What a recipe would cost, worked out without data on a device: parameters, steps, memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hlcli.building import build_model
+from hlcli.data.store import open_label_space, open_records
+from hlcli.errors import DataError
+from hlcli.recipe import Recipe
+from hlcli.sections import Sgd
+
+GIB = 2**30
+PROBE_BATCH = 2
+
+
+class Plan(NamedTuple):
+    """Costs of a run; steps are None while the data set is not prepared (`note` says why)."""
+
+    parameters: int
+    trained: int
+    steps_per_epoch: int | None
+    total_steps: int | None
+    weight_bytes: int
+    activation_bytes: int
+    note: str
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        steps = (
+            f"{self.steps_per_epoch} steps per epoch, {self.total_steps} in all" if self.steps_per_epoch else self.note
+        )
+        return [
+            f"parameters: {self.parameters:,}, {self.trained:,} of them trained",
+            f"steps: {steps}",
+            f"memory of one process: about {_in_words(self.weight_bytes + self.activation_bytes)} "
+            f"({_in_words(self.weight_bytes)} weights, gradients, optimiser and average; "
+            f"{_in_words(self.activation_bytes)} activations)",
+        ]
+
+
+def _in_words(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
+
+
+def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
+    """Work out a recipe's costs; weights are neither loaded nor made.
+
+    Raises:
+        RecipeError: when the network cannot be built.
+    """
+    note, steps = "", None
+    try:
+        labels = open_label_space(recipe.data)
+        steps = len(open_records(recipe.data, "train")) // recipe.train.batch_size
+    except DataError as error:
+        note = f"unknown: {error}"
+        labels = recipe.data.label_space()
+    with torch.device("meta"):
+        model = build_model(recipe, labels, initial_weights=False)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    moments = 1 if isinstance(recipe.optim, Sgd) else 2
+    copies = parameters * (1 + (recipe.train.ema_decay is not None)) + trained * (1 + moments)
+    images = recipe.train.batch_size // (num_processes * recipe.train.accumulation_steps)
+    width = 2 if recipe.train.precision in ("fp16", "bf16") else 4
+    activations = _saved_bytes(model, recipe.data.height_width) * images // PROBE_BATCH * width // 4
+    return Plan(parameters, trained, steps, steps and steps * recipe.train.epochs, copies * 4, activations, note)
+
+
+def _saved_bytes(model: nn.Module, image_size: tuple[int, int]) -> int:
+    """Bytes that a forward pass of a few images keeps for the backward pass."""
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    images = torch.zeros(PROBE_BATCH, 3, *image_size, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model.train()(images)
+    del output
+    return sum(kept.values())

@@ -1,0 +1,300 @@
+"""The `load` and `predict` verbs: a model on anybody's images; whatever cannot be decoded is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hlcli.building import eval_transform, normalize
+from hlcli.data.images import load_image
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import ImageSource
+from hlcli.data.transforms import EvalTransform
+from hlcli.errors import DataError, InputError
+from hlcli.evaluation import Evaluation
+from hlcli.launching import make_accelerator
+from hlcli.metrics.hierarchy import consistent_scores, lift_scores
+from hlcli.metrics.multilabel import above_threshold
+from hlcli.model_folder import LoadedModel, open_model
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+from hlcli.scoring import level_logits
+
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"]
+    + [".jp2", ".avif", ".heic", ".heif", ".ico", ".tga"]
+)
+"""What counts as an image in a folder; files that are named one by one are always tried."""
+
+
+class PredictedLabel(NamedTuple):
+    """A label with its score in [0, 1]."""
+
+    name: str
+    level: str
+    score: float
+
+
+class Prediction(NamedTuple):
+    """Scores of one image, coarse → fine, each [L of the level]; `labels` are those above their thresholds."""
+
+    image: str
+    labels: tuple[PredictedLabel, ...]
+    levels: tuple[np.ndarray, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The line that is written for the image."""
+        return {
+            "image": self.image,
+            "labels": [{"name": row.name, "level": row.level, "score": round(row.score, 6)} for row in self.labels],
+        }
+
+
+class Failure(NamedTuple):
+    """An image that could not be decoded, and why."""
+
+    image: str
+    error: str
+
+    def to_json(self) -> dict[str, str]:
+        """The line that is written for the image."""
+        return {"image": self.image, "error": self.error}
+
+
+class Predictions(list[Prediction]):
+    """Predictions in the order of the images."""
+
+    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """The best fine labels of each image, whatever the thresholds."""
+        return [
+            [(name, float(row.levels[-1][i])) for i, name in _best(row.levels[-1], self.label_names, count)]
+            for row in self
+        ]
+
+    label_names: tuple[str, ...] = ()
+
+
+def _best(scores: np.ndarray, names: Sequence[str], count: int) -> list[tuple[int, str]]:
+    return [(int(i), names[int(i)]) for i in np.argsort(-scores, kind="stable")[:count]]
+
+
+class Predictor:
+    """A model ready for images.
+
+    Args:
+        loaded: what `open_model` gives.
+        thresholds: one per level, coarse → fine; default the model's own, else 0.5.
+        batch_size: images per step.
+        workers: loader processes.
+        cpu: stay on the CPU.
+        top_k: list this many labels per level instead of those above the thresholds.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        thresholds: Sequence[float] | None = None,
+        batch_size: int | None = None,
+        workers: int = 0,
+        cpu: bool = False,
+        top_k: int | None = None,
+    ) -> None:
+        recipe = loaded.recipe
+        self.labels: LabelSpace = loaded.labels
+        self.thresholds = tuple(thresholds or loaded.thresholds or [0.5] * len(self.labels.levels))
+        self.batch_size, self.workers, self.top_k = batch_size or recipe.eval.batch_size, workers, top_k
+        self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
+        self.model = loaded.model.to(self.accelerator.device).eval()
+        self.normalize = normalize(recipe.data).to(self.accelerator.device)
+        self.transform = eval_transform(recipe.data)
+        self.is_consistent = recipe.eval.consistent
+
+    def predict(self, images: Iterable[str | Path | Image | bytes]) -> Predictions:
+        """Predict images given as paths, encoded bytes or PIL images.
+
+        Raises:
+            DataError: for an image that cannot be decoded.
+        """
+        sources = [_source(image, number) for number, image in enumerate(images)]
+        results = Predictions()
+        results.label_names = self.labels.label_names
+        for result in self.stream(sources):
+            if isinstance(result, Failure):
+                raise DataError(result.error)
+            results.append(result)
+        return results
+
+    def stream(self, sources: Sequence[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
+        """One result per source, in order; several processes share the work, the first one gets all results."""
+        accelerator = self.accelerator
+        batches = [range(i, min(i + self.batch_size, len(sources))) for i in range(0, len(sources), self.batch_size)]
+        own = batches[accelerator.process_index :: accelerator.num_processes]
+        loader = DataLoader(
+            ImageSources(sources, self.transform),
+            batch_sampler=own,  # type: ignore[arg-type]
+            collate_fn=list,
+            num_workers=self.workers,
+        )
+        results = map(self._predict_batch, loader)
+        for _ in range(0, len(batches), accelerator.num_processes):
+            for batch in gather_object([next(results, [])]) if accelerator.num_processes > 1 else [next(results, [])]:
+                yield from batch
+
+    @torch.inference_mode()
+    def _predict_batch(self, items: list[tuple[str, Tensor | str]]) -> list[Prediction | Failure]:
+        tensors = [item for _, item in items if isinstance(item, Tensor)]
+        levels = iter(self._score(torch.stack(tensors))) if tensors else iter(())
+        return [
+            make_prediction(name, next(levels), self.labels, self.thresholds, self.top_k)
+            if isinstance(item, Tensor)
+            else Failure(name, item)
+            for name, item in items
+        ]
+
+    def _score(self, images: Tensor) -> list[tuple[np.ndarray, ...]]:
+        """Per image its scores of every level."""
+        with self.accelerator.autocast():
+            output = self.model(self.normalize(images.to(self.accelerator.device)))
+        levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
+        if len(levels) < len(self.labels.levels):
+            levels = lift_scores(levels[-1], self.labels.parents)
+        if self.is_consistent:
+            levels = consistent_scores(levels, self.labels.parents)
+        return list(zip(*levels, strict=True))
+
+
+def make_prediction(
+    name: str,
+    levels: tuple[np.ndarray, ...],
+    labels: LabelSpace,
+    thresholds: Sequence[float],
+    top_k: int | None = None,
+) -> Prediction:
+    """List the labels above their level's threshold, or the best of each level, best first."""
+    listed = []
+    for level, scores, threshold in zip(labels.levels, levels, thresholds, strict=True):
+        is_above = above_threshold(scores[None], threshold)[0]
+        listed += [
+            PredictedLabel(label, level.name, float(scores[i]))
+            for i, label in _best(scores, level.label_names, top_k or len(level))
+            if top_k is not None or is_above[i]
+        ]
+    return Prediction(name, tuple(listed), levels)
+
+
+def split_predictions(evaluation: Evaluation, labels: LabelSpace) -> Iterator[Prediction]:
+    """Predictions of a split that was measured, at the thresholds it was measured with."""
+    for row in range(len(evaluation.records)):
+        levels = tuple(level[row] for level in evaluation.scores.levels)
+        yield make_prediction(evaluation.records[row].image_id, levels, labels, evaluation.metrics.thresholds)
+
+
+class ImageSources(Dataset):
+    """Decoded images, or the reason why not."""
+
+    def __init__(self, sources: Sequence[tuple[str, ImageSource]], transform: EvalTransform) -> None:
+        self.sources, self.transform = sources, transform
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, row: int) -> tuple[str, Tensor | str]:
+        name, source = self.sources[row]
+        try:
+            return name, self.transform(load_image(source, name=name))
+        except DataError as error:
+            return name, error.message
+
+
+class DrawnImage:
+    """A PIL image as a source."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def draw(self) -> Image:
+        """The image."""
+        return self.image
+
+
+def load(model: str | Path, *, recipe: Recipe | None = None, **options: Any) -> Predictor:
+    """Load a run folder, model folder or upstream checkpoint for prediction; options are those of `Predictor`."""
+    return Predictor(open_model(model, recipe), **options)
+
+
+def predict(
+    predictor: Predictor, images: Sequence[Path], out: Path | None = None
+) -> tuple[list[Prediction], list[Failure]]:
+    """Predict files, folders and globs; write the results to a file, or return them.
+
+    Args:
+        predictor: the model.
+        images: files, folders (searched with everything below) and patterns.
+        out: `.jsonl`, `.csv` or `.parquet`; failures go to `….failures.jsonl` beside it.
+
+    Returns:
+        The predictions (empty with `out`), and the images that could not be decoded.
+
+    Raises:
+        InputError: when there is no image, or the file has another ending.
+    """
+    from hlcli.prediction_files import open_writer, write_failures
+
+    sources = [(str(path), path) for path in find_images(images)]
+    kept: list[Prediction] = []
+    failures: list[Failure] = []
+    is_main = predictor.accelerator.is_main_process
+    with (
+        open_writer(out if is_main else None, predictor.labels, kept.append) as write,
+        Progress("Predicting", total=len(sources), unit="image") as bar,
+    ):
+        for result in predictor.stream(sources):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                write(result)
+            bar.advance()
+    if is_main and out is not None:
+        write_failures(out, failures)
+    return kept, failures
+
+
+def find_images(places: Sequence[Path]) -> list[Path]:
+    """Files as they are; folders and patterns by what they hold, sorted.
+
+    Raises:
+        InputError: for a place that does not exist or holds no image.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            here = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        elif place.exists():
+            here = [place]
+        else:
+            here = sorted(path for path in _glob(place) if path.is_file())
+        if not here:
+            raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
+        found += here
+    return list(dict.fromkeys(found))
+
+
+def _glob(pattern: Path) -> Iterator[Path]:
+    import glob
+
+    return map(Path, glob.iglob(str(pattern), recursive=True))
+
+
+def _source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:
+    if isinstance(image, str | Path):
+        return str(image), Path(image)
+    return f"image {number}", image if isinstance(image, bytes) else DrawnImage(image)

@@ -1,0 +1,151 @@
+"""A recipe: everything that decides a run, as one validated value. Reading one never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from hlcli.data.datasets.folder import Folder
+from hlcli.data.datasets.huggingface import HuggingFace
+from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.shapes import Shapes
+from hlcli.errors import RecipeError
+from hlcli.losses.config import Asymmetric, Objective
+from hlcli.methods.hleg.config import Hleg
+from hlcli.recipe_mistakes import Variants, describe_mistakes
+from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
+from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
+from hlcli.shipped_recipes import find_recipe
+
+Dataset = Annotated[Shapes | Folder | HuggingFace | Intentonomy, Field(discriminator="dataset")]
+
+Method = Hleg  # the second one makes it a union: Annotated[Hleg | …, Field(discriminator="method")]
+
+TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
+"""The key of a section that says which of its variants it is; always written first."""
+
+
+class Recipe(Section):
+    """The sections of a recipe; `data` and `model` are required."""
+
+    data: Dataset
+    backbone: Backbone = Backbone()
+    model: Method
+    objective: Objective = Asymmetric()
+    optim: Optim = AdamW()
+    schedule: Schedule = OneCycle()
+    train: Train = Train()
+    eval: Eval = Eval()
+
+    @classmethod
+    def from_yaml(cls, path_or_name: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a file or a shipped recipe.
+
+        Args:
+            path_or_name: a file, or the name of a shipped recipe such as `hleg/intentonomy`.
+            overrides: `section.key=value`, as given to `--set`.
+
+        Raises:
+            RecipeError: listing every mistake.
+        """
+        path = find_recipe(path_or_name)
+        return cls.from_dict(read_yaml(path), overrides, source=str(path))
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "recipe") -> Self:
+        """Validate nested mappings; `source` is what messages call them.
+
+        Raises:
+            RecipeError: listing every mistake.
+        """
+        if not isinstance(tree, Mapping):
+            raise RecipeError(f"{source}: sections were expected, got {type_name(tree)}.")
+        tree = apply_overrides(dict(tree), overrides)
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            places = {override.partition("=")[0].replace(" ", "") for override in overrides}
+            raise RecipeError(describe_mistakes(error, _variants(cls), tree, source, places)) from error
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """The whole recipe, defaults included, ready for JSON or YAML."""
+        return {section: _tag_first(section, values) for section, values in self.model_dump(mode="json").items()}
+
+    def to_yaml(self) -> str:
+        """The whole recipe as text from which an equal one is read."""
+        return write_yaml(self.to_dict())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, tree: Any) -> Any:
+        """Let an empty section stand for its defaults, and a section without its tag for the default variant."""
+        if not isinstance(tree, dict):
+            return tree
+        filled = dict(tree)
+        for section, field in cls.model_fields.items():
+            if section in filled and not field.is_required():
+                filled[section] = _with_default_tag(section, filled[section], field.default)
+        return filled
+
+    @model_validator(mode="after")
+    def _check_conflicts(self) -> Self:
+        conflicts = _conflicts(self)
+        if conflicts:
+            raise ValueError("\n".join(conflicts))
+        return self
+
+
+def _conflicts(recipe: Recipe) -> list[str]:
+    """Values that are fine alone but not together."""
+    train, schedule = recipe.train, recipe.schedule
+    found = []
+    if train.cpu and train.precision == "fp16":
+        found.append("train.precision: fp16 needs a GPU, but train.cpu is true. Use bf16 or fp32")
+    if train.accumulation_steps > train.batch_size:
+        found.append(
+            f"train.accumulation_steps: {train.accumulation_steps} parts cannot be cut from "
+            f"train.batch_size of {train.batch_size}"
+        )
+    if train.ema_decay is not None and train.ema_start_epoch >= train.epochs:
+        found.append(
+            f"train.ema_start_epoch: averaging would start in epoch {train.ema_start_epoch}, but train.epochs is "
+            f"{train.epochs} (counted from 0). Set train.ema_decay to null to do without"
+        )
+    if train.init_omit and train.init_weights is None:
+        found.append("train.init_omit: nothing is omitted while train.init_weights is null")
+    if isinstance(schedule, OneCycle):
+        if schedule.epochs is not None and schedule.epochs < train.epochs:
+            found.append(f"schedule.epochs: {schedule.epochs} is shorter than train.epochs, {train.epochs}")
+        if schedule.base_momentum > schedule.max_momentum:
+            found.append(
+                f"schedule.base_momentum: {schedule.base_momentum} is above "
+                f"schedule.max_momentum, {schedule.max_momentum}"
+            )
+    return found
+
+
+def _with_default_tag(section: str, value: Any, default: Section) -> Any:
+    tag = TAGS.get(section)
+    if value is None:
+        value = {}
+    if tag is None or not isinstance(value, dict) or tag in value:
+        return value
+    return {tag: getattr(default, tag), **value}
+
+
+def _tag_first(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    tag = TAGS.get(section)
+    return values if tag is None else {tag: values[tag], **values}
+
+
+def _variants(recipe: type[Recipe]) -> dict[str, Variants]:
+    """For every section its possible classes, by the value of its tag."""
+    found = {}
+    for section, field in recipe.model_fields.items():
+        tag = TAGS.get(section)
+        classes = get_args(field.annotation) or (field.annotation,)
+        found[section] = Variants(tag, {str(c.model_fields[tag].default) if tag else "": c for c in classes})
+    return found

@@ -1,0 +1,92 @@
+"""Metrics as tables for the terminal: rich renderables, printed by whoever shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hlcli.metrics.summary import LabelRow, Metrics, as_text
+
+if TYPE_CHECKING:
+    from hlcli.prediction import Prediction
+
+
+def metrics_report(metrics: Metrics, *, title: str | None = None, per_label: bool = False) -> RenderableType:
+    """Everything in `metrics`, fit for 80 columns.
+
+    Args:
+        metrics: what to show.
+        title: stands above the first table, e.g. the split.
+        per_label: also one line per label.
+    """
+    parts = _number_tables(metrics, title)
+    if per_label:
+        parts.append(label_table(metrics.labels))
+    return Group(*parts, metrics.note())
+
+
+def numbers_table(numbers: Mapping[str, float | None], *, title: str | None = None) -> RenderableType:
+    """The same tables from names and numbers alone, as a run or model folder keeps them; None is not a number."""
+    values = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
+    above = [name.removesuffix("/threshold") for name in values if name.endswith("/threshold")]
+    return Group(*_number_tables(Metrics(values, levels=(*reversed(above), "fine")), title))
+
+
+def _number_tables(metrics: Metrics, title: str | None) -> list[RenderableType]:
+    tables: list[RenderableType] = [level_table(metrics, title=title)]
+    return [*tables, other_table(metrics)] if metrics.others() else tables
+
+
+def level_table(metrics: Metrics, *, title: str | None = None) -> Table:
+    """One row per metric, one column per level."""
+    table = Table(title=None if title is None else Text(title), title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for level in metrics.levels:
+        table.add_column(level, justify="right")
+    for name, cells in metrics.by_level().items():
+        table.add_row(name, *cells)
+    return table
+
+
+def other_table(metrics: Metrics) -> Table:
+    """The metrics of the tree and of subsets, one row each."""
+    table = Table(show_header=False)
+    table.add_column("metric")
+    table.add_column("value", justify="right", no_wrap=True)
+    for name, value in metrics.others().items():
+        table.add_row(Text(name), value)
+    return table
+
+
+def label_table(labels: tuple[LabelRow, ...]) -> Table:
+    """One row per label in the order of the label space, with a rule between levels."""
+    table = Table(title="labels", title_justify="left")
+    table.add_column("level", no_wrap=True)
+    table.add_column("label", overflow="fold")  # the only column that gives way in a narrow window
+    for heading in ("positives", "AP", "F1", "precision", "recall"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row, following in zip(labels, (*labels[1:], None), strict=True):
+        last = following is None or following.level != row.level
+        numbers = (as_text(row.AP), as_text(row.F1), as_text(row.precision), as_text(row.recall))
+        table.add_row(row.level, Text(row.name), f"{row.positives:,}", *numbers, end_section=last)
+    return table
+
+
+def prediction_table(predictions: Iterable[Prediction]) -> Table:
+    """One row per image: its predicted labels with their scores, one line per level."""
+    table = Table(show_lines=True)
+    table.add_column("image", overflow="fold")
+    table.add_column("labels", overflow="fold")
+    for prediction in predictions:
+        lines = [
+            f"{level}: {', '.join(f'{row.name} {row.score:.2f}' for row in rows)}"
+            for level, rows in groupby(prediction.labels, key=lambda row: row.level)
+        ]
+        table.add_row(Text(prediction.image), Text("\n".join(lines) or "none above its threshold"))
+    return table

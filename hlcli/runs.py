@@ -1,0 +1,175 @@
+"""A run folder: the resolved recipe, the environment, metrics, log, status, checkpoints and the best model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hlcli.errors import CheckpointError, RecipeError
+from hlcli.files import whole_file, write_json
+from hlcli.recipe import Recipe
+
+PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
+
+MAY_CHANGE = {
+    "data": {"root", "store", "workers"},
+    "train": {"log_every_steps", "checkpoint_every_steps", "trackers"},
+    "eval": {"batch_size"},
+}
+"""Recipe keys that may differ when a run is resumed: the weights do not depend on them."""
+
+
+class Run:
+    """Paths and small files of one run; only the first process writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe_file = folder / "recipe.yaml"
+        self.metrics_file = folder / "metrics.jsonl"
+        self.status_file = folder / "status.json"
+        self.checkpoint_file = folder / "checkpoints" / "last" / "training.pt"
+        self.model_folder = folder / "model"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def start(self, recipe: Recipe, device: str, num_processes: int) -> None:
+        """Write what is known before the first step."""
+        with whole_file(self.recipe_file) as handle:
+            handle.write(recipe.to_yaml())
+        write_json(self.folder / "environment.json", environment(device, num_processes))
+        self.metrics_file.touch()
+        self.write_status("running", exit_code=None)
+
+    def recipe_path(self) -> Path:
+        """The recipe the run was started with.
+
+        Raises:
+            CheckpointError: when the folder is not a run.
+        """
+        if not self.recipe_file.is_file():
+            raise CheckpointError(f"{self.folder} is not a run: it has no recipe.yaml.")
+        return self.recipe_file
+
+    def best_model(self) -> dict[str, Any]:
+        """Where the best model comes from, and its metrics.
+
+        Raises:
+            CheckpointError: when there is none yet.
+        """
+        try:
+            return json.loads((self.model_folder / "model.json").read_text(encoding="utf-8"))["facts"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{self.folder} has no model yet.", "It is made by the first evaluation.") from error
+
+    def check_same_recipe(self, recipe: Recipe) -> None:
+        """Refuse to resume with a recipe that would lead elsewhere.
+
+        Raises:
+            RecipeError: naming the keys that differ.
+        """
+        old, new = Recipe.from_yaml(self.recipe_path()).model_dump(mode="json"), recipe.model_dump(mode="json")
+        differences = [
+            f"{section}.{key} (was {old[section].get(key)!r}, now {new[section].get(key)!r})"
+            for section in new
+            for key in sorted({*old[section], *new[section]} - MAY_CHANGE.get(section, set()))
+            if old[section].get(key) != new[section].get(key)
+        ]
+        if differences:
+            raise RecipeError(
+                f"{self.folder} was started with another recipe: {'; '.join(differences)}.",
+                f"Resume with --recipe {self.recipe_file}, or start a new run.",
+            )
+
+    def log_event(self, event: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.metrics_file, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def metrics_length(self) -> int:
+        """Bytes of metrics.jsonl, kept in checkpoints so that a resumed run repeats no line."""
+        return self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
+
+    def cut_metrics(self, length: int) -> None:
+        """Forget lines that a resumed run will write again."""
+        if self.metrics_length() > length:
+            os.truncate(self.metrics_file, length)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl; a line cut off by a kill is left out."""
+        if not self.metrics_file.is_file():
+            raise CheckpointError(f"{self.folder} has no metrics.jsonl.", "Is it the folder of a run?")
+        events = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                continue
+        return events
+
+    def write_status(self, state: str, *, exit_code: int | None, message: str = "", **facts: Any) -> None:
+        """Say how the run stands; launchers lose exit codes, this file keeps them."""
+        write_json(self.status_file, {"state": state, "exit_code": exit_code, "message": message, **facts})
+
+
+def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: bool = False) -> Run:
+    """The folder for a run: the one asked for, or the next free `runs/NAME`, `runs/NAME-2`, ….
+
+    Raises:
+        CheckpointError: when the folder is in use and neither `resume` nor `overwrite` is given, or when
+            there is nothing to resume.
+    """
+    if run_dir is not None:
+        is_used = run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir()))
+        if is_used and not (resume or overwrite):
+            raise CheckpointError(f"{run_dir} is not empty.", "Give --resume to go on, --overwrite to start anew.")
+        if resume and not (run_dir / "recipe.yaml").is_file():
+            raise CheckpointError(f"{run_dir} holds no run to resume.", "Leave --resume out to start one.")
+        return Run(run_dir)
+    root = Path("runs")
+    taken = sorted(
+        (path for path in root.glob(f"{name}*") if path.name == name or path.name[len(name) :].lstrip("-").isdigit()),
+        key=lambda path: int(path.name[len(name) :].lstrip("-") or 1),
+    )
+    if resume:
+        if not taken:
+            raise CheckpointError(f"There is no run {root / name} to resume.", "Name its folder with --run.")
+        return Run(taken[-1])
+    if not taken:
+        return Run(root / name)
+    return Run(root / f"{name}-{int(taken[-1].name[len(name) :].lstrip('-') or 1) + 1}")
+
+
+def environment(device: str = "", num_processes: int = 1) -> dict[str, Any]:
+    """Versions and machine, for `environment.json` and bug reports."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "device": device,
+        "num_processes": num_processes,
+        "packages": versions,
+        "command": " ".join(sys.argv),
+    }
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Copy the log of hlcli to a file as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("hlcli").addHandler(handler)
+    return handler

@@ -1,0 +1,154 @@
+"""Images → scores: every image of a split once, on any number of processes, for one or more models at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hlcli.data.labels import LabelSpace
+from hlcli.data.loader import LabelBatch, batches
+from hlcli.methods.base import Criterion
+from hlcli.metrics.hierarchy import lift_scores
+from hlcli.progress import Progress
+
+
+class SplitScores(NamedTuple):
+    """What one model says about a split.
+
+    Shapes: levels coarse → fine, each [N, L of the level] float32 in [0, 1]; loss is the mean over images of
+    the fine labels' loss, None without a criterion.
+    """
+
+    levels: list[np.ndarray]
+    loss: float | None
+
+
+class Scored(NamedTuple):
+    """Scores of all models, and the truth. Shapes: targets, ignore [N, L] bool."""
+
+    models: list[SplitScores]
+    targets: np.ndarray
+    ignore: np.ndarray | None
+
+
+def score_split(
+    models: Sequence[nn.Module],
+    loader: DataLoader,
+    normalize: Callable[[Tensor], Tensor],
+    accelerator: Accelerator,
+    labels: LabelSpace,
+    *,
+    num_rows: int,
+    criterion: Criterion | None = None,
+    check: Callable[[], None] = lambda: None,
+    title: str = "Evaluating",
+) -> Scored:
+    """Score a split; each image is decoded once, however many models look at it.
+
+    Args:
+        models: networks in evaluation mode on the accelerator's device.
+        loader: this process's share of the batches.
+        normalize: bytes to floats.
+        accelerator: for precision and for gathering.
+        labels: the label space.
+        num_rows: records in the whole split.
+        criterion: also measure the loss of the fine labels.
+        check: called after every batch; may raise to stop.
+        title: for the progress display.
+    """
+    columns: list[list[Tensor]] = [[] for _ in models]
+    rows, truth = [], []
+    with torch.inference_mode(), Progress(title, total=num_rows, unit="image") as bar:
+        for batch in batches(loader):
+            images = normalize(batch.images.to(accelerator.device, non_blocking=True))
+            for model, parts in zip(models, columns, strict=True):
+                with accelerator.autocast():
+                    output = model(images)
+                parts.append(_columns(output, batch, criterion))
+            rows.append(batch.rows)
+            truth.append(_truth(batch))
+            bar.advance(len(batch.rows) * accelerator.num_processes)
+            check()
+    order = _gather_rows(accelerator, rows, num_rows)
+    truth_matrix = _gather(accelerator, truth, order, 2 * labels.num_labels).astype(bool)
+    targets, ignore = np.split(truth_matrix, 2, axis=1)
+    results = [
+        _split_scores(_gather(accelerator, parts, order, None), labels, criterion is not None) for parts in columns
+    ]
+    return Scored(results, targets, ignore if ignore.any() else None)
+
+
+def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
+    """Logits of every level a network scores, coarse → fine."""
+    return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
+
+
+def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None) -> Tensor:
+    """Scores of all levels side by side, then the loss of each image: [B, sum of L (+ 1)], on the CPU."""
+    logits = [part.float() for part in level_logits(output)]
+    columns = [part.sigmoid() for part in logits]
+    if criterion is not None:
+        loss = criterion(logits[-1], batch.targets.to(logits[-1].device))  # [B, L]
+        if batch.ignore is not None:
+            loss = loss.masked_fill(batch.ignore.to(loss.device), 0.0)
+        columns.append(loss.sum(dim=1, keepdim=True).float())
+    return torch.cat(columns, dim=1).cpu()
+
+
+def _truth(batch: LabelBatch) -> Tensor:
+    """Targets and ignored labels side by side, [B, 2 L]."""
+    ignore = torch.zeros_like(batch.targets) if batch.ignore is None else batch.ignore.float()
+    return torch.cat([batch.targets, ignore], dim=1)
+
+
+class _Order(NamedTuple):
+    """Where gathered rows belong: `longest` rows per process, and the place of each in the split."""
+
+    longest: int
+    place: np.ndarray  # [processes · longest], -1 for padding
+    num_rows: int
+
+
+def _gather_rows(accelerator: Accelerator, rows: list[Tensor], num_rows: int) -> _Order:
+    own = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
+    device = accelerator.device
+    longest = int(accelerator.gather(torch.tensor([len(own)], device=device)).max())
+    padded = torch.full((longest,), -1, dtype=torch.long)
+    padded[: len(own)] = own
+    place = accelerator.gather(padded.to(device)).cpu().numpy()
+    found = np.sort(place[place >= 0])
+    if not np.array_equal(found, np.arange(num_rows)):
+        raise RuntimeError(f"{len(found)} rows were scored, {num_rows} were expected")
+    return _Order(longest, place, num_rows)
+
+
+def _gather(accelerator: Accelerator, parts: list[Tensor], order: _Order, width: int | None) -> np.ndarray:
+    """All processes' rows in the order of the split."""
+    if parts:
+        width = parts[0].shape[1]
+    widths = accelerator.gather(torch.tensor([width or 0], device=accelerator.device))
+    padded = torch.zeros(order.longest, int(widths.max()))
+    if parts:
+        own = torch.cat(parts)
+        padded[: len(own)] = own
+    gathered = accelerator.gather(padded.to(accelerator.device)).cpu().numpy()
+    result = np.empty((order.num_rows, gathered.shape[1]), dtype=np.float32)
+    is_real = order.place >= 0
+    result[order.place[is_real]] = gathered[is_real]
+    return result
+
+
+def _split_scores(matrix: np.ndarray, labels: LabelSpace, has_loss: bool) -> SplitScores:
+    loss = None
+    if has_loss:
+        matrix, loss = matrix[:, :-1], float(matrix[:, -1].astype(np.float64).mean())
+    if matrix.shape[1] == labels.num_labels and len(labels.levels) > 1:  # scores the finest level only
+        return SplitScores(lift_scores(matrix, labels.parents), loss)
+    edges = np.cumsum(labels.level_sizes)[:-1]
+    return SplitScores([np.ascontiguousarray(part) for part in np.split(matrix, edges, axis=1)], loss)

@@ -1,0 +1,229 @@
+"""The parts of a recipe that every method shares; `recipe.py` puts them together. No torch here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from hlcli.data.datasets.base import Prepared
+    from hlcli.data.labels import LabelSpace
+    from hlcli.data.records import Records
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all recipe sections: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_booleans(cls, values: Any) -> Any:
+        """True is not 1: pydantic would take it for a number."""
+        if not isinstance(values, dict):
+            return values
+        takers = {name for name, field in cls.model_fields.items() if _takes_booleans(field.annotation)}
+        return {key: value if key in takers else _hide_booleans(value) for key, value in values.items()}
+
+
+class _MisplacedBoolean:
+    """Stands for true or false where neither belongs; no field takes it."""
+
+
+def _hide_booleans(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_hide_booleans(entry) for entry in value]
+    return _MisplacedBoolean() if isinstance(value, bool) else value
+
+
+def _takes_booleans(annotation: Any) -> bool:
+    """Whether bool, or a literal true or false, is part of a type."""
+    return annotation is bool or isinstance(annotation, bool) or any(map(_takes_booleans, get_args(annotation)))
+
+
+class Backbone(Section):
+    """The image encoder."""
+
+    name: str = Field("resnet101.tv_in1k", description="Any timm model name.")
+    pretrained: bool = Field(True, description="Start from timm's published weights.")
+    weights: Path | None = Field(None, description="Local weights (safetensors or a torch state dict) instead.")
+    freeze_batch_norm: bool = Field(False, description="Keep batch-norm statistics and weights constant.")
+    frozen: tuple[str, ...] = Field((), description="Name prefixes of timm parameters that are not trained.")
+
+
+class _Optimizer(Section):
+    lr: float = Field(1e-4, gt=0, description="Learning rate; the peak where a schedule is used.")
+    weight_decay: float = Field(1e-2, ge=0)
+    backbone_lr_factor: float = Field(1.0, ge=0, description="Learning rate of the backbone as a share of lr.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    eps: float = Field(1e-8, gt=0)
+    decay_vectors: bool = Field(True, description="Weight decay on 1-D parameters and biases too.")
+
+
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay."""
+
+    optimizer: Literal["adamw"] = "adamw"
+
+
+class Adam(_Optimizer):
+    """Adam with L2 coupled into the gradient."""
+
+    optimizer: Literal["adam"] = "adam"
+
+
+class AdamTwd(_Optimizer):
+    """The papers' `Adam_twd`: coupled L2, none on 1-D parameters and biases."""
+
+    optimizer: Literal["adam_twd"] = "adam_twd"
+    decay_vectors: Literal[False] = False
+
+
+class Sgd(Section):
+    """Stochastic gradient descent with momentum."""
+
+    optimizer: Literal["sgd"] = "sgd"
+    lr: float = Field(1e-2, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    backbone_lr_factor: float = Field(1.0, ge=0)
+    decay_vectors: bool = True
+
+
+AnyOptim = AdamW | Adam | AdamTwd | Sgd
+Optim = Annotated[AnyOptim, Field(discriminator="optimizer")]
+
+
+class OneCycle(Section):
+    """Cosine up, cosine down, stepped every optimiser step; beta1 (or momentum) moves the other way."""
+
+    schedule: Literal["onecycle"] = "onecycle"
+    warmup_fraction: float = Field(0.2, gt=0, lt=1, description="Share of the steps before the peak.")
+    start_divisor: float = Field(25.0, gt=0, description="First learning rate = lr / this.")
+    final_divisor: float = Field(1e4, gt=0, description="Last learning rate = first / this.")
+    cycle_momentum: bool = Field(True, description="Move beta1 between the two values below.")
+    base_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.85
+    max_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    epochs: int | None = Field(None, ge=1, description="Length of the schedule when it differs from train.epochs.")
+
+
+class Cosine(Section):
+    """Linear warm-up, then a half cosine down to a share of the peak."""
+
+    schedule: Literal["cosine"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    final_fraction: Fraction = 0.0
+
+
+class Constant(Section):
+    """The same learning rate throughout, after an optional linear warm-up."""
+
+    schedule: Literal["constant"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+
+
+AnySchedule = OneCycle | Cosine | Constant
+Schedule = Annotated[AnySchedule, Field(discriminator="schedule")]
+
+
+class Train(Section):
+    """The training loop."""
+
+    epochs: int = Field(6, ge=1)
+    batch_size: int = Field(128, ge=1, description="Images per optimiser step, over all processes.")
+    accumulation_steps: int = Field(1, ge=1, description="Parts into which a process cuts its share of a batch.")
+    precision: Literal["fp32", "fp16", "bf16"] | None = Field(
+        None, description="Arithmetic; null takes what `accelerate launch` says, else fp32."
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.9997, description="Share of the averaged weights kept per step; null turns averaging off."
+    )
+    ema_start_epoch: int = Field(0, ge=0)
+    clip_norm: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
+    seed: int = Field(31, ge=0, lt=2**31)
+    cpu: bool = Field(False, description="Stay on the CPU even where there is a GPU.")
+    channels_last: bool = Field(True, description="Memory layout that convolutions like best.")
+    checkpoint_every_steps: int | None = Field(
+        500, ge=1, description="Save all training state this often, besides the end of every epoch."
+    )
+    log_every_steps: int = Field(10, ge=1)
+    early_stop_epochs: int | None = Field(None, ge=1, description="Stop after this many epochs without a new best.")
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = ()
+    init_weights: Path | None = Field(None, description="Model folder or upstream checkpoint to start from.")
+    init_omit: tuple[str, ...] = Field((), description="Name prefixes of weights not taken from init_weights.")
+
+
+class Eval(Section):
+    """What is measured, and how."""
+
+    split: str = Field("val", description="Split that is evaluated during training.")
+    batch_size: int = Field(128, ge=1, description="Images per step and process.")
+    every_epochs: int = Field(1, ge=1)
+    select_by: str = Field("F1_samples", description="Metric that chooses the best model, e.g. mAP or coarse/CF1.")
+    threshold: Literal["self", "val"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "val", description="Tuned on the evaluated split (self), on val, or a fixed number."
+    )
+    average_precision: Literal["interpolated", "plain", "eleven_point"] = Field(
+        "interpolated", description="Area under the envelope (VOC 2010+), under the raw curve, or VOC 2007."
+    )
+    empty_labels: Literal["skip", "zero", "nan"] = Field(
+        "skip", description="Average precision of a label without positives: left out of the mean, 0, or not a number."
+    )
+    consistent: bool = Field(False, description="Never score a label above its parent.")
+
+
+class DataSection(Section):
+    """What every data set's section shares: where it is and how images become tensors."""
+
+    reads_directly: ClassVar[bool] = False  # True: usable without `hlcli preprocess`
+
+    root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
+    store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")
+    image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
+        224, description="Side in pixels, or [height, width]; the aspect ratio is not kept."
+    )
+    normalization: Literal["imagenet", "clip", "none"] = "imagenet"
+    randaugment: bool = Field(False, description="The reference's RandAugment: two operations of fifteen.")
+    cutout: int = Field(0, ge=0, description="Number of random rectangles painted over an image.")
+    cutout_length: int | None = Field(None, ge=1, description="Their side in pixels; default cutout_fraction of it.")
+    cutout_fraction: Fraction = Field(0.5, description="Their side as a share of the image's.")
+    horizontal_flip: bool = Field(False, description="Mirror half of the training images.")
+    random_shift: int = Field(0, ge=0, description="Largest random shift in pixels, up to each side.")
+    workers: int = Field(2, ge=0, description="Loader processes per process; 0 loads in the main one.")
+    skip: tuple[str, ...] = Field((), description="Image ids that are left out, e.g. undecodable ones.")
+
+    @property
+    def name(self) -> str:
+        """The data set's name, as in `data.dataset`."""
+        return str(type(self).model_fields["dataset"].default)
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Image height and width in pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    def folder(self) -> Path:
+        """ROOT/NAME: the official layout as downloaded, and the store."""
+        return (self.root or Path(os.environ.get("HLCLI_DATA", "data"))) / self.name
+
+    def label_space(self) -> LabelSpace:
+        """Names and levels of the labels, without reading a store."""
+        raise NotImplementedError
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that `records` knows; only where `reads_directly`."""
+        raise NotImplementedError
+
+    def prepare(self, source: Path, **options: Any) -> Prepared:
+        """Read the official layout below `source`; only where not `reads_directly`."""
+        raise NotImplementedError
+
+    def records(self, split: str) -> Records:
+        """The records of a split; only where `reads_directly`."""
+        raise NotImplementedError

@@ -1,0 +1,149 @@
+"""After an epoch: evaluate the trained and the averaged weights, keep the better model, say when to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import NamedTuple
+
+from torch import nn
+
+from hlcli.errors import RecipeError, TrainingError
+from hlcli.evaluation import measure, read_thresholds
+from hlcli.metrics.summary import Metrics
+from hlcli.model_folder import cpu_state, save_model
+from hlcli.scoring import score_split
+from hlcli.training_state import Training, record_event
+
+logger = logging.getLogger(__name__)
+
+
+class Candidate(NamedTuple):
+    """Weights that were just evaluated."""
+
+    weights: str  # regular or ema
+    model: nn.Module
+    metrics: Metrics
+    value: float  # larger is better
+
+
+def evaluate_epoch(training: Training) -> bool:
+    """Evaluate, record, keep the best model.
+
+    Returns:
+        Whether training has gone on for long enough without getting better.
+
+    Raises:
+        RecipeError: when `eval.select_by` names no metric, or one that is not a number here.
+        TrainingError: when the loss is not a number.
+        KeyboardInterrupt: when a stop is asked for meanwhile; the state before the evaluation is saved.
+    """
+    candidates = _evaluate(training)
+    progression = training.progression
+    regular, best = candidates[0], candidates[0]
+    for candidate in candidates[1:]:
+        if candidate.value > best.value:
+            best = candidate
+    if progression.best_regular_value is None or regular.value > progression.best_regular_value:
+        progression.best_regular_value, progression.best_regular_epoch = regular.value, progression.epoch
+    if progression.best_value is None or best.value > progression.best_value:
+        progression.best_value, progression.best_epoch = best.value, progression.epoch
+        progression.best_weights = best.weights
+        if training.accelerator.is_main_process:
+            _keep(training, best)
+    logger.info(
+        "Epoch %d: %s %s%s.", progression.epoch + 1, training.recipe.eval.select_by,
+        ", ".join(f"{abs(candidate.value):.4f} ({candidate.weights})" for candidate in candidates),
+        ", the best so far" if progression.best_epoch == progression.epoch else "",
+    )  # fmt: skip
+    return _is_enough(training, candidates)
+
+
+def _evaluate(training: Training) -> list[Candidate]:
+    """Regular and averaged weights on the evaluation split, each image decoded once."""
+    recipe, progression = training.recipe, training.progression
+    models = {"regular": training.model}
+    if training.ema is not None and progression.epoch >= recipe.train.ema_start_epoch:
+        models["ema"] = training.ema.model
+    training.model.eval()
+    scored = score_split(
+        list(models.values()),
+        training.eval_loader,
+        training.normalize,
+        training.accelerator,
+        training.labels,
+        num_rows=len(training.eval_records),
+        criterion=training.criterion,
+        check=lambda: _stop_if_asked(training),
+    )
+    training.model.train()
+    candidates = []
+    for index, (weights, model) in enumerate(models.items()):
+        thresholds = read_thresholds(recipe.eval.threshold, training.labels)
+        metrics = measure(scored, index, training.labels, recipe.eval, thresholds)
+        loss = scored.models[index].loss
+        if loss is None or not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss of the {weights} weights on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1}.",
+                f"Lower optim.lr; the last good state is in {training.run.checkpoint_file}.",
+            )
+        numbers = {"loss": loss, **metrics.to_json()}
+        record_event(training, "evaluation", recipe.eval.split, weights, numbers)
+        candidates.append(Candidate(weights, model, metrics, _value(recipe.eval.select_by, numbers)))
+    return candidates
+
+
+def _value(name: str, numbers: dict[str, float | None]) -> float:
+    """The selecting metric, turned so that more is better."""
+    if name not in numbers:
+        raise RecipeError(f"eval.select_by: there is no metric {name!r}.", f"There are: {', '.join(numbers)}.")
+    value = numbers[name]
+    if value is None:
+        raise RecipeError(
+            f"eval.select_by: {name} is not a number on this split: labels without positives.",
+            "Set eval.empty_labels to skip.",
+        )
+    return -value if name == "loss" else value
+
+
+def _keep(training: Training, best: Candidate) -> None:
+    """Write the model folder."""
+    progression, section = training.progression, training.recipe.eval
+    tuned_on_val = section.split == "val" and not isinstance(section.threshold, float)
+    facts = {
+        "weights": best.weights,
+        "epoch": progression.epoch + 1,
+        "step": progression.step,
+        "split": section.split,
+        "select_by": section.select_by,
+        "metrics": best.metrics.to_json(),
+    }
+    save_model(
+        training.run.model_folder,
+        cpu_state(best.model),
+        training.recipe,
+        training.labels,
+        thresholds=best.metrics.thresholds if tuned_on_val else None,
+        facts=facts,
+    )
+
+
+def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
+    """The reference's rule: long since the best epoch of either kind, and the average is past its best."""
+    progression, patience = training.progression, training.recipe.train.early_stop_epochs
+    ema_value = candidates[-1].value if candidates[-1].weights == "ema" else None
+    is_past_best = ema_value is None or (
+        progression.best_ema_value is not None and ema_value < progression.best_ema_value
+    )
+    if ema_value is not None and (progression.best_ema_value is None or ema_value > progression.best_ema_value):
+        progression.best_ema_value = ema_value
+    since = progression.epoch - max(progression.best_epoch, progression.best_regular_epoch)
+    if patience is None or since <= patience or not is_past_best:
+        return False
+    logger.info("Stopping early: no better model for %d epochs.", since)
+    return True
+
+
+def _stop_if_asked(training: Training) -> None:
+    if training.interrupts.requested and training.accelerator.num_processes == 1:
+        raise KeyboardInterrupt

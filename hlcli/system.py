@@ -1,0 +1,70 @@
+"""What this machine is, for bug reports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hlcli.runs import environment
+
+PROBE = """
+import sys, torch, torch.distributed as dist
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+value = torch.tensor([rank + 1.0])
+dist.all_reduce(value)
+dist.destroy_process_group()
+sys.exit(0 if value.item() == 3.0 else 1)
+"""
+PROBE_SECONDS = 10
+
+
+def describe_system() -> dict[str, Any]:
+    """Versions, devices, caches, data."""
+    import torch
+
+    facts = environment(_devices(torch))
+    facts.pop("command")
+    facts.pop("num_processes")
+    root = Path(os.environ.get("HLCLI_DATA", "data"))
+    found = [path.name for path in sorted(root.glob("*")) if path.is_dir()] if root.is_dir() else []
+    return {
+        **facts,
+        "threads": torch.get_num_threads(),
+        "java": shutil.which("java") or "not found (only needed for SPICE and METEOR)",
+        "data root": str(root),
+        "data found": ", ".join(found) or "none",
+        "hub cache": os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface")),
+    }
+
+
+def probe_processes() -> str:
+    """Whether two processes on this machine can add numbers: `ok`, or what went wrong."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = str(Path(folder) / "meeting")
+        command = [sys.executable, "-c", PROBE]
+        processes = [
+            subprocess.Popen([*command, str(rank), meeting], stderr=subprocess.PIPE, text=True) for rank in range(2)
+        ]
+        try:
+            errors = [process.communicate(timeout=PROBE_SECONDS + 20)[1] for process in processes]
+        except subprocess.TimeoutExpired:
+            for process in processes:
+                process.kill()
+            return "the two processes did not meet in time"
+    if any(process.returncode for process in processes):
+        lines = "".join(errors).strip().splitlines()
+        return f"failed: {lines[-1] if lines else 'no message'}"
+    return "ok (two processes, gloo)"
+
+
+def _devices(torch: Any) -> str:
+    if not torch.cuda.is_available():
+        return f"cpu ({os.cpu_count()} cores)"
+    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))

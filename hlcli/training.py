@@ -1,0 +1,211 @@
+"""The `train` verb: the one loop, for every method."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from hlcli import checkpoints
+from hlcli.data.loader import LabelBatch
+from hlcli.data.loader import batches as load_batches
+from hlcli.errors import HlcliError
+from hlcli.interrupts import Interrupts
+from hlcli.launching import make_accelerator
+from hlcli.optim import apply_schedule, schedule_point
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+from hlcli.runs import Run, choose_folder
+from hlcli.selection import evaluate_epoch
+from hlcli.training_state import Training, flat, flush, save, set_up
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    run_dir: str | Path | None = None,
+    *,
+    name: str = "run",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Train a recipe; evaluate after each epoch; keep the last state and the best model.
+
+    A run that was killed at any moment and is resumed ends, on the CPU, with the same bits as one that was not.
+
+    Args:
+        recipe: what to train.
+        run_dir: the run's folder; default the next free `runs/NAME`.
+        name: NAME.
+        resume: go on where the run stopped.
+        overwrite: start anew in a folder that is in use.
+
+    Raises:
+        InputError: when recipe, data or folder cannot be used.
+        TrainingError: when the loss stops being a number; the last good state is kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once all state is saved.
+    """
+    settings = recipe.train
+    run = None
+    with Interrupts() as interrupts:
+        accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision, log_with=settings.trackers)
+        try:
+            run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
+            training = set_up(recipe, run, accelerator, interrupts, resume=resume)
+            _run_epochs(training)
+        except KeyboardInterrupt:
+            _leave(
+                accelerator, run, "interrupted", 130, f"Resume with: hlcli train --run {run and run.folder} --resume"
+            )
+            raise
+        except HlcliError as error:
+            _leave(accelerator, run, "failed", error.exit_code, str(error))
+            raise
+        _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
+    return run
+
+
+def _agree_on_folder(
+    accelerator: Accelerator, run_dir: str | Path | None, name: str, *, resume: bool, overwrite: bool
+) -> Run:
+    """The first process chooses the folder, the others follow."""
+    from accelerate.utils import broadcast_object_list
+
+    answer: list[Path | HlcliError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            folder = None if run_dir is None else Path(run_dir)
+            answer = [choose_folder(folder, name, resume=resume, overwrite=overwrite).folder]
+        except HlcliError as error:
+            answer = [error]
+    broadcast_object_list(answer)
+    if isinstance(answer[0], HlcliError):
+        raise answer[0]
+    assert answer[0] is not None
+    return Run(answer[0])
+
+
+def _run_epochs(training: Training) -> None:
+    """Train and evaluate epoch by epoch, from wherever the progression stands."""
+    progression, settings = training.progression, training.recipe.train
+    if settings.trackers:
+        training.accelerator.init_trackers("hlcli", config=flat(training.recipe))
+    while progression.epoch < settings.epochs and not progression.is_finished:
+        if (
+            training.ema is not None
+            and progression.epoch == settings.ema_start_epoch
+            and progression.step_in_epoch == 0
+        ):
+            training.ema.restart(training.model)
+        _train_epoch(training)
+        save(training)
+        is_last = progression.epoch + 1 == settings.epochs
+        if is_last or (progression.epoch + 1) % training.recipe.eval.every_epochs == 0:
+            progression.is_finished = evaluate_epoch(training)
+        progression.epoch, progression.step_in_epoch = progression.epoch + 1, 0
+    progression.is_finished = True
+    save(training)
+    training.accelerator.end_training()
+
+
+def _train_epoch(training: Training) -> None:
+    """The rest of the current epoch."""
+    progression, settings = training.progression, training.recipe.train
+    training.model.train()
+    training.order.start(progression.epoch, progression.step_in_epoch)
+    batches = load_batches(training.loader) if len(training.order) else iter(())
+    title = f"Epoch {progression.epoch + 1}/{settings.epochs}"
+    steps = training.order.steps_per_epoch
+    with Progress(title, total=steps, unit="step", start=progression.step_in_epoch) as bar:
+        while progression.step_in_epoch < steps:
+            _step(training, batches)
+            bar.advance()
+            if progression.step % settings.log_every_steps == 0:
+                bar.note(**{name: round(value, 4) for name, value in flush(training).items()})
+            every = settings.checkpoint_every_steps
+            if every is not None and progression.step % every == 0 and progression.step_in_epoch < steps:
+                save(training)
+            _stop_if_asked(training)
+    flush(training)
+
+
+def _step(training: Training, batches: Iterator[LabelBatch]) -> None:
+    """One optimiser step: schedule, gradients of all parts of the batch, update, average."""
+    progression, settings, accelerator = training.progression, training.recipe.train, training.accelerator
+    torch.manual_seed((settings.seed << 32) + progression.step * accelerator.num_processes + accelerator.process_index)
+    apply_schedule(training.optimizer, schedule_point(training.recipe.schedule, progression.step, training.total_steps))
+    parts = settings.accumulation_steps
+    for part, batch in enumerate(islice(batches, parts)):
+        is_last = part + 1 == parts
+        with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
+            _backward(training, _to_device(training, batch), 1.0 / parts)
+    if settings.clip_norm is not None:
+        accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
+    training.optimizer.step()
+    training.optimizer.zero_grad()
+    if training.ema is not None and progression.epoch >= settings.ema_start_epoch:
+        training.ema.update(training.model)
+    progression.step += 1
+    progression.step_in_epoch += 1
+    training.window_steps += 1
+
+
+def _backward(training: Training, batch: LabelBatch, share: float) -> None:
+    """Gradients of one part of a batch; the terms are added to the log window without waiting for the device."""
+    recipe = training.recipe
+    with training.accelerator.autocast():
+        terms = recipe.model.training_losses(
+            training.wrapped, batch, training.criterion, epoch=training.progression.epoch
+        )
+    loss = torch.stack(list(terms.values())).sum()
+    training.accelerator.backward(loss * share)
+    for name, value in {"loss": loss, **terms}.items():
+        value = value.detach().double() * share
+        training.window[name] = training.window[name] + value if name in training.window else value
+
+
+def _to_device(training: Training, batch: LabelBatch) -> LabelBatch:
+    """Move a batch and turn its images into floats."""
+    device = training.accelerator.device
+    moved = {name: part.to(device, non_blocking=True) for name, part in batch._asdict().items() if part is not None}
+    images = training.normalize(moved.pop("images"))
+    if training.recipe.train.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return batch._replace(images=images, **moved)
+
+
+def _stop_if_asked(training: Training) -> None:
+    """After Ctrl-C or SIGTERM on any process: save and stop, all together."""
+    accelerator = training.accelerator
+    requested = training.interrupts.requested
+    if accelerator.num_processes > 1:
+        if training.progression.step % 5:
+            return
+        flag = torch.tensor(float(requested), device=accelerator.device)
+        requested = bool(accelerator.reduce(flag, reduction="sum") > 0)
+    if requested:
+        save(training)
+        raise KeyboardInterrupt
+
+
+def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, message: str, **facts: object) -> None:
+    """Say in status.json how it ended."""
+    if run is not None and accelerator.is_main_process and run.folder.is_dir():
+        run.write_status(state, exit_code=code, message=message, **facts)
+
+
+def _best(progression: checkpoints.Progression) -> dict[str, object]:
+    return {
+        "best_value": progression.best_value,
+        "best_epoch": progression.best_epoch + 1,
+        "best_weights": progression.best_weights,
+    }

@@ -1,0 +1,100 @@
+"""Read checkpoint files that other programs wrote, without running anything that is in them."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hlcli.errors import CheckpointError
+
+CONTAINERS = ("state_dict", "model")
+# What torch.load and the pickle machine raise for damaged files, beside UnpicklingError.
+DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+    ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+# A best score may have been saved as a NumPy number; newer and older NumPy name its maker differently.
+NUMPY_SCALARS: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.int64)),
+]
+
+
+class Upstream(NamedTuple):
+    """A foreign checkpoint: its weights as they are named there, and what else it says of itself."""
+
+    state: dict[str, Tensor]
+    info: dict[str, Any]
+
+
+def read_upstream(path: Path | str) -> Upstream:
+    """Read a torch or safetensors file; tensors stay on disk until they are used where the format allows it.
+
+    The weights may lie under `state_dict` or `model`, or be the whole file. `info` holds the plain values beside
+    them (epoch, scores…).
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, no checkpoint, or wants to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file.", "Give the path of a checkpoint file.")
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds {type(content).__name__}, expected a mapping of names to weights.")
+    container = next((name for name in CONTAINERS if isinstance(content.get(name), Mapping)), None)
+    state = content if container is None else content[container]
+    strangers = [repr(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if strangers or not state:
+        found = f"{len(strangers)} entries are no weights: {', '.join(strangers[:5])}" if strangers else "it is empty"
+        raise CheckpointError(
+            f"{path} is not a state dict: {found}.",
+            f"The weights are looked for under {' and '.join(map(repr, CONTAINERS))}, then in the whole file.",
+        )
+    return Upstream(dict(state), {} if container is None else _plain_values(content))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is damaged, is no checkpoint, or asks to run code, which is refused: {_first_line(error)}",
+            "Ask its authors for the bare weights, best as safetensors.",
+        ) from error
+    except DAMAGE as error:
+        raise CheckpointError(f"{path} is damaged or no torch checkpoint: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _plain_values(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Numbers and texts of the top level, NumPy numbers made plain."""
+    values = {key: value.item() if isinstance(value, np.generic) else value for key, value in content.items()}
+    return {
+        key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, int | float | str)
+    }

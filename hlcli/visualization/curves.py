@@ -1,0 +1,199 @@
+"""How a run went: losses and learning rate over steps, metrics over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, level_colours, make_plain, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Event = Mapping[str, Any]
+
+METRICS = ("mAP", "F1_samples")
+TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
+LINES = {"regular": "--", "ema": "-"}
+WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
+MOST_MARKERS = 30
+MOST_RAW_POINTS = 150
+
+
+class Best(NamedTuple):
+    """The evaluation with the best value of the metric that selects."""
+
+    epoch: int
+    weights: str
+    value: float
+
+
+def curves_figure(
+    events: Sequence[Event], *, select_by: str = "mAP", metrics: Sequence[str] = METRICS, title: str = ""
+) -> Figure:
+    """Losses and learning rate over steps above, one panel per metric over epochs below.
+
+    Colours tell the levels apart, lines the regular (dashed) from the averaged weights; the best epoch is marked.
+
+    Args:
+        events: the lines of `metrics.jsonl`.
+        select_by: the metric that chooses the best model, e.g. `mAP` or `coarse/CF1`.
+        metrics: what is drawn besides it and the loss.
+        title: stands above all.
+    """
+    steps = [event for event in events if event["event"] == "step"]
+    evaluations = [event for event in events if event["event"] == "evaluation"]
+    levels = level_names(evaluations)
+    panels = list(dict.fromkeys([_plain_name(select_by, levels), *metrics, "loss"])) if evaluations else []
+    figure = new_figure(max(3.1 * len(panels), 8.0), 6.2 if panels else 3.3, layout="constrained")
+    rows = figure.add_gridspec(2 if panels else 1, 1, hspace=0.06)
+    upper = rows[0].subgridspec(1, 2, width_ratios=(2, 1))
+    _draw_losses(figure.add_subplot(upper[0]), steps)
+    _draw_learning_rate(figure.add_subplot(upper[1]), steps)
+    best = best_evaluation(evaluations, select_by)
+    if panels:
+        lower = rows[1].subgridspec(1, len(panels))
+        for column, name in enumerate(panels):
+            axes = figure.add_subplot(lower[column])
+            _draw_metric(axes, evaluations, name, levels)
+            _mark_best(axes, best, select_by if name == _plain_name(select_by, levels) else None)
+        _draw_legend(figure, evaluations, levels)
+    if best is not None:
+        kind = WEIGHTS.get(best.weights, best.weights)
+        title = f"{title}\nbest {select_by}: {best.value:.4f} in epoch {best.epoch}, {kind}".strip()
+    figure.suptitle(title, fontsize=TITLE_POINTS + 1, color=INK, parse_math=False)
+    return figure
+
+
+def level_names(evaluations: Sequence[Event]) -> tuple[str, ...]:
+    """The levels that were measured, coarse → fine; every level has a threshold, the finest one under its plain name."""
+    names = dict.fromkeys(name for event in evaluations for name in event["metrics"])
+    above = [name.removesuffix("/threshold") for name in names if name.endswith("/threshold")]
+    return (*reversed(above), "fine")
+
+
+def best_evaluation(evaluations: Sequence[Event], select_by: str) -> Best | None:
+    """The first evaluation with the best value, as training chooses it; None where the metric is absent."""
+    known = [event for event in evaluations if event["metrics"].get(select_by) is not None]
+    if not known:
+        return None
+    sign = -1.0 if select_by == "loss" else 1.0
+    event = max(known, key=lambda event: sign * event["metrics"][select_by])
+    return Best(event["epoch"], event["weights"], event["metrics"][select_by])
+
+
+def _plain_name(metric: str, levels: Sequence[str]) -> str:
+    """`coarse/mAP` → `mAP`; what belongs to no level keeps its name."""
+    level, _, name = metric.partition("/")
+    return name if name and level in levels else metric
+
+
+def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
+    """The sum in black, its terms in colours; long runs as running means over faint raw values."""
+    make_plain(axes)
+    names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
+    terms = [name for name in names if name != "loss"]
+    colours = {"loss": INK} | {name: TERM_COLOURS[i % len(TERM_COLOURS)] for i, name in enumerate(terms)}
+    smallest, largest = np.inf, 0.0
+    for name in names:
+        known = [event for event in steps if event["metrics"].get(name) is not None]
+        x, y = (np.array(values) for values in _points(known, "step", name))
+        label = "sum of the terms" if name == "loss" and len(terms) > 1 else name
+        _draw_line(axes, x, y, label, colours[name])
+        smallest, largest = min(smallest, y.min()), max(largest, y.max())
+    if smallest > 0 and largest / smallest > 100:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=min(0.0, smallest) if names else None)
+    _name_axes(axes, "training loss", "step")
+    if names:
+        axes.legend(frameon=False, fontsize=TEXT_POINTS, loc="upper right")
+
+
+def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
+    if len(x) <= MOST_RAW_POINTS:
+        axes.plot(x, y, color=colour, linewidth=1.4, label=label, marker="." if len(x) <= MOST_MARKERS else None)
+        return
+    axes.plot(x, y, color=colour, linewidth=0.5, alpha=0.25)
+    axes.plot(x, running_mean(y, len(y) // 50), color=colour, linewidth=1.4, label=label)
+
+
+def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """Mean of each value and up to `reach` neighbours on each side."""
+    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    index = np.arange(len(values))
+    first, last = (index - reach).clip(0), (index + reach + 1).clip(max=len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _draw_learning_rate(axes: Axes, steps: Sequence[Event]) -> None:
+    make_plain(axes)
+    known = [event for event in steps if "lr" in event["metrics"]]
+    axes.plot(*_points(known, "step", "lr"), color=INK, linewidth=1.4, marker="." if len(known) == 1 else None)
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.yaxis.get_offset_text().set_fontsize(TEXT_POINTS)
+    _name_axes(axes, "learning rate", "step")
+
+
+def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tuple[str, ...]) -> None:
+    """A metric of every level that has it, for each kind of weights."""
+    from matplotlib.ticker import MaxNLocator
+
+    make_plain(axes)
+    colours = level_colours(levels)
+    epochs = {event["epoch"] for event in evaluations}
+    marker = "o" if len(epochs) <= MOST_MARKERS else None
+    for level in levels:
+        key = name if level == levels[-1] else f"{level}/{name}"
+        for weights, line in LINES.items():
+            known = [event for event in evaluations if event["weights"] == weights and key in event["metrics"]]
+            style = {"color": colours[level], "linestyle": line, "linewidth": 1.4}
+            face = "white" if weights == "regular" else colours[level]
+            axes.plot(*_points(known, "epoch", key), **style, marker=marker, markersize=3.5, markerfacecolor=face)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    if len(epochs) == 1:
+        axes.set_xlim(min(epochs) - 0.6, max(epochs) + 0.6)
+    _name_axes(axes, f"{name} on {evaluations[-1]['split']}", "epoch")
+
+
+def _mark_best(axes: Axes, best: Best | None, metric: str | None) -> None:
+    """A dotted line at the best epoch, and a ring where the metric was read."""
+    if best is None:
+        return
+    axes.axvline(best.epoch, color=FAINT, linestyle=":", linewidth=1.2, zorder=1)
+    if metric is not None:
+        axes.plot([best.epoch], [best.value], "o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
+
+
+def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str, ...]) -> None:
+    from matplotlib.lines import Line2D
+
+    present = {event["weights"] for event in evaluations}
+    entries = [
+        Line2D([], [], color=colour, linewidth=4, label=level) for level, colour in level_colours(levels).items()
+    ]
+    entries += [
+        Line2D([], [], color=INK, linestyle=line, label=WEIGHTS[weights])
+        for weights, line in LINES.items()
+        if weights in present
+    ]
+    entries.append(Line2D([], [], color=FAINT, linestyle=":", label="best epoch"))
+    figure.legend(
+        handles=entries, loc="outside lower center", ncols=len(entries), frameon=False, fontsize=TEXT_POINTS,
+        handlelength=2.5,
+    )  # fmt: skip
+
+
+def _points(events: Sequence[Event], axis: str, metric: str) -> tuple[list[float], list[float]]:
+    """Places and values; what is not a number leaves a gap."""
+    values = [event["metrics"][metric] for event in events]
+    return [event[axis] for event in events], [float("nan") if value is None else value for value in values]
+
+
+def _name_axes(axes: Axes, title: str, x_name: str) -> None:
+    axes.set_title(title, fontsize=TITLE_POINTS, color=INK, loc="left")
+    axes.set_xlabel(x_name, fontsize=TEXT_POINTS, color=INK)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import hlcli
+from hlcli.cli import main
+from hlcli.cli.commands import Command, Commands, set_up_logging
+from hlcli.errors import DownloadError, HlcliError, RecipeError
+from hlcli.progress import Progress
+
+CLONE = Path(hlcli.__file__).parents[1]
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    logger = logging.getLogger("hlcli")
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:], logger.level = handlers, level
+    logger.setLevel(level)
+
+
+def failing_app(error: BaseException) -> typer.Typer:
+    """The real top of the command line over a command that fails."""
+    app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(main.hlcli)
+
+    @app.command("work", cls=Command)
+    def work() -> None:
+        """Fail.
+
+        Example: hlcli work --hard
+        """
+        raise error
+
+    return app
+
+
+def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RANK")}
+    return subprocess.run(
+        [sys.executable, *words], cwd=cwd, env={**variables, **environment}, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_version_is_printed_and_nothing_else():
+    result = runner.invoke(main.app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"hlcli {hlcli.__version__}\n")
+
+
+def test_every_command_has_help_that_begins_with_an_example():
+    top = typer.main.get_command(main.app)
+    paths = [[name, *sub] for name, command in top.commands.items() for sub in _below(command)]
+    assert ["recipes", "list"] in paths
+    for path in paths:
+        result = runner.invoke(main.app, [*path, "--help"])
+        assert result.exit_code == 0
+        assert result.output.startswith(f"Example: hlcli {' '.join(path)}"), path
+        assert result.output.count("Example:") == result.output.split("Usage:")[0].count("Example:")
+
+
+def _below(command) -> list[list[str]]:
+    return [[name] for name in command.commands] if hasattr(command, "commands") else [[]]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(HlcliError("it broke", "mend it"), 1), (RecipeError("it broke", "mend it"), 2), (DownloadError("it broke"), 1)],
+)
+def test_a_users_mistake_gives_message_hint_and_code_without_a_traceback(error, code):
+    result = runner.invoke(failing_app(error), ["work"])
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr == "error: it broke\n" + ("hint: mend it\n" if error.hint else "")
+
+
+def test_debug_adds_the_traceback_and_keeps_the_code():
+    result = runner.invoke(failing_app(RecipeError("it broke")), ["--debug", "work"])
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.endswith("error: it broke\n")
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    result = runner.invoke(failing_app(ZeroDivisionError("ours")), ["work"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_an_interrupt_gives_130():
+    result = runner.invoke(failing_app(KeyboardInterrupt()), ["work"])
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("words", [["trian"], ["--nonsense"], ["recipes", "validate"]])
+def test_a_wrong_command_line_gives_2(words):
+    result = runner.invoke(main.app, words)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+def test_no_words_show_the_help():
+    assert "Usage: " in runner.invoke(main.app, []).output
+
+
+@pytest.mark.parametrize(
+    ("options", "rank", "expected"),
+    [({}, "0", ["info", "warning"]), ({"quiet": True}, "0", ["warning"]), ({}, "1", ["warning"])],
+)
+def test_messages_go_to_stderr_and_fewer_when_quiet_or_not_the_first_process(
+    options, rank, expected, capsys, monkeypatch
+):
+    monkeypatch.setenv("RANK", rank)
+    set_up_logging(**{"quiet": False, "debug": False, **options})
+    set_up_logging(**{"quiet": False, "debug": False, **options})  # a second call adds nothing
+    logging.getLogger("hlcli.x").info("info")
+    logging.getLogger("hlcli.x").warning("warning")
+    with Progress("Work", total=1) as bar:
+        bar.advance()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line for line in err.splitlines() if not line.startswith("Work")] == expected
+    assert ("Work" in err) == ("info" in expected)
+
+
+def test_all_ways_to_start_work(tmp_path):
+    expected = (0, f"hlcli {hlcli.__version__}\n")
+    for words, folder, environment in (
+        (["hlcli", "--version"], CLONE, {}),
+        ([str(CLONE / "hlcli"), "--version"], tmp_path, {}),
+        (["-m", "hlcli", "--version"], CLONE, {}),
+        (["-m", "hlcli", "--version"], tmp_path, {"PYTHONPATH": str(CLONE)}),
+    ):
+        done = run(*words, cwd=folder, **environment)
+        assert (done.returncode, done.stdout) == expected, done.stderr
+
+
+def test_a_folder_run_as_a_script_hides_no_library(tmp_path):
+    package = tmp_path / "hlcli"
+    shutil.copytree(CLONE / "hlcli", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "logging.py").write_text("raise SystemExit('the wrong logging')")
+    done = run("hlcli", "--version", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_program_is_called_hlcli_however_it_was_started():
+    assert "Usage: hlcli [OPTIONS]" in run("-m", "hlcli", "--help", cwd=CLONE).stdout
+
+
+def test_output_into_a_closed_pipe_ends_quietly():
+    command = f"{sys.executable} -m hlcli recipes show hleg/intentonomy | true"
+    done = subprocess.run(["bash", "-c", command], cwd=CLONE, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_help_and_validation_cost_little_more_than_the_libraries_they_need():
+    """In processor time, so that a busy machine changes little; 0.15 s and 0.3 s on a quiet one."""
+    typer_alone = _cpu_seconds("-c", "import typer.main")
+    assert _cpu_seconds("-m", "hlcli", "--help") < 2.5 * typer_alone
+    with_schema = _cpu_seconds("-c", "import typer.main, yaml; from pydantic import BaseModel")
+    assert _cpu_seconds("-m", "hlcli", "recipes", "validate", "quickstart") < 3.5 * with_schema
+
+
+def _cpu_seconds(*words: str) -> float:
+    """The least of three runs."""
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        assert run(*words, cwd=CLONE).returncode == 0
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(spent)

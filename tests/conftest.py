@@ -1,0 +1,45 @@
+"""What several test modules share: a tiny recipe that trains in seconds, and running the real program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import program_environment
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Any]:
+    """Builds the tiny recipe, with overrides such as `train.epochs=1`."""
+    from tiny import tiny_recipe
+
+    return tiny_recipe
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, tiny: Callable[..., Any]) -> Path:
+    """The tiny recipe as a file."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny().to_yaml(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def hlcli_program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m hlcli …` for real."""
+
+    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "hlcli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=program_environment(**environment),
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,57 @@
+"""Golden cases: a description (json) and tensors (safetensors) that a reference implementation computed.
+
+They lie below $HLCLI_GOLDEN, by default in this folder; `method` and `kind` in the json say what they check.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+IS_DEFAULT_ROOT = not os.environ.get("HLCLI_GOLDEN")
+ROOT = Path(os.environ.get("HLCLI_GOLDEN") or Path(__file__).parent)
+
+
+class Case:
+    """A description and its tensors; remembers which results have not been compared yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.about: dict[str, Any] = json.loads(path.read_text())
+        file = path.with_suffix(".safetensors")
+        self.tensors = load_file(file) if file.exists() else {}
+        self.num_compared = 0
+        self.open = {name for name in self.tensors if not name.startswith(("in.", "state."))}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors below a prefix, by the rest of their names."""
+        self.open -= {name for name in self.tensors if name.startswith(f"{prefix}.")}
+        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+
+    def expect(self, name: str, actual: Any, *, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+        """Compare with a stored result; a case need not store every one."""
+        if name not in self.tensors:
+            return
+        self.open.discard(name)
+        self.num_compared += 1
+        actual = torch.tensor(actual, dtype=torch.float64) if isinstance(actual, float) else torch.as_tensor(actual)
+        assert_near(name, actual, self.tensors[name], rtol, atol)
+
+
+def assert_near(name: str, actual: Tensor, expected: Tensor, rtol: float, atol: float) -> None:
+    torch.testing.assert_close(
+        actual.detach().to(expected.dtype), expected, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m: f"{name}: {m}"
+    )
+
+
+def find_cases(method: str) -> list[Path]:
+    """Descriptions of a method's cases."""
+    return [path for path in sorted(ROOT.rglob("*.json")) if json.loads(path.read_text()).get("method") == method]

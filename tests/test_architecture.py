@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hlcli
+
+ROOT = Path(hlcli.__file__).parent
+
+# Floors of the house, the longest fitting prefix counts; whatever is not named here is an orchestrating verb (4).
+FLOORS = {
+    "hlcli.cli": 5,
+    "hlcli.__main__": 5,
+    "hlcli": 4,
+    "hlcli.backbones": 3,
+    "hlcli.embeddings": 3,
+    "hlcli.features": 3,
+    "hlcli.captioning": 3,
+    "hlcli.data": 1,
+    "hlcli.data.augment": 3,
+    "hlcli.data.loader": 3,
+    "hlcli.data.preparation": 3,
+    "hlcli.data.store": 3,
+    "hlcli.data.transforms": 3,
+    "hlcli.methods": 3,
+    "hlcli.upstream": 3,
+    "hlcli.visualization": 3,
+    "hlcli.layers": 2,
+    "hlcli.losses": 2,
+    "hlcli.metrics": 2,
+    "hlcli.recipe": 1,
+    "hlcli.recipe_mistakes": 1,
+    "hlcli.recipe_text": 1,
+    "hlcli.shipped_recipes": 1,
+    "hlcli.sections": 1,
+    "hlcli.losses.config": 1,
+    "hlcli.methods.base": 1,
+    "hlcli.errors": 0,
+    "hlcli.files": 0,
+    "hlcli.progress": 0,
+}
+
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "datasets",
+    "spacy",
+    "transformers",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "PIL",
+    "safetensors",
+    "httpx",
+}
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the package by dotted name."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def floor(module: str) -> int:
+    if module.startswith("hlcli.methods.") and module.endswith(".config"):
+        return 1
+    while module not in FLOORS:
+        module = module.rpartition(".")[0]
+    return FLOORS[module]
+
+
+def imports_at_load(path: Path) -> Iterator[str]:
+    """Modules named by the import statements that run when a module is loaded."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting.extend(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def arrows() -> Iterator[tuple[str, str]]:
+    """(importing module, imported module) for all imports inside the package."""
+    known = modules()
+    for module, path in known.items():
+        for name in imports_at_load(path):
+            target = name if name in known else name.rpartition(".")[0]
+            if target in known and target != "hlcli":
+                yield module, target
+
+
+def test_imports_point_down():
+    upward = [f"{module} → {target}" for module, target in arrows() if floor(target) > floor(module)]
+    assert not upward
+
+
+def test_layers_losses_and_metrics_know_nothing_of_recipes_and_files():
+    allowed = ("hlcli.layers", "hlcli.losses", "hlcli.metrics", "hlcli.data.labels", "hlcli.errors")
+    strangers = [
+        f"{module} → {target}" for module, target in arrows() if floor(module) == 2 and not target.startswith(allowed)
+    ]
+    assert not strangers
+
+
+def test_methods_do_not_know_each_other():
+    meetings = [
+        f"{module} → {target}"
+        for module, target in arrows()
+        if module.startswith("hlcli.methods.")
+        and target.startswith("hlcli.methods.")
+        and target != "hlcli.methods.base"
+        and module.split(".")[2] != target.split(".")[2]
+    ]
+    assert not meetings
+
+
+def test_import_arrows_make_no_circle():
+    graph: dict[str, set[str]] = {}
+    for module, target in arrows():
+        graph.setdefault(module, set()).add(target)
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"circle: {' → '.join([*path[path.index(module) :], module])}"
+        if module not in done:
+            for target in sorted(graph.get(module, ())):
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+
+
+def test_init_files_below_the_top_are_empty():
+    full = [name for name, path in modules().items() if path.name == "__init__.py" and name != "hlcli"]
+    assert [name for name in full if modules()[name].read_text(encoding="utf-8").strip()] == []
+
+
+def test_no_module_is_named_like_a_library_that_it_could_hide():
+    taken = sys.stdlib_module_names | {"torch", "timm", "datasets", "evaluate", "accelerate", "tokenizers", "yaml"}
+    top = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert top & taken == set()
+
+
+RUN = """
+import sys
+from hlcli.cli.main import main
+sys.argv = ["hlcli", *{words!r}]
+try: main()
+except SystemExit: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "also_light"),
+    [
+        ("import hlcli", {"typer", "pydantic", "yaml", "rich"}),
+        ("import hlcli.recipe", {"typer", "rich"}),
+        ("import hlcli.progress", {"rich", "pydantic"}),
+        (RUN.format(words=["--help"]), {"pydantic", "yaml", "rich"}),
+        (RUN.format(words=["--version"]), {"pydantic", "yaml", "rich"}),
+        (RUN.format(words=["train", "--help"]), {"yaml", "rich"}),
+        (RUN.format(words=["recipes", "list"]), {"rich"}),
+        (RUN.format(words=["recipes", "validate", "quickstart"]), {"rich"}),
+    ],
+)
+def test_light_work_loads_no_heavy_library(code, also_light):
+    """In an interpreter of its own, because this one has loaded everything."""
+    code += "\nimport json, sys\nprint(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT.parent
+    )
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert loaded & (HEAVY | also_light) == set()
+
+
+def test_the_lowest_floors_load_no_heavy_library():
+    low = [module for module in modules() if floor(module) <= 1]
+    assert "hlcli.methods.hleg.config" in low
+    code = "\n".join(f"import {module}" for module in low)
+    test_light_work_loads_no_heavy_library(code, set())
+
+
+def test_public_names_are_defined_where_the_package_looks_for_them():
+    assert sorted([*hlcli._HOMES, "__version__"]) == hlcli.__all__ == dir(hlcli)
+    for name, home in hlcli._HOMES.items():
+        tree = ast.parse(modules()[home].read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert name in defined, f"{home} does not define {name}"
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = hlcli.trian

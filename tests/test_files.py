@@ -1,0 +1,82 @@
+"""Files and folders are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from hlcli.errors import HlcliError
+from hlcli.files import recover_folder, whole_file, whole_folder, write_json
+
+
+def _fail_half_way(block: AbstractContextManager) -> None:
+    with block as opened:
+        if isinstance(opened, Path):
+            write_json(opened / "a.json", {"version": 2})
+        else:
+            opened.write("new")
+        raise RuntimeError("half way")
+
+
+def test_failing_block_leaves_old_file_and_no_rubbish(tmp_path: Path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"):
+        _fail_half_way(whole_file(target))
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_unwritable_place_is_our_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HlcliError, match="cannot be written"), whole_file(tmp_path / "file" / "below.txt") as handle:
+        handle.write("x")
+
+
+def test_folder_replaces_the_old_one_only_when_whole(tmp_path: Path):
+    target = tmp_path / "model"
+    with whole_folder(target) as building:
+        write_json(building / "a.json", {"version": 1})
+    with pytest.raises(RuntimeError, match="half way"):
+        _fail_half_way(whole_folder(target))
+    assert '"version": 1' in (target / "a.json").read_text()
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
+def test_folder_survives_a_kill_between_renames(tmp_path: Path, renames: int):
+    target = tmp_path / "model"
+    with whole_folder(target) as building:
+        (building / "value").write_text("old")
+    program = textwrap.dedent(
+        f"""
+        import os, signal, sys
+        from pathlib import Path
+        from hlcli import files
+        real, count = os.rename, 0
+        def rename(a, b):
+            global count
+            if count == {renames}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count += 1
+            real(a, b)
+        os.rename = rename
+        with files.whole_folder(Path(sys.argv[1])) as building:
+            (building / "value").write_text("new")
+        """
+    )
+    code = subprocess.run([sys.executable, "-c", program, str(target)]).returncode
+    assert code == (-signal.SIGKILL if renames < 3 else 0)
+    recover_folder(target)
+    assert (target / "value").read_text() == ("old" if renames == 0 else "new")
+    with whole_folder(target) as building:
+        (building / "value").write_text("newer")
+    assert os.listdir(tmp_path) == ["model"]
+    assert (target / "value").read_text() == "newer"

@@ -1,0 +1,117 @@
+"""Predictions of files, folders and patterns: every image has a line or is listed as failed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import hlcli
+from hlcli.errors import CheckpointError, InputError
+from hlcli.model_folder import open_model
+from hlcli.prediction import Failure, Predictor, find_images, predict
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, request) -> Path:
+    from tiny import tiny_recipe
+
+    return hlcli.train(tiny_recipe("train.epochs=1"), tmp_path_factory.mktemp("model") / "run").folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.PNG", "deeper/c.webp", "ü 漢.jpg"):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_every_image_is_predicted_or_listed(model: Path, photos: Path, tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    predictions, failures = predict(hlcli.load(model), [photos], out)
+    assert predictions == []
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    names = [Path(line["image"]).name for line in lines]
+    assert names == ["a.jpg", "b.PNG", "c.webp", "ü 漢.jpg"]
+    listed = [json.loads(line) for line in out.with_suffix(".failures.jsonl").read_text().splitlines()]
+    assert [Path(line["image"]).name for line in listed] == ["broken.jpg", "empty.png"]
+    assert all("cannot be decoded" in line["error"] for line in listed)
+    assert [failure.image for failure in failures] == [line["image"] for line in listed]
+    levels = {label["level"] for line in lines for label in line["labels"]}
+    assert levels <= {"coarse", "middle", "fine"}
+
+
+def test_formats_say_the_same(model: Path, photos: Path, tmp_path: Path):
+    predictor = hlcli.load(model, thresholds=[0.01] * 3)
+    for name in ("o.jsonl", "o.csv", "o.parquet"):
+        predict(predictor, [photos / "a.jpg", photos / "b.PNG"], tmp_path / name)
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert pq.read_table(tmp_path / "o.parquet").to_pylist() == lines
+    rows = list(csv.DictReader((tmp_path / "o.csv").open(newline="")))
+    for row, line in zip(rows, lines, strict=True):
+        assert row["image"] == line["image"]
+        fine = [label for label in line["labels"] if label["level"] == "fine"]
+        assert row["fine"].split(";") == [label["name"] for label in fine]
+        assert [float(score) for score in row["fine_scores"].split(";")] == [label["score"] for label in fine]
+
+
+def test_paths_bytes_and_pil_images_give_the_same_scores(model: Path, photos: Path):
+    predictor = hlcli.load(model)
+    path = photos / "b.PNG"
+    results = predictor.predict([path, path.read_bytes(), Image.open(path)])
+    for other in results[1:]:
+        for level, expected in zip(other.levels, results[0].levels, strict=True):
+            np.testing.assert_array_equal(level, expected)
+    best = results.top(3)[0]
+    assert len(best) == 3
+    assert best[0][1] >= best[1][1] >= best[2][1]
+
+
+def test_thresholds_are_the_models_own(model: Path):
+    loaded = open_model(model)
+    assert loaded.thresholds is not None
+    assert Predictor(loaded).thresholds == loaded.thresholds
+    assert loaded.facts["metrics"]["threshold"] == loaded.thresholds[-1]
+
+
+def test_consistent_decoding_never_scores_a_child_above_its_parent(model: Path, photos: Path):
+    loaded = open_model(model)
+    recipe = type(loaded.recipe).from_dict(loaded.recipe.to_dict(), ["eval.consistent=true"])
+    prediction = Predictor(loaded._replace(recipe=recipe)).predict([photos / "a.jpg"])[0]
+    for depth, parents in enumerate(loaded.labels.parents):
+        assert (prediction.levels[depth + 1] <= prediction.levels[depth][list(parents)] + 1e-7).all()
+
+
+def test_places_are_found_sorted_and_once(photos: Path):
+    found = find_images([photos / "b.PNG", photos, Path(f"{photos}/*.jpg")])
+    assert found[0] == photos / "b.PNG"
+    assert len(found) == len(set(found)) == 6
+    assert photos / "notes.txt" not in found
+    with pytest.raises(InputError, match="no image there"):
+        find_images([photos / "missing"])
+
+
+def test_named_file_is_tried_whatever_its_ending(model: Path, photos: Path):
+    _, failures = predict(hlcli.load(model), [photos / "notes.txt"])
+    assert isinstance(failures[0], Failure)
+
+
+def test_what_is_not_a_model_is_named(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        hlcli.load(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="holds no model"):
+        hlcli.load(tmp_path)
+    (tmp_path / "weights.pth").write_bytes(b"abc")
+    with pytest.raises(CheckpointError, match="needs --recipe"):
+        hlcli.load(tmp_path / "weights.pth")

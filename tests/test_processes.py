@@ -1,0 +1,108 @@
+"""Several processes: the launch forms that people type, the traps, and the same numbers as one process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import program_environment
+
+import hlcli
+from hlcli.runs import Run
+
+SOURCE = Path(__file__).resolve().parents[1]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+TWO = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+       "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+
+
+def launch(*arguments: object, cwd: Path = SOURCE, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCH, *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env=program_environment(**environment), timeout=300,
+    )  # fmt: skip
+
+
+def test_folder_runs_as_a_script_from_a_clone(tmp_path: Path):
+    environment = program_environment()
+    environment.pop("PYTHONPATH")
+    done = subprocess.run(
+        [sys.executable, "-I", "hlcli", "--version"], cwd=SOURCE, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"hlcli {hlcli.__version__}\n", done.stderr
+
+
+def test_accelerate_launch_of_the_folder_trains(tiny_file: Path, tmp_path: Path):
+    done = launch("hlcli", "train", "--recipe", tiny_file, "--run", tmp_path / "run", "--set", "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "finished"
+
+
+def test_two_processes_train_as_one_and_count_every_image_once(tiny, tiny_file: Path, tmp_path: Path):
+    settings = ["--set", "backbone.freeze_batch_norm=true", "--set", "model.dropout=0"]
+    arguments = ["train", "--recipe", tiny_file, *settings, "--run"]
+    done = launch(*TWO, "-m", "hlcli", *arguments, tmp_path / "two", ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    recipe = tiny("backbone.freeze_batch_norm=true", "model.dropout=0")
+    alone = hlcli.train(recipe, tmp_path / "one")
+    environment = json.loads((tmp_path / "two/environment.json").read_text())
+    assert environment["num_processes"] == 2
+    for one, two in zip(evaluations(alone), evaluations(Run(tmp_path / "two")), strict=True):
+        assert one["weights"] == two["weights"]
+        for name, value in one["metrics"].items():
+            assert two["metrics"][name] == pytest.approx(value, abs=2e-3 if name == "loss" else 0.05), name
+
+
+def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path, hlcli_program):
+    model = hlcli.train(tiny("train.epochs=1"), tmp_path / "run").folder
+    arguments = ["eval", model, "--split", "val", "--json", "--per-label"]
+    alone = hlcli_program(*arguments, "--out", tmp_path / "one.jsonl")
+    assert alone.returncode == 0, alone.stderr
+    both = launch(*TWO, "-m", "hlcli", *arguments, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
+    assert both.returncode == 0, both.stderr
+    assert json.loads(both.stdout) == json.loads(alone.stdout)
+    assert json.loads(alone.stdout)["images"] == 21
+    assert (tmp_path / "two.jsonl").read_text() == (tmp_path / "one.jsonl").read_text()
+
+
+def evaluations(run: Run) -> list[dict]:
+    return [event for event in run.events() if event["event"] == "evaluation"]
+
+
+def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_path: Path, hlcli_program):
+    arguments = ["train", "--recipe", tiny_file, "--set", "train.epochs=1", "--run", tmp_path / "run"]
+    done = hlcli_program(*arguments, "--num-processes", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == str(tmp_path / "run")
+    again = hlcli_program(*arguments, "--num-processes=2")
+    assert again.returncode == 2
+    assert again.stderr.count("is not empty") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--cpu", "--num_processes", "2"], ["--num_processes", "2"], TWO], ids=["cpu", "plain", "multi-gpu"]
+)
+def test_launches_that_would_silently_do_something_else_are_stopped(tiny_file: Path, tmp_path: Path, options):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("these launches are right where there are GPUs")
+    recipe = tmp_path / "anywhere.yaml"
+    recipe.write_text(tiny_file.read_text().replace("cpu: true", "cpu: false"))
+    done = launch(*options, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "run")
+    assert done.returncode != 0
+    assert "--num-processes N" in done.stderr
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_both_processes_stop_with_one_message_when_the_recipe_cannot_be_used(tiny_file: Path, tmp_path: Path):
+    done = launch(
+        *TWO, "-m", "hlcli", "train", "--recipe", tiny_file, "--set", "train.batch_size=7", "--run", tmp_path / "run",
+        ACCELERATE_USE_CPU="true",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "cannot be cut into 2 processes" in done.stderr
+    assert json.loads((tmp_path / "run/status.json").read_text())["exit_code"] == 2

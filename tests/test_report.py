@@ -1,0 +1,97 @@
+"""Metrics on the terminal."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from rich.console import Console
+
+from hlcli.data.labels import LabelSpace
+from hlcli.metrics.hierarchy import lift_scores, lift_targets
+from hlcli.metrics.summary import Metrics, summarise
+from hlcli.prediction import PredictedLabel, Prediction
+from hlcli.report import metrics_report, numbers_table, prediction_table
+
+LONG = "manageable, make plans, and then some more words that no window is wide enough for"
+PARENTS = ((0, 0, 1), (0, 0, 1, 2, 2))
+
+
+def measure() -> Metrics:
+    space = LabelSpace.from_parents(
+        [["living", "made"], ["pets", "game", "cars"], ["cat", LONG, "[red]deer", "truck", "van"]],
+        PARENTS,
+        {"easy": (0, 3)},
+    )
+    rng = np.random.default_rng(0)
+    targets = rng.random((30, 5)) < 0.4
+    targets[:, 4] = False
+    return summarise(lift_scores(rng.random((30, 5)), PARENTS), lift_targets(targets, PARENTS), space)
+
+
+def show(renderable) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue().splitlines()
+
+
+def render(metrics: Metrics, **options) -> list[str]:
+    return show(metrics_report(metrics, **options))
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
+
+
+def test_levels_are_columns_and_metrics_are_rows():
+    metrics = measure()
+    lines = [cells(line) for line in render(metrics, title="val")]
+    assert ["metric", "coarse", "middle", "fine"] in lines
+    assert ["F1_macro", *(f"{metrics[f'{level}F1_macro']:.4f}" for level in ("coarse/", "middle/", ""))] in lines
+    assert ["CF1_top3", "", "", f"{metrics['CF1_top3']:.4f}"] in lines
+    assert ["subset/easy", f"{metrics['subset/easy']:.4f}"] in lines
+
+
+def test_labels_are_listed_on_request_in_their_order():
+    metrics = measure()
+    text = "\n".join(render(metrics, per_label=True))
+    names = ["living", "made", "pets", "game", "cars", "cat", "manageable", "[red]deer", "truck", "van"]
+    assert sorted(names, key=text.index) == names
+    assert "truck" not in "\n".join(render(metrics))
+
+
+def test_numbers_survive_eighty_columns_and_long_names():
+    lines = render(measure(), title="[bold]test", per_label=True)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].strip() == "[bold]test"
+    assert ["fine", "van", "0", "n/a", "0.0000", "0.0000", "0.0000"] in [cells(line) for line in lines]
+    wrapped = [row[1] for row in map(cells, lines) if len(row) == 7]
+    assert LONG in " ".join(wrapped)
+
+
+def test_policy_for_labels_without_positives_is_stated():
+    assert render(measure())[-1] == "30 images; 1 of 10 labels have no positives: left out of mAP, F1 counts as 0."
+
+
+def test_stored_numbers_give_the_same_tables():
+    metrics = measure()
+    stored = metrics.to_json() | {"mAP": None}
+    lines = show(numbers_table(stored, title="best"))
+    fresh = render(metrics, title="best")[:-1]
+    assert [line for line in lines if "│ mAP " not in line] == [line for line in fresh if "│ mAP " not in line]
+    assert cells(next(line for line in lines if "│ mAP " in line))[-1] == "n/a"
+    assert ["mAP", "0.5000"] in [cells(line) for line in show(numbers_table({"mAP": 0.5}))]
+
+
+def test_predictions_are_listed_by_level():
+    labels = (
+        PredictedLabel("pets", "coarse", 0.9),
+        PredictedLabel("[b]cat", "fine", 0.8),
+        PredictedLabel("dog", "fine", 0.456),
+    )
+    found = Prediction("a[1].jpg", labels, ())
+    nothing = Prediction("b.jpg", (), ())
+    lines = [cells(line) for line in show(prediction_table([found, nothing]))]
+    assert ["a[1].jpg", "coarse: pets 0.90"] in lines
+    assert ["", "fine: [b]cat 0.80, dog 0.46"] in lines
+    assert ["b.jpg", "none above its threshold"] in lines
