@@ -108,6 +108,7 @@ def build_backbone(
     *,
     pretrained: bool = False,
     weights: Path | None = None,
+    output_stride: int | None = None,
     freeze_batch_norm: bool = False,
     frozen: tuple[str, ...] = (),
 ) -> GridBackbone:
@@ -118,6 +119,7 @@ def build_backbone(
         image_size: height and width in pixels.
         pretrained: fetch timm's published weights (cached by the Hugging Face hub).
         weights: a local file instead: safetensors, or a torch state dict.
+        output_stride: pixels per grid cell, for CNNs that can change it.
         freeze_batch_norm: keep statistics and weights of batch norms constant.
         frozen: name prefixes of parameters that are not trained.
 
@@ -126,8 +128,16 @@ def build_backbone(
         CheckpointError: when the local weights do not fit.
     """
     extra: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
+    if output_stride is not None:
+        extra["output_stride"] = output_stride
     try:
         model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0, **extra)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        if output_stride is None:
+            raise
+        raise RecipeError(
+            f"backbone.output_stride: {name} has no choice of stride: {error}", "Set backbone.output_stride: null."
+        ) from error
     except OSError as error:  # the hub's errors are OSErrors
         raise RecipeError(
             f"backbone.name: the weights of {name} could not be fetched: {error}",

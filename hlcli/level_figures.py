@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -15,6 +16,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.store import open_records, split_names
 from hlcli.errors import DataError, InputError
+from hlcli.evaluation import check_labels
 from hlcli.methods.base import MethodSection
 from hlcli.metrics.hierarchy import consistent_scores
 from hlcli.model_folder import open_model
@@ -62,8 +64,10 @@ def draw_levels(
     loaded = open_model(model, recipe)
     check_has_maps(loaded.recipe.model)
     branches = find_branches(loaded.labels, names) if names else None
-    data_recipe = recipe or loaded.recipe
-    items = [Item(str(path), path) for path in find_images(images)] if images else some_items(data_recipe, split)
+    if images:
+        items = [Item(str(path), path) for path in find_images(images)]
+    else:
+        items = some_items(recipe or loaded.recipe, loaded.labels, split)
     per_page = max(1, ROWS_PER_PAGE // top_k)
     pages = [items[start : start + per_page] for start in range(0, len(items), per_page)]
     files: list[Path] = []
@@ -80,8 +84,16 @@ def draw_levels(
                 name = "levels" if len(pages) == 1 else f"levels-{number:0{len(str(len(pages)))}}"
                 files.append(save_figure(figure, out, name, file_format))
             bar.advance(len(page))
+    _remove_older_pages(out, file_format, files)
     write_failures(out / "levels.jsonl", failures)
     return files, failures
+
+
+def _remove_older_pages(folder: Path, file_format: str, files: Sequence[Path]) -> None:
+    """Pages of an earlier call would be taken for pages of this one."""
+    for path in folder.glob(f"levels*.{file_format}"):
+        if path not in files and re.fullmatch(r"levels(-\d+)?", path.stem):
+            path.unlink()
 
 
 def check_has_maps(method: MethodSection) -> None:
@@ -104,10 +116,17 @@ def check_has_maps(method: MethodSection) -> None:
     )
 
 
-def some_items(recipe: Recipe, split: str | None) -> list[Item]:
-    """A few images, evenly spread over a split; default test where there is one, else the recipe's own."""
+def some_items(recipe: Recipe, labels: LabelSpace, split: str | None) -> list[Item]:
+    """A few images, evenly spread over a split; default test where there is one, else the recipe's own.
+
+    Raises:
+        DataError: when the split does not exist, or the data set has other labels.
+    """
+    check_labels(recipe, labels)
     split = split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split)
     records = open_records(recipe.data, split)
+    if not len(records):
+        raise DataError(f"Split {split!r} has no images.")
     rows = np.linspace(0, len(records) - 1, num=min(IMAGES_OF_A_SPLIT, len(records))).round().astype(int)
     chosen = [records[row] for row in rows.tolist()]
     return [Item(record.image_id, record.image, record.labels) for record in chosen]

@@ -151,7 +151,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             f"{_listed([f'{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}' for n in misshapen], 'misshapen')}.",
             "Is it of the method, the backbone, the image size and the labels that the recipe says?",
         )
-    model.load_state_dict(dict(state))
+    own.update(state)  # keeps the versions of modules that torch notes in a state dict
+    model.load_state_dict(own)
 
 
 def _listed(names: list[str], what: str) -> str:

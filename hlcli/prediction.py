@@ -28,10 +28,10 @@ from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.scoring import level_logits
 
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"]
-    + [".jp2", ".avif", ".heic", ".heif", ".ico", ".tga"]
-)
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jp2", ".avif", ".heic", ".heif", ".ico", ".tga"),
+}
 """What counts as an image in a folder; files that are named one by one are always tried."""
 
 

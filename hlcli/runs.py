@@ -127,7 +127,9 @@ def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: b
             there is nothing to resume.
     """
     if run_dir is not None:
-        is_used = run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir()))
+        is_used = run_dir.exists() and (
+            not run_dir.is_dir() or any(path.name != "status.json" for path in run_dir.iterdir())
+        )
         if is_used and not (resume or overwrite):
             raise CheckpointError(f"{run_dir} is not empty.", "Give --resume to go on, --overwrite to start anew.")
         if resume and not (run_dir / "recipe.yaml").is_file():

@@ -84,7 +84,7 @@ def _evaluate(training: Training) -> list[Candidate]:
         loss = scored.models[index].loss
         if loss is None or not math.isfinite(loss):
             raise TrainingError(
-                f"The loss of the {weights} weights on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1}.",
+                f"The loss on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1} ({weights} weights).",
                 f"Lower optim.lr; the last good state is in {training.run.checkpoint_file}.",
             )
         numbers = {"loss": loss, **metrics.to_json()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -62,11 +63,12 @@ def train(
             run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
             training = set_up(recipe, run, accelerator, interrupts, resume=resume)
             _run_epochs(training)
-        except KeyboardInterrupt:
-            _leave(
-                accelerator, run, "interrupted", 130, f"Resume with: hlcli train --run {run and run.folder} --resume"
-            )
-            raise
+        except KeyboardInterrupt as interrupt:
+            message = "Nothing was saved yet."
+            if run is not None and run.checkpoint_file.is_file():
+                message = f"All is saved; go on with: hlcli train --run {run.folder} --resume"
+            _leave(accelerator, run, "interrupted", 130, message)
+            raise KeyboardInterrupt(message) from interrupt
         except HlcliError as error:
             _leave(accelerator, run, "failed", error.exit_code, str(error))
             raise
@@ -198,8 +200,9 @@ def _stop_if_asked(training: Training) -> None:
 
 
 def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, message: str, **facts: object) -> None:
-    """Say in status.json how it ended."""
-    if run is not None and accelerator.is_main_process and run.folder.is_dir():
+    """Say in status.json how it ended; launchers lose the exit code."""
+    is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+    if run is not None and accelerator.is_main_process and (run.folder.is_dir() or is_launched):
         run.write_status(state, exit_code=code, message=message, **facts)
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hlcli.errors import HlcliError
+from hlcli.launching import leave_exit_code
 
 INTERRUPTED = 130
 
@@ -34,17 +35,24 @@ class Commands(TyperGroup):
         super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command that was asked for, and leave its exit code where launchers do not lose it."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except HlcliError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             show_error(error)
+            leave_exit_code(error.exit_code)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            typer.echo("Interrupted.", err=True)
+            typer.echo(f"Interrupted. {error}".strip(), err=True)
+            leave_exit_code(INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from error
+        except typer.Exit as error:
+            leave_exit_code(error.exit_code)
+            raise
+        leave_exit_code(0)
+        return result
 
 
 def _write_examples(text: str, formatter: Any) -> str:

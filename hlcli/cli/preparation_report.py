@@ -49,10 +49,8 @@ def prepare(
 
     if export not in (None, "npy"):
         raise InputError(f"--export: the known format is npy (got {export!r}).")
-    splits, notes = None, {}
-    if not section.reads_directly:
-        splits, notes = section.prepare(source or section.folder(), **options)
-    made = preprocess(section, splits, notes=notes, image_size=image_size, workers=workers, overwrite=overwrite)
+    prepared = None if section.reads_directly else section.prepare(source or section.folder(), **options)
+    made = preprocess(section, prepared, image_size=image_size, workers=workers, overwrite=overwrite)
     if export is not None:
         for path in export_matrices(section):
             typer.echo(f"Exported {path}", err=True)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hlcli.data.datasets.base import Prepared
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
 from hlcli.data.store import store_folder, write_store
@@ -34,9 +35,8 @@ class Preparation(NamedTuple):
 
 def preprocess(
     data: DataSection,
-    splits: Mapping[str, Records] | None = None,
+    prepared: Prepared | None = None,
     *,
-    notes: Mapping[str, Any] | None = None,
     image_size: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -45,8 +45,7 @@ def preprocess(
 
     Args:
         data: the data set.
-        splits: its records; None asks the section, which then must read directly.
-        notes: JSON-ready facts for `meta.json`.
+        prepared: its records by split and notes; None asks the section, which then must read directly.
         image_size: shrink so that the shorter side has this many pixels, once, stored in the file;
             0 keeps the originals where they are (drawn images are stored as PNG).
         workers: processes that decode and shrink.
@@ -58,8 +57,9 @@ def preprocess(
     folder = store_folder(data)
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
-    if splits is None:
-        splits = {split: data.records(split) for split in data.split_names()}
+    splits: Mapping[str, Records] = (
+        {split: data.records(split) for split in data.split_names()} if prepared is None else prepared.splits
+    )
     labels = data.label_space()
     failures: list[dict[str, str]] = []
     total = sum(len(records) for records in splits.values())
@@ -67,7 +67,7 @@ def preprocess(
         "dataset": data.name,
         "image_size": image_size,
         "encoding": _encoding(image_size),
-        "notes": dict(notes or {}),
+        "notes": {} if prepared is None else prepared.notes,
     }
     with Progress("Preparing", total=total, unit="image") as bar:
         encode = partial(_encode_all, image_size=image_size, workers=workers, failures=failures, advance=bar.advance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ Event = Mapping[str, Any]
 
 METRICS = ("mAP", "F1_samples")
 TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
-LINES = {"regular": "--", "ema": "-"}
+LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
 WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
 MOST_MARKERS = 30
 MOST_RAW_POINTS = 150
@@ -48,7 +48,7 @@ def curves_figure(
     evaluations = [event for event in events if event["event"] == "evaluation"]
     levels = level_names(evaluations)
     panels = list(dict.fromkeys([_plain_name(select_by, levels), *metrics, "loss"])) if evaluations else []
-    figure = new_figure(max(3.1 * len(panels), 8.0), 6.2 if panels else 3.3, layout="constrained")
+    figure = new_figure(max(3.1 * len(panels), 8.0), 6.2 if panels else 3.3, padding_inches=0.08)
     rows = figure.add_gridspec(2 if panels else 1, 1, hspace=0.06)
     upper = rows[0].subgridspec(1, 2, width_ratios=(2, 1))
     _draw_losses(figure.add_subplot(upper[0]), steps)
@@ -69,7 +69,7 @@ def curves_figure(
 
 
 def level_names(evaluations: Sequence[Event]) -> tuple[str, ...]:
-    """The levels that were measured, coarse → fine; every level has a threshold, the finest one under its plain name."""
+    """The levels that were measured, coarse → fine; each has a threshold, the finest one under its plain name."""
     names = dict.fromkeys(name for event in evaluations for name in event["metrics"])
     above = [name.removesuffix("/threshold") for name in names if name.endswith("/threshold")]
     return (*reversed(above), "fine")
@@ -110,7 +110,10 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
         axes.set_ylim(bottom=min(0.0, smallest) if names else None)
     _name_axes(axes, "training loss", "step")
     if names:
-        axes.legend(frameon=False, fontsize=TEXT_POINTS, loc="upper right")
+        axes.legend(
+            frameon=False, fontsize=TEXT_POINTS, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(names),
+            columnspacing=1.2, borderaxespad=0,
+        )  # fmt: skip
 
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
@@ -134,27 +137,23 @@ def _draw_learning_rate(axes: Axes, steps: Sequence[Event]) -> None:
     known = [event for event in steps if "lr" in event["metrics"]]
     axes.plot(*_points(known, "step", "lr"), color=INK, linewidth=1.4, marker="." if len(known) == 1 else None)
     axes.set_ylim(bottom=0)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.yaxis.get_offset_text().set_fontsize(TEXT_POINTS)
+    axes.yaxis.set_major_formatter("{x:g}")
     _name_axes(axes, "learning rate", "step")
 
 
 def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tuple[str, ...]) -> None:
     """A metric of every level that has it, for each kind of weights."""
-    from matplotlib.ticker import MaxNLocator
-
     make_plain(axes)
     colours = level_colours(levels)
     epochs = {event["epoch"] for event in evaluations}
     marker = "o" if len(epochs) <= MOST_MARKERS else None
     for level in levels:
         key = name if level == levels[-1] else f"{level}/{name}"
-        for weights, line in LINES.items():
+        for weights, line in _lines(evaluations).items():
             known = [event for event in evaluations if event["weights"] == weights and key in event["metrics"]]
-            style = {"color": colours[level], "linestyle": line, "linewidth": 1.4}
-            face = "white" if weights == "regular" else colours[level]
-            axes.plot(*_points(known, "epoch", key), **style, marker=marker, markersize=3.5, markerfacecolor=face)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            face = "white" if line == "--" else colours[level]
+            axes.plot(*_points(known, "epoch", key), color=colours[level], linestyle=line, linewidth=1.4,
+                      marker=marker, markersize=3.5, markerfacecolor=face)  # fmt: skip
     if len(epochs) == 1:
         axes.set_xlim(min(epochs) - 0.6, max(epochs) + 0.6)
     _name_axes(axes, f"{name} on {evaluations[-1]['split']}", "epoch")
@@ -172,20 +171,23 @@ def _mark_best(axes: Axes, best: Best | None, metric: str | None) -> None:
 def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str, ...]) -> None:
     from matplotlib.lines import Line2D
 
-    present = {event["weights"] for event in evaluations}
     entries = [
         Line2D([], [], color=colour, linewidth=4, label=level) for level, colour in level_colours(levels).items()
     ]
     entries += [
         Line2D([], [], color=INK, linestyle=line, label=WEIGHTS[weights])
-        for weights, line in LINES.items()
-        if weights in present
+        for weights, line in _lines(evaluations).items()
     ]
     entries.append(Line2D([], [], color=FAINT, linestyle=":", label="best epoch"))
     figure.legend(
         handles=entries, loc="outside lower center", ncols=len(entries), frameon=False, fontsize=TEXT_POINTS,
         handlelength=2.5,
     )  # fmt: skip
+
+
+def _lines(evaluations: Sequence[Event]) -> Mapping[str, Literal["--", "-"]]:
+    """Line style per kind of weights; dashes only where there are two kinds."""
+    return LINES if any(event["weights"] == "ema" for event in evaluations) else {"regular": "-"}
 
 
 def _points(events: Sequence[Event], axis: str, metric: str) -> tuple[list[float], list[float]]:
@@ -195,5 +197,8 @@ def _points(events: Sequence[Event], axis: str, metric: str) -> tuple[list[float
 
 
 def _name_axes(axes: Axes, title: str, x_name: str) -> None:
-    axes.set_title(title, fontsize=TITLE_POINTS, color=INK, loc="left")
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
+    axes.set_title(title, fontsize=TITLE_POINTS, color=INK, loc="left", parse_math=False)
     axes.set_xlabel(x_name, fontsize=TEXT_POINTS, color=INK)

@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 
 # All in inches.
 ROW, MARGIN, HEADER = 0.2, 0.25, 0.75
-WIDEST_NAME, BAR, GAP = 3.2, 0.9, 0.55
-SPACE = 0.08
+WIDEST_NAME, LONGEST_BAR, GAP = 3.2, 0.9, 0.5
+SPACE = 0.11
+COUNT_POINTS = TEXT_POINTS - 1
+
+
+class Node(NamedTuple):
+    """A label as it is drawn; `bar` is the length of its bar in inches."""
+
+    name: str
+    number: str
+    bar: float
+    y: float
 
 
 class Column(NamedTuple):
@@ -48,24 +58,26 @@ def label_tree_figure(labels: LabelSpace, counts: Sequence[Sequence[int]], *, ti
         raise ValueError(
             f"Expected counts of {labels.level_sizes} labels, but got {tuple(len(level) for level in counts)}."
         )
-    rows = tree_rows(labels)
-    names = [[shorten(name, WIDEST_NAME) for name in level.label_names] for level in labels.levels]
-    columns = _columns(names, counts, [level.name for level in labels.levels])
-    width = max(columns[-1].end + MARGIN, 2 * MARGIN + text_width(title, TITLE_POINTS + 1))
+    levels = _make_nodes(labels, counts)
+    headings = [f"{level.name} ({len(level):,})" for level in labels.levels]
+    columns = _columns(levels, headings)
+    width = max(columns[-1].end, MARGIN + text_width(title, TITLE_POINTS + 1)) + MARGIN
     height = HEADER + ROW * labels.num_labels + MARGIN
     figure = new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # one unit is an inch, downwards
     axes.set_axis_off()
     axes.text(MARGIN, 0.27, title, fontsize=TITLE_POINTS + 1, color=INK, va="center", parse_math=False)
-    largest = max(1, *(count for level in counts for count in level))
     colours = level_colours(tuple(level.name for level in labels.levels))
-    for depth, (level, column) in enumerate(zip(labels.levels, columns, strict=True)):
-        heading = f"{level.name} ({len(level)})"
-        axes.text(column.names, HEADER - 0.2, heading, fontsize=TEXT_POINTS, color=colours[level.name],
+    for depth, (level, heading, column) in enumerate(zip(labels.levels, headings, columns, strict=True)):
+        axes.text(column.names, HEADER - 0.18, heading, fontsize=TEXT_POINTS, color=colours[level.name],
                   weight="bold", va="center")  # fmt: skip
-        _draw_level(axes, column, rows[depth], names[depth], counts[depth], largest, colours[level.name])
-        if depth:
-            _draw_branches(axes, columns[depth - 1].end, column.names, rows[depth - 1], rows[depth], level.parent_index)
+        _draw_nodes(axes, levels[depth], column, colours[level.name])
+        if level.parent_index is not None:
+            pairs = [
+                (levels[depth - 1][parent], child)
+                for child, parent in zip(levels[depth], level.parent_index, strict=True)
+            ]
+            _draw_branches(axes, pairs, columns[depth - 1], column)
     return figure
 
 
@@ -85,57 +97,54 @@ def tree_rows(labels: LabelSpace) -> list[list[float]]:
     return rows
 
 
-def _columns(names: Sequence[Sequence[str]], counts: Sequence[Sequence[int]], headings: Sequence[str]) -> list[Column]:
-    """As wide as their texts need."""
+def _make_nodes(labels: LabelSpace, counts: Sequence[Sequence[int]]) -> list[list[Node]]:
+    """Every label of every level, in the order of the label space."""
+    largest = max(1, *(count for level in counts for count in level))
+    return [
+        [
+            Node(shorten(name, WIDEST_NAME), f"{count:,}", LONGEST_BAR * count / largest, HEADER + ROW * (row + 0.5))
+            for name, count, row in zip(level.label_names, level_counts, rows, strict=True)
+        ]
+        for level, level_counts, rows in zip(labels.levels, counts, tree_rows(labels), strict=True)
+    ]
+
+
+def _columns(levels: Sequence[Sequence[Node]], headings: Sequence[str]) -> list[Column]:
+    """As wide as their texts and bars need."""
     columns, left = [], MARGIN
-    for level_names, level_counts, heading in zip(names, counts, headings, strict=True):
-        widest = max(text_width(name) for name in [*level_names, f"{heading} (00)"])
-        bars = left + widest + SPACE
-        end = bars + BAR + SPACE + max(text_width(f"{count:,}") for count in level_counts)
+    for nodes, heading in zip(levels, headings, strict=True):
+        bars = left + max(text_width(node.name) for node in nodes) + SPACE
+        end = max(left + 1.2 * text_width(heading), max(_end(node, bars) for node in nodes))  # headings are bold
         columns.append(Column(left, bars, end))
         left = end + GAP
     return columns
 
 
-def _draw_level(
-    axes: Axes,
-    column: Column,
-    rows: Sequence[float],
-    names: Sequence[str],
-    counts: Sequence[int],
-    largest: int,
-    colour: str,
-) -> None:
+def _end(node: Node, bars: float) -> float:
+    """Where a label's count ends."""
+    return bars + node.bar + SPACE / 2 + text_width(node.number, COUNT_POINTS)
+
+
+def _draw_nodes(axes: Axes, nodes: Sequence[Node], column: Column, colour: str) -> None:
     """Names, bars and counts of a level."""
-    places = [_y(row) for row in rows]
-    lengths = [BAR * count / largest for count in counts]
-    axes.barh(places, lengths, left=column.bars, height=0.5 * ROW, color=colour, linewidth=0)
-    for y, name, count, length in zip(places, names, counts, lengths, strict=True):
-        axes.text(column.names, y, name, fontsize=TEXT_POINTS, color=INK, va="center_baseline", parse_math=False)
-        axes.text(column.bars + length + SPACE / 2, y, f"{count:,}", fontsize=TEXT_POINTS - 1, color=FAINT,
+    axes.barh([node.y for node in nodes], [node.bar for node in nodes], left=column.bars, height=0.5 * ROW,
+              color=colour, linewidth=0)  # fmt: skip
+    for node in nodes:
+        axes.text(column.names, node.y, node.name, fontsize=TEXT_POINTS, color=INK, va="center_baseline",
+                  parse_math=False)  # fmt: skip
+        axes.text(column.bars + node.bar + SPACE / 2, node.y, node.number, fontsize=COUNT_POINTS, color=FAINT,
                   va="center_baseline")  # fmt: skip
 
 
-def _draw_branches(
-    axes: Axes,
-    start: float,
-    end: float,
-    parent_rows: Sequence[float],
-    child_rows: Sequence[float],
-    parents: Sequence[int] | None,
-) -> None:
-    """A curve from every parent to each of its children."""
+def _draw_branches(axes: Axes, pairs: Sequence[tuple[Node, Node]], left: Column, right: Column) -> None:
+    """A line from the end of every parent to the name of each of its children."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    start, end = start + SPACE / 2, end - SPACE / 2
+    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
+    start, end = left.end + SPACE, right.names - SPACE / 2
     middle = (start + end) / 2
-    codes = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-    for child, parent in enumerate(parents or ()):
-        top, bottom = _y(parent_rows[parent]), _y(child_rows[child])
-        curve = Path([(start, top), (middle, top), (middle, bottom), (end, bottom)], codes)
-        axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=LINE, linewidth=1.2))
-
-
-def _y(row: float) -> float:
-    return HEADER + ROW * (row + 0.5)
+    for parent, child in pairs:
+        begin = _end(parent, left.bars) + SPACE
+        points = [(begin, parent.y), (start, parent.y), (middle, parent.y), (middle, child.y), (end, child.y)]
+        axes.add_patch(PathPatch(Path(points, codes), facecolor="none", edgecolor=LINE, linewidth=1.2))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, new_figure, shorten
+from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, new_figure, shorten, text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +19,6 @@ TRUE_MARK = "✓"
 # All in inches.
 PANEL, GAP, MARGIN = 2.1, 0.12, 0.2
 TITLE, HEADER, FOOTER = 0.44, 0.3, 0.42
-LETTERS_PER_LINE = 30
 
 
 class LabelMap(NamedTuple):
@@ -70,14 +68,18 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
 
 
 def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
-    """The photo in grey under the colours of a map: [H, W, 3] uint8 and [h, w] → [H, W, 3] uint8."""
+    """Colours from the map, lightness from the photo too: [H, W, 3] uint8 and [h, w] → [H, W, 3] uint8."""
+    heat = upsample(attention_map, image.shape[0], image.shape[1])  # [H, W] in [0, 1]
+    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
+    tinted = heat_colours(heat) * (0.35 + 0.9 * grey)
+    return np.rint(255 * (0.85 * tinted + 0.15 * grey).clip(0, 1)).astype(np.uint8)
+
+
+def heat_colours(heat: np.ndarray) -> np.ndarray:
+    """[…] in [0, 1] → […, 3] in [0, 1], without the map's blackest and whitest end, which would hide the photo."""
     from matplotlib import colormaps
 
-    heat = upsample(attention_map, image.shape[0], image.shape[1])[..., None]  # [H, W, 1] in [0, 1]
-    colours = colormaps[COLOUR_MAP](heat[..., 0])[..., :3]
-    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
-    opacity = 0.45 + 0.2 * heat
-    return np.rint(255 * ((1 - opacity) * grey + opacity * colours)).astype(np.uint8)
+    return colormaps[COLOUR_MAP](0.2 + 0.65 * heat)[..., :3]
 
 
 def upsample(attention_map: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -113,7 +115,7 @@ def _photo_title(example: Example) -> str:
     name = shorten(example.name, PANEL)
     if example.true_labels is None:
         return name
-    return f"{name}\n{_wrap('true: ' + (', '.join(example.true_labels) or 'no label'))}"
+    return "\n".join([name, *_two_lines(["true:", *_with_commas(example.true_labels or ("no label",))])])
 
 
 def _map_title(label: LabelMap) -> str:
@@ -121,8 +123,19 @@ def _map_title(label: LabelMap) -> str:
     return f"{shorten(label.name, PANEL)}\n{score}"
 
 
-def _wrap(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, LETTERS_PER_LINE, max_lines=2, placeholder=" …"))
+def _with_commas(names: Sequence[str]) -> list[str]:
+    return [*(f"{name}," for name in names[:-1]), names[-1]]
+
+
+def _two_lines(parts: Sequence[str]) -> list[str]:
+    """The parts on one line or two; what does not fit is cut."""
+    first = ""
+    for used, part in enumerate(parts):
+        longer = f"{first} {part}".strip()
+        if first and text_width(longer) > PANEL:
+            return [shorten(first, PANEL), shorten(" ".join(parts[used:]), PANEL)]
+        first = longer
+    return [shorten(first, PANEL)]
 
 
 def _draw_scale(figure: Figure) -> None:
@@ -130,7 +143,7 @@ def _draw_scale(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     bar_width = 1.2
     axes = figure.add_axes(((width - bar_width) / 2 / width, 0.17 / height, bar_width / width, 0.09 / height))
-    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=COLOUR_MAP)
+    axes.imshow(heat_colours(np.linspace(0, 1, 256))[None], aspect="auto")
     axes.set_axis_off()
     for place, text, side in ((-0.04, "least", "right"), (1.04, "most attention in the photo", "left")):
         axes.text(place, 0.45, text, transform=axes.transAxes, fontsize=TEXT_POINTS, color=FAINT, ha=side, va="center")

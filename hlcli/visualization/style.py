@@ -20,22 +20,32 @@ TITLE_POINTS = 9.5
 POINTS_PER_INCH = 72.0
 
 
-def new_figure(width_inches: float, height_inches: float, *, layout: str | None = None) -> Figure:
+def new_figure(width_inches: float, height_inches: float, *, padding_inches: float | None = None) -> Figure:
     """An empty figure that belongs to no window and no global state.
+
+    Args:
+        width_inches: width of the figure.
+        height_inches: height of the figure.
+        padding_inches: arrange its axes automatically, with so much room around each; None leaves that to the caller.
 
     Raises:
         MissingDependencyError: when matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise MissingDependencyError("Figures need matplotlib.", 'Run: pip install "hlcli[viz]"') from error
+    layout = None
+    if padding_inches is not None:
+        layout = ConstrainedLayoutEngine(w_pad=padding_inches, h_pad=padding_inches)
     return Figure(figsize=(width_inches, height_inches), layout=layout, facecolor="white")
 
 
 def level_colours(level_names: tuple[str, ...]) -> dict[str, str]:
     """A colour per level (coarse → fine); the finest level has the same one in every tree."""
-    return {name: LEVEL_COLOURS[height % len(LEVEL_COLOURS)] for height, name in enumerate(reversed(level_names))}
+    heights = reversed(range(len(level_names)))
+    return {name: LEVEL_COLOURS[height % len(LEVEL_COLOURS)] for name, height in zip(level_names, heights, strict=True)}
 
 
 def make_plain(axes: Axes) -> None:
@@ -50,9 +60,11 @@ def make_plain(axes: Axes) -> None:
 @cache
 def text_width(text: str, points: float = TEXT_POINTS) -> float:
     """Width of a line of text in inches."""
-    from matplotlib.textpath import TextPath
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
 
-    return float(TextPath((0, 0), text, size=points, usetex=False).get_extents().width) / POINTS_PER_INCH
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), ismath=False)
+    return float(width) / POINTS_PER_INCH
 
 
 def shorten(text: str, width_inches: float, points: float = TEXT_POINTS) -> str:

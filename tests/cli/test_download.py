@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from data.faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
-from data.intentonomy_files import ROWS, document, image_id, photo, write_annotations, write_photos
+from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
+from intentonomy_files import ROWS, document, image_id, photo, write_annotations, write_photos
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app

@@ -19,7 +19,7 @@ from hlcli.data.patience import HostUnavailable, Patience
 from hlcli.data.session import Session
 from hlcli.errors import DownloadError, HlcliError, InputError
 
-from .faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 
 def photo(seed: int, size: int = 32) -> bytes:

@@ -15,7 +15,7 @@ from hlcli.data.manifest import Manifest
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
 
-from .intentonomy_files import ROWS, image_id, write_annotations, write_photos
+from intentonomy_files import ROWS, image_id, write_annotations, write_photos
 
 
 @pytest.fixture

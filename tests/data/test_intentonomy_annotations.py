@@ -13,7 +13,7 @@ from hlcli.data.datasets.intentonomy import Intentonomy
 from hlcli.data.datasets.intentonomy_annotations import read_annotations
 from hlcli.errors import DataError
 
-from .intentonomy_files import ROWS, document, write_annotations, write_photos
+from intentonomy_files import ROWS, document, write_annotations, write_photos
 
 
 @pytest.fixture

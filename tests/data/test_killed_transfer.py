@@ -13,7 +13,7 @@ import pytest
 from hlcli.data.session import Session
 from hlcli.data.transfer import fetch_file
 
-from .faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
+from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
 
 CONTENT = random.Random(7).randbytes(300_000)
 

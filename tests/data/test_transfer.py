@@ -17,7 +17,7 @@ from hlcli.data.session import Session
 from hlcli.data.transfer import fetch_file
 from hlcli.errors import DownloadError
 
-from .faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 CONTENT = random.Random(7).randbytes(300_000)
 SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())

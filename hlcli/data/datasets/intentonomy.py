@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from hlcli.data.checksums import Checksum
-from hlcli.data.datasets import intentonomy_download
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Prepared
 from hlcli.data.datasets.intentonomy_annotations import (
     Annotation,
@@ -47,10 +46,14 @@ class Intentonomy(DataSection):
 
     def download(self, folder: Path, options: DownloadOptions) -> DownloadReport:
         """Fetch annotation files and photos into `folder`."""
+        from hlcli.data.datasets import intentonomy_download
+
         return intentonomy_download.download(folder, options)
 
     def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
         """What `download` would do; writes nothing, opens no connection."""
+        from hlcli.data.datasets import intentonomy_download
+
         return intentonomy_download.plan(folder, options)
 
     def prepare(  # type: ignore[override]  # every data set has options of its own
@@ -90,10 +93,12 @@ class Intentonomy(DataSection):
             )
         notes: dict[str, Any] = {"labels": labels, "train_label_threshold": train_label_threshold}
         notes["absent_splits"] = [split for split in SPLITS if split not in present]
+        from hlcli.data.datasets.intentonomy_download import photo_widths
+
         for split in notes["absent_splits"]:
             logger.warning("%s is missing: there will be no %s split.", files[split], split)
         notes |= {
-            "photo_widths": intentonomy_download.photo_widths(source),
+            "photo_widths": photo_widths(source),
             "sources": {},
             "label_mismatches": {},
             "missing_images": {},

@@ -1,0 +1,186 @@
+"""`hlcli visualize` after a real, tiny training run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import hlcli
+from hlcli.cli import main
+from hlcli.data.store import open_records
+from hlcli.errors import InputError
+from hlcli.figures import count_labels
+from hlcli.level_figures import Item, check_has_maps, find_examples
+from hlcli.methods.base import MethodSection
+from hlcli.recipe import Recipe
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A trained run whose network has a grid of 2×2 cells."""
+    from tiny import tiny_recipe
+
+    recipe = tiny_recipe("train.epochs=1", "data.image_size=64")
+    return hlcli.train(recipe, tmp_path_factory.mktemp("figures") / "run").folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Seven photos and two files that are none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(7):
+        Image.fromarray(rng.integers(0, 255, (40 + 9 * number, 60, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "0-broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
+    (folder / "empty.png").write_bytes(b"")
+    return folder
+
+
+def visualize(*words: object, code: int = 0):
+    result = runner.invoke(main.app, ["--quiet", "visualize", *map(str, words)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def assert_is_picture(path: Path) -> None:
+    with Image.open(path) as image:
+        image.load()
+        assert min(image.size) > 100
+        assert len(image.convert("L").histogram()) == 256
+        assert image.convert("L").getextrema() != (255, 255)
+
+
+@pytest.mark.parametrize("kind", ["curves", "labels", "levels"])
+def test_every_kind_works_right_after_training(run: Path, kind: str):
+    expected = run / "figures" / f"{kind}.png"
+    assert visualize(kind, run).stdout == f"{expected}\n"
+    assert_is_picture(expected)
+    assert not [path for path in expected.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_photos_are_drawn_on_pages_and_failures_are_listed(run: Path, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    result = visualize("levels", run, "--images", photos, "--out", out, "--json", code=3)
+    document = json.loads(result.stdout)
+    assert document["files"] == [str(out / "levels-1.png"), str(out / "levels-2.png")]
+    for file in document["files"]:
+        assert_is_picture(Path(file))
+    names = [Path(row["image"]).name for row in document["failures"]]
+    assert names == ["0-broken.jpg", "empty.png"]
+    listed = [json.loads(line) for line in (out / "levels.failures.jsonl").read_text().splitlines()]
+    assert listed == document["failures"]
+    assert "2 images could not be decoded" in result.stderr
+    visualize("levels", run, "--images", photos / "1.png", "--out", out)
+    assert [path.name for path in out.iterdir()] == ["levels.png"]  # no older pages, no older failures
+
+
+def test_only_broken_images_give_no_page(run: Path, photos: Path, tmp_path: Path):
+    result = visualize("levels", run, "--images", photos / "empty.png", "--out", tmp_path / "out", code=3)
+    assert result.stdout == ""
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["levels.failures.jsonl"]
+
+
+@pytest.mark.parametrize("file_format", ["svg", "pdf"])
+def test_other_formats(run: Path, tmp_path: Path, file_format: str):
+    visualize("labels", run / "model", "--format", file_format, "--out", tmp_path)
+    assert (tmp_path / f"labels.{file_format}").stat().st_size > 1000
+
+
+def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
+    visualize("labels", tiny_file, "--split", "val", "--labels", "plants", "--format", "svg", "--out", tmp_path)
+    svg = (tmp_path / "labels.svg").read_text()
+    assert "shapes: labels of 21 images (val)" in svg
+    assert "<!-- flower -->" in svg
+    assert "<!-- nature -->" in svg
+    assert "<!-- animals -->" not in svg
+    visualize("labels", tiny_file, "--set", "data.num_train=9", "--format", "svg", "--out", tmp_path)
+    assert "labels of 9 images (train)" in (tmp_path / "labels.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["curve", "RUN"], "There is no figure 'curve'; there are curves, labels, levels.", "Did you mean curves?"),
+        (["curves", "RUN", "--split", "val"], "curves has no use for --split; it is for labels and levels.", None),
+        (["labels", "RUN", "--top-k", "2"], "labels has no use for --top-k; it is for levels.", None),
+        (["levels", "RUN", "--images", "x", "--split", "val"], "--images and --split exclude each other.", "Leave"),
+        (["levels", "RUN", "--labels", "flowr"], "There is no label 'flowr'.", "Did you mean 'flower'?"),
+        (["levels", "RUN", "--split", "trian"], "has no split 'trian'", None),
+        (["labels", "RUN", "--format", "jpeg"], "png, svg, pdf were expected (got 'jpeg')", None),
+        (["curves", "RUN/model"], "is not a run", None),
+        (["levels", "RUN/nothing"], "does not exist", "Give a run folder"),
+        (["labels", "quikstart"], "neither a file nor a shipped recipe", "Did you mean quickstart?"),
+    ],
+)
+def test_mistakes_are_named(run: Path, tmp_path: Path, words: list[str], message: str, hint: str | None):
+    result = visualize(*[word.replace("RUN", str(run)) for word in words], "--out", tmp_path, code=2)
+    assert message in result.stderr
+    assert (hint or "") in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_in_the_figure_are_those_of_predictions(run: Path, photos: Path):
+    predictor = hlcli.load(run)
+    images = [Image.open(photos / f"{i}.png") for i in range(3)]
+    method = Recipe.from_yaml(run / "recipe.yaml").model
+    items = [(Item(f"{i}.png", b"", (4,)), image) for i, image in enumerate(images)]
+    examples = find_examples(predictor, method, items, top_k=2)
+    labels = predictor.labels
+    for example, prediction in zip(examples, predictor.predict(images), strict=True):
+        for depth, level in enumerate(labels.levels):
+            best = np.argsort(-prediction.levels[depth], kind="stable")[:2]
+            assert [label.name for label in example.levels[depth]] == [level.label_names[i] for i in best]
+            assert [label.score for label in example.levels[depth]] == pytest.approx(
+                prediction.levels[depth][best], abs=1e-5
+            )
+            true_label = (*labels.ancestors(4), 4)[depth]
+            assert [label.is_true for label in example.levels[depth]] == [i == true_label for i in best]
+            for label in example.levels[depth]:
+                assert label.attention_map.shape == (2, 2)
+                assert label.attention_map.sum() == pytest.approx(1, abs=1e-5)
+        assert example.true_labels == (labels.label_names[4],)
+
+
+def test_named_labels_replace_the_best_ones(run: Path, photos: Path):
+    from hlcli.visualization.branches import find_branches
+
+    predictor = hlcli.load(run)
+    items = [(Item("0.png", b""), Image.open(photos / "0.png"))]
+    method = Recipe.from_yaml(run / "recipe.yaml").model
+    branches = find_branches(predictor.labels, ["windmill"])
+    (example,) = find_examples(predictor, method, items, branches, top_k=3)
+    assert [[label.name for label in level] for level in example.levels] == [
+        ["architecture"],
+        ["buildings"],
+        ["windmill"],
+    ]
+    assert example.true_labels is None
+    assert example.levels[0][0].is_true is None
+
+
+def test_counts_of_parents_count_an_image_once(tiny):
+    recipe = tiny()
+    records, labels = open_records(recipe.data, "train"), recipe.data.label_space()
+    counts = count_labels(records, labels)
+    for depth, level in enumerate(labels.levels):
+        for index in range(len(level)):
+            below = {f for f in range(labels.num_labels) if (*labels.ancestors(f), f)[depth] == index}
+            assert counts[depth][index] == sum(bool(below & set(record.labels)) for record in records)
+
+
+def test_method_without_maps_is_refused_and_others_are_named():
+    class Plain(MethodSection):
+        method: str = "plain"
+
+    with pytest.raises(InputError, match="method plain has no attention") as caught:
+        check_has_maps(Plain())
+    assert caught.value.hint == "Methods that have: hleg."
+    check_has_maps(Recipe.from_yaml("quickstart").model)
