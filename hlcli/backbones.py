@@ -55,6 +55,8 @@ class GridBackbone(nn.Module):
         return self
 
     def _forward_features(self, images: Tensor) -> Tensor:
+        if not hasattr(self.model, "forward_features"):  # cut after a stage: a list of one map
+            return self.model(images)[0]
         forward_features: Callable[[Tensor], Tensor] = self.model.forward_features  # type: ignore[assignment]
         return forward_features(images)
 
@@ -108,7 +110,7 @@ def build_backbone(
     *,
     pretrained: bool = False,
     weights: Path | None = None,
-    output_stride: int | None = None,
+    stage: int | None = None,
     freeze_batch_norm: bool = False,
     frozen: tuple[str, ...] = (),
 ) -> GridBackbone:
@@ -119,7 +121,7 @@ def build_backbone(
         image_size: height and width in pixels.
         pretrained: fetch timm's published weights (cached by the Hugging Face hub).
         weights: a local file instead: safetensors, or a torch state dict.
-        output_stride: pixels per grid cell, for CNNs that can change it.
+        stage: stage that gives the grid, an index into timm's list of feature maps; None for the last one.
         freeze_batch_norm: keep statistics and weights of batch norms constant.
         frozen: name prefixes of parameters that are not trained.
 
@@ -128,16 +130,16 @@ def build_backbone(
         CheckpointError: when the local weights do not fit.
     """
     extra: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
-    if output_stride is not None:
-        extra["output_stride"] = output_stride
+    if stage is None:
+        extra["num_classes"] = 0
+    else:
+        extra |= {"features_only": True, "out_indices": (stage,)}
     try:
-        model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0, **extra)
-    except (TypeError, NotImplementedError, AssertionError) as error:
-        if output_stride is None:
+        model = timm.create_model(name, pretrained=pretrained and weights is None, **extra)
+    except (AssertionError, IndexError, AttributeError) as error:
+        if stage is None:
             raise
-        raise RecipeError(
-            f"backbone.output_stride: {name} has no choice of stride: {error}", "Set backbone.output_stride: null."
-        ) from error
+        raise RecipeError(f"backbone.stage: {name} has no stage {stage} to take features from.") from error
     except OSError as error:  # the hub's errors are OSErrors
         raise RecipeError(
             f"backbone.name: the weights of {name} could not be fetched: {error}",

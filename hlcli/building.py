@@ -24,7 +24,7 @@ def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = T
         recipe.data.height_width,
         pretrained=recipe.backbone.pretrained and initial_weights,
         weights=recipe.backbone.weights if initial_weights else None,
-        output_stride=recipe.backbone.output_stride,
+        stage=recipe.backbone.stage,
         freeze_batch_norm=recipe.backbone.freeze_batch_norm,
         frozen=recipe.backbone.frozen,
     )

@@ -89,6 +89,14 @@ def make_accelerator(
     return accelerator
 
 
+def share_cores(accelerator: Accelerator, workers: int) -> None:
+    """On a CPU, leave a core to each loader process; `OMP_NUM_THREADS` has the last word."""
+    import torch
+
+    if accelerator.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - workers))
+
+
 def relaunch(arguments: list[str], num_processes: int, *, cpu: bool) -> int:
     """Run this program again as several processes of one machine.
 

@@ -19,7 +19,7 @@ from hlcli.recipe import Recipe
 PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
 
 MAY_CHANGE = {
-    "data": {"root", "store", "workers"},
+    "data": {"root", "store"},
     "train": {"log_every_steps", "checkpoint_every_steps", "trackers"},
     "eval": {"batch_size"},
 }

@@ -52,8 +52,8 @@ class Backbone(Section):
     name: str = Field("resnet101.tv_in1k", description="Any timm model name.")
     pretrained: bool = Field(True, description="Start from timm's published weights.")
     weights: Path | None = Field(None, description="Local weights (safetensors or a torch state dict) instead.")
-    output_stride: Literal[8, 16, 32] | None = Field(
-        None, description="Pixels per grid cell, for CNNs; null takes the model's own (mostly 32)."
+    stage: int | None = Field(
+        None, ge=0, description="Stage that gives the grid, counted as timm's out_indices; null: the last one."
     )
     freeze_batch_norm: bool = Field(False, description="Keep batch-norm statistics and weights constant.")
     frozen: tuple[str, ...] = Field((), description="Name prefixes of timm parameters that are not trained.")

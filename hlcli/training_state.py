@@ -22,6 +22,7 @@ from hlcli.errors import TrainingError
 from hlcli.evaluation import evaluation_loader
 from hlcli.interrupts import Interrupts
 from hlcli.model_folder import finite
+from hlcli.launching import share_cores
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
@@ -72,6 +73,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     if resume:
         run.check_same_recipe(recipe)
     torch.manual_seed(settings.seed)
+    share_cores(accelerator, recipe.data.workers)
     labels = open_label_space(recipe.data)
     train_records, eval_records = open_records(recipe.data, "train"), open_records(recipe.data, recipe.eval.split)
     order = BatchOrder(
