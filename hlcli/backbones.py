@@ -54,6 +54,12 @@ class GridBackbone(nn.Module):
                     module.eval()
         return self
 
+    @property
+    def needs_several_images(self) -> bool:
+        """Whether a batch of one image cannot be trained: batch norms would see one value per channel."""
+        is_trained = any(isinstance(module, _BatchNorm) for module in self.model.modules()) and not self.frozen_norms
+        return is_trained and self.grid == (1, 1)
+
     def _forward_features(self, images: Tensor) -> Tensor:
         if not hasattr(self.model, "forward_features"):  # cut after a stage: a list of one map
             return self.model(images)[0]
@@ -61,7 +67,7 @@ class GridBackbone(nn.Module):
         return forward_features(images)
 
     def _is_channels_last(self) -> bool:
-        return str(getattr(self.model, "output_fmt", "NCHW")) == "NHWC"
+        return getattr(self.model, "output_fmt", "NCHW") == "NHWC"  # a text, or an Enum that is one
 
     @torch.no_grad()
     def _probe(self, image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
@@ -129,13 +135,33 @@ def build_backbone(
         RecipeError: for an unknown name, a prefix without parameters, or weights that cannot be fetched.
         CheckpointError: when the local weights do not fit.
     """
-    extra: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
-    if stage is None:
-        extra["num_classes"] = 0
-    else:
-        extra |= {"features_only": True, "out_indices": (stage,)}
+    model = _create(name, image_size, pretrained=pretrained, weights=weights, stage=stage)
+    for prefix in frozen:
+        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
+        if not matching:
+            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
+            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
+        for parameter in matching:
+            parameter.requires_grad_(False)
+    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm)
+
+
+def _create(
+    name: str, image_size: tuple[int, int], *, pretrained: bool, weights: Path | None, stage: int | None
+) -> nn.Module:
+    """The timm model, cut after a stage if there is one, with its weights."""
+    sizes: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
+    cut: dict[str, Any] = {"num_classes": 0}
+    if weights is not None:
+        whole = timm.create_model(name, num_classes=0, **sizes)
+        _load_local(whole, weights)
+        if stage is None:
+            return whole
+        pretrained, sizes = True, {**sizes, "pretrained_cfg_overlay": {"state_dict": whole.state_dict()}}
+    if stage is not None:
+        cut = {"features_only": True, "out_indices": (stage,)}
     try:
-        model = timm.create_model(name, pretrained=pretrained and weights is None, **extra)
+        return timm.create_model(name, pretrained=pretrained, **sizes, **cut)
     except (AssertionError, IndexError, AttributeError) as error:
         if stage is None:
             raise
@@ -151,16 +177,6 @@ def build_backbone(
         raise RecipeError(
             f"backbone.name: timm has no weights for {name}: {error}", "Set pretrained: false."
         ) from error
-    if weights is not None:
-        _load_local(model, weights)
-    for prefix in frozen:
-        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
-        if not matching:
-            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
-            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
-        for parameter in matching:
-            parameter.requires_grad_(False)
-    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm)
 
 
 def _has_fixed_size(name: str) -> bool:
@@ -180,7 +196,14 @@ def _has_fixed_size(name: str) -> bool:
             f"backbone.name: timm knows no model {name!r}.",
             f"Did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists them all.",
         )
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:  # an unknown tag behind the dot
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*"))
+        raise RecipeError(
+            f"backbone.name: timm knows no weights {name!r}.",
+            f"There are: {known}." if known else f"Write {architecture}.",
+        ) from error
     return bool(config is not None and config.fixed_input_size)
 
 

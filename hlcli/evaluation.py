@@ -11,7 +11,7 @@ from hlcli.building import eval_transform, normalize
 from hlcli.data.loader import EvaluationImages, make_loader, whole_batches
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records, split_names
-from hlcli.errors import DataError, InputError
+from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.summary import Metrics, summarise
@@ -68,6 +68,9 @@ def evaluate(
     """
     loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
     active = recipe or loaded.recipe
+    check_recipe(active, loaded)
+    protocol = active.eval.threshold if thresholds is None else thresholds
+    values = read_thresholds(protocol, loaded.labels)
     accelerator = make_accelerator(cpu=active.train.cpu, precision=active.train.precision)
     workers = active.data.workers if workers is None else workers
     batch_size = batch_size or active.eval.batch_size
@@ -85,8 +88,6 @@ def evaluate(
         split = split or ("test" if "test" in split_names(active.data) else active.eval.split)
         records = open_records(active.data, split)
     scored = score(records, f"Evaluating {split}")
-    protocol = active.eval.threshold if thresholds is None else thresholds
-    values = read_thresholds(protocol, loaded.labels)
     if protocol == "val" and split != "val":
         values = loaded.thresholds
         if values is None:
@@ -109,9 +110,10 @@ def measure(
     scored: Scored, index: int, labels: LabelSpace, section: Eval, thresholds: Sequence[float] | None
 ) -> Metrics:
     """Metrics of one of the scored models; `thresholds` per level, None tunes them on these scores."""
+    known = scored.targets if scored.ignore is None else scored.targets & ~scored.ignore
     return summarise(
         scored.models[index].levels,
-        lift_targets(scored.targets, labels.parents),
+        lift_targets(known, labels.parents),
         labels,
         thresholds=thresholds,
         ignore=scored.ignore,
@@ -137,13 +139,30 @@ def read_thresholds(protocol: Protocol, labels: LabelSpace) -> tuple[float, ...]
                 f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
                 f"Write a JSON object: {json.dumps(dict.fromkeys(names, 0.5))}.",
             ) from error
-    elif isinstance(protocol, float):
-        values = (protocol,) * len(names)
-    else:
+    elif isinstance(protocol, int | float):
+        values = (float(protocol),) * len(names)
+    elif protocol in ("self", "val"):
         return None
+    else:
+        raise ValueError(f"Expected argument `thresholds` to be self, val, a number or a Path, but got {protocol!r}")
     if not all(0 < value < 1 for value in values):
         raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
     return values
+
+
+def check_recipe(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Refuse to show a network other images than those it was made for.
+
+    Raises:
+        RecipeError: naming the setting that differs.
+    """
+    made_for, asked = loaded.recipe.data, recipe.data
+    for key, old, new in (
+        ("image_size", made_for.height_width, asked.height_width),
+        ("normalization", made_for.normalization, asked.normalization),
+    ):
+        if old != new:
+            raise RecipeError(f"data.{key} is {new}, but the model was trained with {old}.", "Give that one.")
 
 
 def check_labels(recipe: Recipe, labels: LabelSpace) -> None:

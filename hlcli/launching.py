@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,15 @@ def share_cores(accelerator: Accelerator, workers: int) -> None:
     import torch
 
     if accelerator.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() - workers))
+        torch.set_num_threads(max(1, _usual_threads() - workers))
+
+
+@cache
+def _usual_threads() -> int:
+    """Threads before anything was changed: asked once, however many runs one program makes."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def relaunch(arguments: list[str], num_processes: int, *, cpu: bool) -> int:

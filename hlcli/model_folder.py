@@ -121,8 +121,23 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     state, info = read_upstream(path)
     model = build_model(recipe, labels, initial_weights=False)
     load_weights(model, recipe.model.from_upstream(state, model), str(path))
-    facts = {"source": str(path.name), "upstream": info}
+    is_wrapped = all(name.startswith("module.") for name in state)  # the averaged copy is saved without a wrapper
+    facts = {"source": path.name, "weights": "regular" if is_wrapped else "ema", "upstream": info}
     return LoadedModel(model.eval(), recipe, labels, None, facts)
+
+
+def read_weights(path: Path, recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
+    """Weights of a run folder, a model folder or an upstream checkpoint, under our names, not yet compared.
+
+    Raises:
+        CheckpointError: when there is nothing to read.
+    """
+    if path.is_dir():
+        folder = path / "model" if (path / "model" / "model.json").is_file() else path
+        return _read_safetensors(folder / "model.safetensors")
+    from hlcli.upstream import read_upstream
+
+    return recipe.model.from_upstream(read_upstream(path).state, model)
 
 
 def upstream_labels(recipe: Recipe) -> LabelSpace:

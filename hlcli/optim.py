@@ -92,9 +92,9 @@ def build_optimizer(section: sections.AnyOptim, model: nn.Module) -> torch.optim
 
 def _make(section: sections.AnyOptim, groups: list[dict]) -> torch.optim.Optimizer:
     if isinstance(section, sections.Sgd):
-        return torch.optim.SGD(groups, momentum=section.momentum)
+        return torch.optim.SGD(groups, momentum=section.momentum, fused=True)
     kind = torch.optim.AdamW if isinstance(section, sections.AdamW) else torch.optim.Adam
-    return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps)
+    return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps, fused=True)
 
 
 def apply_schedule(optimizer: torch.optim.Optimizer, point: Point) -> None:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from hlcli.building import build_model
+from hlcli.data.loader import BatchOrder
 from hlcli.data.store import open_label_space, open_records
 from hlcli.errors import DataError
 from hlcli.recipe import Recipe
-from hlcli.sections import Sgd
+from hlcli.sections import Sgd, Train
 
 GIB = 2**30
 PROBE_BATCH = 2
@@ -51,14 +52,17 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
 
     Raises:
         RecipeError: when the network cannot be built.
+        DataError: when the training split fills no batch, or a batch cannot be shared evenly.
     """
     note, steps = "", None
     try:
         labels = open_label_space(recipe.data)
-        steps = len(open_records(recipe.data, "train")) // recipe.train.batch_size
+        rows = len(open_records(recipe.data, "train"))
     except DataError as error:
         note = f"unknown: {error}"
         labels = recipe.data.label_space()
+    else:
+        steps = _steps_per_epoch(recipe.train, rows, num_processes)
     with torch.device("meta"):
         model = build_model(recipe, labels, initial_weights=False)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -69,6 +73,17 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
     width = 2 if recipe.train.precision in ("fp16", "bf16") else 4
     activations = _saved_bytes(model, recipe.data.height_width) * images // PROBE_BATCH * width // 4
     return Plan(parameters, trained, steps, steps and steps * recipe.train.epochs, copies * 4, activations, note)
+
+
+def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
+    order = BatchOrder(
+        rows,
+        settings.batch_size,
+        seed=settings.seed,
+        num_processes=num_processes,
+        accumulation_steps=settings.accumulation_steps,
+    )
+    return order.steps_per_epoch
 
 
 def _saved_bytes(model: nn.Module, image_size: tuple[int, int]) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +22,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError, InputError
-from hlcli.evaluation import Evaluation
+from hlcli.evaluation import Evaluation, read_thresholds
 from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import consistent_scores, lift_scores
 from hlcli.metrics.multilabel import above_threshold
@@ -27,6 +30,8 @@ from hlcli.model_folder import LoadedModel, open_model
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.scoring import level_logits
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -91,7 +96,7 @@ class Predictor:
 
     Args:
         loaded: what `open_model` gives.
-        thresholds: one per level, coarse → fine; default the model's own, else 0.5.
+        thresholds: one per level, coarse → fine; default the recipe's fixed one, the model's own, or 0.5.
         batch_size: images per step.
         workers: loader processes.
         cpu: stay on the CPU.
@@ -110,7 +115,10 @@ class Predictor:
     ) -> None:
         recipe = loaded.recipe
         self.labels: LabelSpace = loaded.labels
-        self.thresholds = tuple(thresholds or loaded.thresholds or [0.5] * len(self.labels.levels))
+        depth = len(self.labels.levels)
+        self.thresholds = _choose_thresholds(thresholds, loaded)
+        if len(self.thresholds) != depth:
+            raise ValueError(f"Expected argument `thresholds` to hold {depth} numbers, but got {len(self.thresholds)}")
         self.batch_size, self.workers, self.top_k = batch_size or recipe.eval.batch_size, workers, top_k
         self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
         self.model = loaded.model.to(self.accelerator.device).eval()
@@ -198,6 +206,15 @@ def split_predictions(evaluation: Evaluation, labels: LabelSpace) -> Iterator[Pr
         yield make_prediction(evaluation.records[row].image_id, levels, labels, evaluation.metrics.thresholds)
 
 
+def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tuple[float, ...]:
+    """Those given, else the recipe's fixed one, else those tuned on val, else 0.5 with a warning."""
+    chosen = given or read_thresholds(loaded.recipe.eval.threshold, loaded.labels) or loaded.thresholds
+    if chosen is None:
+        logger.warning("No thresholds were tuned for this model: labels above 0.5 are listed.")
+        return (0.5,) * len(loaded.labels.levels)
+    return tuple(chosen)
+
+
 class ImageSources(Dataset):
     """Decoded images, or the reason why not."""
 
@@ -254,7 +271,7 @@ def predict(
     failures: list[Failure] = []
     is_main = predictor.accelerator.is_main_process
     with (
-        open_writer(out if is_main else None, predictor.labels, kept.append) as write,
+        open_writer(out if is_main else None, predictor.labels, kept.append if out is None else _forget) as write,
         Progress("Predicting", total=len(sources), unit="image") as bar,
     ):
         for result in predictor.stream(sources):
@@ -268,6 +285,10 @@ def predict(
     return kept, failures
 
 
+def _forget(prediction: Prediction) -> None:
+    """For processes that only help: the first one writes."""
+
+
 def find_images(places: Sequence[Path]) -> list[Path]:
     """Files as they are; folders and patterns by what they hold, sorted.
 
@@ -276,22 +297,19 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        if place.is_dir():
-            here = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        elif place.exists():
+        if os.path.isdir(place):
+            files = sorted(path for path in place.rglob("*") if path.is_file())
+            here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+            if len(here) < len(files):
+                logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
+        elif os.path.isfile(place):
             here = [place]
         else:
-            here = sorted(path for path in _glob(place) if path.is_file())
+            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if path.is_file())
         if not here:
             raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
         found += here
     return list(dict.fromkeys(found))
-
-
-def _glob(pattern: Path) -> Iterator[Path]:
-    import glob
-
-    return map(Path, glob.iglob(str(pattern), recursive=True))
 
 
 def _source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:

@@ -50,13 +50,15 @@ def open_writer(path: Path | None, labels: LabelSpace, otherwise: Write) -> Iter
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file whose format is not known.
+    """Refuse a file whose format is not known, and a folder.
 
     Raises:
         InputError: listing the endings.
     """
     if path.suffix not in ENDINGS:
         raise InputError(f"--out {path}: the ending must be one of {', '.join(ENDINGS)} (got {path.suffix!r}).")
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder; a file was expected.")
 
 
 def _csv_row(row: Prediction, levels: Sequence[str]) -> list[str]:

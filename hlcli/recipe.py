@@ -114,6 +114,11 @@ def _conflicts(recipe: Recipe) -> list[str]:
             f"train.ema_start_epoch: averaging would start in epoch {train.ema_start_epoch}, but train.epochs is "
             f"{train.epochs} (counted from 0). Set train.ema_decay to null to do without"
         )
+    if recipe.eval.threshold == "val" and recipe.eval.split != "val":
+        found.append(
+            f"eval.threshold: val is tuned on val, but eval.split is {recipe.eval.split} during training. "
+            "Set eval.threshold to self, or eval.split to val"
+        )
     if train.init_omit and train.init_weights is None:
         found.append("train.init_omit: nothing is omitted while train.init_weights is null")
     if isinstance(schedule, OneCycle):

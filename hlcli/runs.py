@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ from hlcli.recipe import Recipe
 PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
 
 MAY_CHANGE = {
-    "data": {"root", "store"},
+    "data": {"root", "store", "workers"},
     "train": {"log_every_steps", "checkpoint_every_steps", "trackers"},
     "eval": {"batch_size"},
 }
@@ -127,26 +128,32 @@ def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: b
             there is nothing to resume.
     """
     if run_dir is not None:
-        is_used = run_dir.exists() and (
-            not run_dir.is_dir() or any(path.name != "status.json" for path in run_dir.iterdir())
-        )
+        if run_dir.exists() and not run_dir.is_dir():
+            raise CheckpointError(f"{run_dir} is a file; a run needs a folder.")
+        is_used = run_dir.is_dir() and any(path.name != "status.json" for path in run_dir.iterdir())
         if is_used and not (resume or overwrite):
             raise CheckpointError(f"{run_dir} is not empty.", "Give --resume to go on, --overwrite to start anew.")
         if resume and not (run_dir / "recipe.yaml").is_file():
             raise CheckpointError(f"{run_dir} holds no run to resume.", "Leave --resume out to start one.")
         return Run(run_dir)
     root = Path("runs")
-    taken = sorted(
-        (path for path in root.glob(f"{name}*") if path.name == name or path.name[len(name) :].lstrip("-").isdigit()),
-        key=lambda path: int(path.name[len(name) :].lstrip("-") or 1),
-    )
+    numbers = _taken_numbers(root, name)
     if resume:
-        if not taken:
+        if not numbers:
             raise CheckpointError(f"There is no run {root / name} to resume.", "Name its folder with --run.")
-        return Run(taken[-1])
-    if not taken:
-        return Run(root / name)
-    return Run(root / f"{name}-{int(taken[-1].name[len(name) :].lstrip('-') or 1) + 1}")
+        return Run(root / _numbered(name, max(numbers)))
+    return Run(root / _numbered(name, max(numbers, default=0) + 1))
+
+
+def _taken_numbers(root: Path, name: str) -> list[int]:
+    """Numbers of the runs of that name: 1 for NAME, 2 for NAME-2."""
+    form = re.compile(rf"{re.escape(name)}(?:-([2-9]|[1-9][0-9]+))?")
+    found = [form.fullmatch(path.name) for path in root.iterdir()] if root.is_dir() else []
+    return [int(match[1] or 1) for match in found if match is not None]
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def environment(device: str = "", num_processes: int = 1) -> dict[str, Any]:
@@ -168,10 +175,18 @@ def environment(device: str = "", num_processes: int = 1) -> dict[str, Any]:
     }
 
 
+class _RunLog(logging.FileHandler):
+    """The log file of a run."""
+
+
 def log_to_file(path: Path) -> logging.Handler:
-    """Copy the log of hlcli to a file as well."""
+    """Copy the log of hlcli to a file as well, and no longer to that of an earlier run."""
+    logger = logging.getLogger("hlcli")
+    for earlier in [handler for handler in logger.handlers if isinstance(handler, _RunLog)]:
+        logger.removeHandler(earlier)
+        earlier.close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("hlcli").addHandler(handler)
+    logger.addHandler(handler)
     return handler

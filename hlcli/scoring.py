@@ -46,6 +46,7 @@ def score_split(
     *,
     num_rows: int,
     criterion: Criterion | None = None,
+    epoch: int = 0,
     check: Callable[[], None] = lambda: None,
     title: str = "Evaluating",
 ) -> Scored:
@@ -59,6 +60,7 @@ def score_split(
         labels: the label space.
         num_rows: records in the whole split.
         criterion: also measure the loss of the fine labels.
+        epoch: handed on to the criterion.
         check: called after every batch; may raise to stop.
         title: for the progress display.
     """
@@ -70,7 +72,7 @@ def score_split(
             for model, parts in zip(models, columns, strict=True):
                 with accelerator.autocast():
                     output = model(images)
-                parts.append(_columns(output, batch, criterion))
+                parts.append(_columns(output, batch, criterion, epoch))
             rows.append(batch.rows)
             truth.append(_truth(batch))
             bar.advance(len(batch.rows) * accelerator.num_processes)
@@ -89,12 +91,12 @@ def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
     return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
 
 
-def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None) -> Tensor:
+def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None, epoch: int) -> Tensor:
     """Scores of all levels side by side, then the loss of each image: [B, sum of L (+ 1)], on the CPU."""
     logits = [part.float() for part in level_logits(output)]
     columns = [part.sigmoid() for part in logits]
     if criterion is not None:
-        loss = criterion(logits[-1], batch.targets.to(logits[-1].device))  # [B, L]
+        loss = criterion(logits[-1], batch.targets.to(logits[-1].device), epoch=epoch)  # [B, L]
         if batch.ignore is not None:
             loss = loss.masked_fill(batch.ignore.to(loss.device), 0.0)
         columns.append(loss.sum(dim=1, keepdim=True).float())

@@ -61,11 +61,11 @@ class Backbone(Section):
 
 class _Optimizer(Section):
     lr: float = Field(1e-4, gt=0, description="Learning rate; the peak where a schedule is used.")
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(1e-2, ge=0, description="Pull of the weights towards zero.")
     backbone_lr_factor: float = Field(1.0, ge=0, description="Learning rate of the backbone as a share of lr.")
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    eps: float = Field(1e-8, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1, description="Share of the gradients' mean kept per step.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Share of the squared gradients' mean kept per step.")
+    eps: float = Field(1e-8, gt=0, description="Added to the denominator of a step.")
     decay_vectors: bool = Field(True, description="Weight decay on 1-D parameters and biases too.")
 
 
@@ -85,18 +85,18 @@ class AdamTwd(_Optimizer):
     """The papers' `Adam_twd`: coupled L2, none on 1-D parameters and biases."""
 
     optimizer: Literal["adam_twd"] = "adam_twd"
-    decay_vectors: Literal[False] = False
+    decay_vectors: Literal[False] = Field(False, description="Weight decay on 1-D parameters and biases: never.")
 
 
 class Sgd(Section):
     """Stochastic gradient descent with momentum."""
 
     optimizer: Literal["sgd"] = "sgd"
-    lr: float = Field(1e-2, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    backbone_lr_factor: float = Field(1.0, ge=0)
-    decay_vectors: bool = True
+    lr: float = Field(1e-2, gt=0, description="Learning rate; the peak where a schedule is used.")
+    weight_decay: float = Field(1e-4, ge=0, description="Pull of the weights towards zero, part of the gradient.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Share of the last step kept in the next one.")
+    backbone_lr_factor: float = Field(1.0, ge=0, description="Learning rate of the backbone as a share of lr.")
+    decay_vectors: bool = Field(True, description="Weight decay on 1-D parameters and biases too.")
 
 
 AnyOptim = AdamW | Adam | AdamTwd | Sgd
@@ -111,8 +111,8 @@ class OneCycle(Section):
     start_divisor: float = Field(25.0, gt=0, description="First learning rate = lr / this.")
     final_divisor: float = Field(1e4, gt=0, description="Last learning rate = first / this.")
     cycle_momentum: bool = Field(True, description="Move beta1 between the two values below.")
-    base_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.85
-    max_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    base_momentum: float = Field(0.85, ge=0, lt=1, description="beta1 or momentum at the peak.")
+    max_momentum: float = Field(0.95, ge=0, lt=1, description="beta1 or momentum at both ends.")
     epochs: int | None = Field(None, ge=1, description="Length of the schedule when it differs from train.epochs.")
 
 
@@ -120,15 +120,15 @@ class Cosine(Section):
     """Linear warm-up, then a half cosine down to a share of the peak."""
 
     schedule: Literal["cosine"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
-    final_fraction: Fraction = 0.0
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps before the peak.")
+    final_fraction: Fraction = Field(0.0, description="Last learning rate as a share of lr.")
 
 
 class Constant(Section):
     """The same learning rate throughout, after an optional linear warm-up."""
 
     schedule: Literal["constant"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps before the full learning rate.")
 
 
 AnySchedule = OneCycle | Cosine | Constant
@@ -138,7 +138,7 @@ Schedule = Annotated[AnySchedule, Field(discriminator="schedule")]
 class Train(Section):
     """The training loop."""
 
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1, description="Passes over the training images.")
     batch_size: int = Field(128, ge=1, description="Images per optimiser step, over all processes.")
     accumulation_steps: int = Field(1, ge=1, description="Parts into which a process cuts its share of a batch.")
     precision: Literal["fp32", "fp16", "bf16"] | None = Field(
@@ -147,17 +147,19 @@ class Train(Section):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.9997, description="Share of the averaged weights kept per step; null turns averaging off."
     )
-    ema_start_epoch: int = Field(0, ge=0)
+    ema_start_epoch: int = Field(0, ge=0, description="Epoch in which averaging begins, counted from 0.")
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
-    seed: int = Field(31, ge=0, lt=2**31)
+    seed: int = Field(31, ge=0, lt=2**31, description="Decides first weights, order of images and augmentation.")
     cpu: bool = Field(False, description="Stay on the CPU even where there is a GPU.")
     channels_last: bool = Field(True, description="Memory layout that convolutions like best.")
     checkpoint_every_steps: int | None = Field(
         500, ge=1, description="Save all training state this often, besides the end of every epoch."
     )
-    log_every_steps: int = Field(10, ge=1)
+    log_every_steps: int = Field(10, ge=1, description="Optimiser steps between two lines of metrics.jsonl.")
     early_stop_epochs: int | None = Field(None, ge=1, description="Stop after this many epochs without a new best.")
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = Field(
+        (), description="Where metrics go besides metrics.jsonl; each needs its own package."
+    )
     init_weights: Path | None = Field(None, description="Model folder or upstream checkpoint to start from.")
     init_omit: tuple[str, ...] = Field((), description="Name prefixes of weights not taken from init_weights.")
 
@@ -167,7 +169,9 @@ class Eval(Section):
 
     split: str = Field("val", description="Split that is evaluated during training.")
     batch_size: int = Field(128, ge=1, description="Images per step and process.")
-    every_epochs: int = Field(1, ge=1)
+    every_epochs: int = Field(
+        1, ge=1, description="Epochs from one evaluation to the next; the last is never left out."
+    )
     select_by: str = Field("F1_samples", description="Metric that chooses the best model, e.g. mAP or coarse/CF1.")
     threshold: Literal["self", "val"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "val", description="Tuned on the evaluated split (self), on val, or a fixed number."
@@ -191,7 +195,9 @@ class DataSection(Section):
     image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
         224, description="Side in pixels, or [height, width]; the aspect ratio is not kept."
     )
-    normalization: Literal["imagenet", "clip", "none"] = "imagenet"
+    normalization: Literal["imagenet", "clip", "none"] = Field(
+        "imagenet", description="Mean and deviation of the colours that are taken out; none leaves them from 0 to 1."
+    )
     randaugment: bool = Field(False, description="The reference's RandAugment: two operations of fifteen.")
     cutout: int = Field(0, ge=0, description="Number of random rectangles painted over an image.")
     cutout_length: int | None = Field(None, ge=1, description="Their side in pixels; default cutout_fraction of it.")

@@ -74,19 +74,20 @@ def _evaluate(training: Training) -> list[Candidate]:
         training.labels,
         num_rows=len(training.eval_records),
         criterion=training.criterion,
-        check=lambda: _stop_if_asked(training),
+        epoch=progression.epoch,
+        check=lambda: _stop_alone(training),
     )
     training.model.train()
     candidates = []
     for index, (weights, model) in enumerate(models.items()):
         thresholds = read_thresholds(recipe.eval.threshold, training.labels)
-        metrics = measure(scored, index, training.labels, recipe.eval, thresholds)
         loss = scored.models[index].loss
         if loss is None or not math.isfinite(loss):
             raise TrainingError(
                 f"The loss on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1} ({weights} weights).",
                 f"Lower optim.lr; the last good state is in {training.run.checkpoint_file}.",
             )
+        metrics = measure(scored, index, training.labels, recipe.eval, thresholds)
         numbers = {"loss": loss, **metrics.to_json()}
         record_event(training, "evaluation", recipe.eval.split, weights, numbers)
         candidates.append(Candidate(weights, model, metrics, _value(recipe.eval.select_by, numbers)))
@@ -101,7 +102,7 @@ def _value(name: str, numbers: dict[str, float | None]) -> float:
     if value is None:
         raise RecipeError(
             f"eval.select_by: {name} is not a number on this split: labels without positives.",
-            "Set eval.empty_labels to skip.",
+            "Set eval.empty_labels=zero, choose another metric, or give the split images that have labels.",
         )
     return -value if name == "loss" else value
 
@@ -144,6 +145,6 @@ def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
     return True
 
 
-def _stop_if_asked(training: Training) -> None:
+def _stop_alone(training: Training) -> None:
     if training.interrupts.requested and training.accelerator.num_processes == 1:
         raise KeyboardInterrupt

@@ -72,6 +72,9 @@ def train(
         except HlcliError as error:
             _leave(accelerator, run, "failed", error.exit_code, str(error))
             raise
+        except (RuntimeError, MemoryError, OSError) as error:  # the device, the memory, or our mistake
+            _leave(accelerator, run, "failed", 1, f"{type(error).__name__}: {error}")
+            raise
         _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
     return run
 

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from hlcli import checkpoints
+from hlcli.backbones import GridBackbone
 from hlcli.building import build_model, normalize, train_transform
 from hlcli.data.loader import BatchOrder, TrainingImages, make_loader
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records
 from hlcli.data.transforms import Normalize
 from hlcli.ema import Ema
-from hlcli.errors import TrainingError
+from hlcli.errors import RecipeError, TrainingError
 from hlcli.evaluation import evaluation_loader
 from hlcli.interrupts import Interrupts
-from hlcli.model_folder import finite
 from hlcli.launching import share_cores
+from hlcli.model_folder import finite
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
@@ -86,8 +87,13 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     )
     images = TrainingImages(train_records, labels.num_labels, train_transform(recipe.data), settings.seed)
     loader = make_loader(images, order, workers=recipe.data.workers, device=accelerator.device)
-    model = build_model(recipe, labels, initial_weights=not (resume and run.checkpoint_file.is_file()))
-    _load_initial_weights(recipe, model)
+    is_fresh = not (resume and run.checkpoint_file.is_file())
+    needs_backbone = settings.init_weights is None or any(name.startswith("backbone") for name in settings.init_omit)
+    model = build_model(recipe, labels, initial_weights=is_fresh and needs_backbone)
+    if is_fresh:
+        _load_initial_weights(recipe, model)
+    if settings.batch_size == order.parts:
+        _check_batch_norms(model)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
@@ -105,16 +111,30 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     return training
 
 
+def _check_batch_norms(model: nn.Module) -> None:
+    """Refuse parts of one image where a batch norm would see a single number.
+
+    Raises:
+        RecipeError: with the ways out.
+    """
+    if any(module.needs_several_images for module in model.modules() if isinstance(module, GridBackbone)):
+        raise RecipeError(
+            "train.batch_size: a part of one image and one grid cell is too little for batch norms.",
+            "Raise train.batch_size or data.image_size, or set backbone.freeze_batch_norm=true.",
+        )
+
+
 def _load_initial_weights(recipe: Recipe, model: nn.Module) -> None:
     """Start from other weights where the recipe says so; prefixes of `init_omit` keep their fresh values."""
     if recipe.train.init_weights is None:
         return
-    from hlcli.model_folder import load_weights, open_model
+    from hlcli.model_folder import load_weights, read_weights
 
-    state = open_model(recipe.train.init_weights, recipe).model.state_dict()
+    path, prefixes = recipe.train.init_weights, recipe.train.init_omit
+    state = {k: v for k, v in read_weights(path, recipe, model).items() if not (prefixes and k.startswith(prefixes))}
     own = model.state_dict()
-    omitted = [name for name in own if name.startswith(recipe.train.init_omit)] if recipe.train.init_omit else []
-    load_weights(model, {**state, **{name: own[name] for name in omitted}}, str(recipe.train.init_weights))
+    omitted = [name for name in own if prefixes and name.startswith(prefixes)]
+    load_weights(model, {**state, **{name: own[name] for name in omitted}}, str(path))
     logger.info("Started from %s, except %d weights.", recipe.train.init_weights, len(omitted))
 
 
@@ -141,6 +161,8 @@ def _restore(training: Training, resume: bool) -> None:
 
 def _clear(run: Run) -> None:
     """Remove what an overwritten run left."""
+    if not run.folder.is_dir():
+        return
     run.metrics_file.unlink(missing_ok=True)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     shutil.rmtree(run.model_folder, ignore_errors=True)

@@ -44,9 +44,10 @@ def evaluate(
     """
     from hlcli.cli import evaluation_report as report
 
+    places = [*(images or []), *(more_images or [])]
+    report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
     loaded = report.open_for(model, recipe, overrides or [])
     protocol = report.read_protocol(thresholds)
-    places = [*(images or []), *(more_images or [])]
     if places and labels is None:
         values = report.prediction_thresholds(loaded, protocol)
         code = report.predict_images(

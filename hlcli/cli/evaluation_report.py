@@ -24,15 +24,44 @@ def open_for(model: Path, recipe: str | None, overrides: Sequence[str]) -> Loade
     Raises:
         InputError: when the model or the recipe cannot be used.
     """
+    from hlcli.errors import InputError
+    from hlcli.evaluation import check_recipe
     from hlcli.model_folder import open_model
     from hlcli.recipe import Recipe
 
     given = Recipe.from_yaml(recipe, overrides) if recipe is not None else None
     loaded = open_model(model, given)
     if given is None and overrides:
-        changed = Recipe.from_dict(loaded.recipe.to_dict(), overrides, source=f"recipe of {model}")
-        return loaded._replace(recipe=changed)
-    return loaded._replace(recipe=given) if given is not None else loaded
+        given = Recipe.from_dict(loaded.recipe.to_dict(), overrides, source=f"recipe of {model}")
+        if (given.model, given.backbone) != (loaded.recipe.model, loaded.recipe.backbone):
+            raise InputError(
+                f"{model} is trained: its model and backbone are what they are.", "Change data, train or eval settings."
+            )
+    if given is None:
+        return loaded
+    check_recipe(given, loaded)
+    return loaded._replace(recipe=given)
+
+
+def check_options(
+    places: Sequence[Path], labels: Path | None, *, split: str | None, top_k: int | None, per_label: bool
+) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        InputError: naming the option.
+    """
+    from hlcli.errors import InputError
+
+    if labels is not None and len(places) != 1:
+        raise InputError("--labels needs one folder of images.", "Give --images FOLDER.")
+    if places and split is not None:
+        raise InputError("--split and --images exclude each other.", "Leave one of them out.")
+    measures = not places or labels is not None
+    if measures and top_k is not None:
+        raise InputError("--top-k is for images without labels.", "Leave it out, or give --images without --labels.")
+    if not measures and per_label:
+        raise InputError("--per-label measures, which needs labels.", "Give --labels FILE.csv, or leave it out.")
 
 
 def read_protocol(text: str | None) -> Protocol | None:
@@ -104,7 +133,7 @@ def _show_predictions(
         Console().print(prediction_table(predictions))
     else:
         typer.echo(f"Predictions: {out}", err=True)
-    for failure in failures[:5]:
+    for failure in failures if out is None else failures[:5]:
         typer.echo(f"failed: {failure.error}", err=True)
     if failures:
         where = f"; all are listed in {failures_file(out)}" if out is not None else ""
@@ -125,12 +154,9 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Measure and show."""
-    from hlcli.errors import InputError
     from hlcli.evaluation import evaluate
     from hlcli.prediction_files import check_ending
 
-    if labels is not None and len(places) != 1:
-        raise InputError("--labels needs one folder of images.", "Give --images FOLDER.")
     if out is not None:
         check_ending(out)
     result = evaluate(

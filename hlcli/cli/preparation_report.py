@@ -49,8 +49,9 @@ def prepare(
 
     if export not in (None, "npy"):
         raise InputError(f"--export: the known format is npy (got {export!r}).")
-    prepared = None if section.reads_directly else section.prepare(source or section.folder(), **options)
-    made = preprocess(section, prepared, image_size=image_size, workers=workers, overwrite=overwrite)
+    made = preprocess(
+        section, source=source, options=options, image_size=image_size, workers=workers, overwrite=overwrite
+    )
     if export is not None:
         for path in export_matrices(section):
             typer.echo(f"Exported {path}", err=True)

@@ -40,6 +40,11 @@ def preprocess(
     without_images: Annotated[
         bool, typer.Option("--without-images", help="Keep records whose photo is not there. For intentonomy.")
     ] = False,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Object masks, coco_maskrcnn.json, for HLEG's localisation loss. For intentonomy."),
+    ] = None,
+    mask_grid: Annotated[int, typer.Option(min=1, help="Cells on each side of an object mask. For intentonomy.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Turn a data set's official layout into a store that training reads.
@@ -56,6 +61,8 @@ def preprocess(
         "allow_partial": allow_partial,
         "images_required": not without_images,
         "annotations": annotations,
+        "masks": masks,
+        "mask_grid": mask_grid,
     }
     section = report.data_section(name, root, overrides or [])
     made = report.prepare(

@@ -37,7 +37,7 @@ def train(
 
     chosen = read_recipe(recipe, overrides or [], run_dir if resume else None)
     if dry_run:
-        show_plan(chosen)
+        show_plan(chosen, num_processes or 1)
         return
     if num_processes is not None and num_processes > 1:
         from hlcli.launching import relaunch

@@ -34,12 +34,13 @@ def read_recipe(recipe: str | None, overrides: Sequence[str], run_dir: Path | No
     return Recipe.from_yaml(Run(run_dir).recipe_path(), overrides)
 
 
-def show_plan(recipe: Recipe) -> None:
+def show_plan(recipe: Recipe, num_processes: int = 1) -> None:
     """The resolved recipe on stdout, what it would cost on stderr."""
     from hlcli.planning import plan
 
+    costs = plan(recipe, num_processes)
     typer.echo(recipe.to_yaml(), nl=False)
-    for line in plan(recipe).lines():
+    for line in costs.lines():
         typer.echo(line, err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,7 @@ class LabelSpace:
         if not self.levels or any(len(level) == 0 for level in self.levels):
             raise DataError("A label space needs at least one label on every level.")
         for depth, level in enumerate(self.levels):
-            repeated = sorted({name for name in level.label_names if level.label_names.count(name) > 1})
+            repeated = sorted(name for name, count in Counter(level.label_names).items() if count > 1)
             if repeated:
                 raise DataError(f"Level {level.name}: label {repeated[0]!r} is listed more than once.")
             if (level.parent_index is None) != (depth == 0):
@@ -186,9 +187,11 @@ def _read_branch(node: Any, depth: int, parent: int | None, names: list[list[str
         names.append([])
         parents.append([])
     for entry in node:
-        if not isinstance(entry, str | int | float):
-            raise DataError(f"The hierarchy has {entry!r} where a label name was expected.")
-        names[depth].append(str(entry))
+        if not isinstance(entry, str):  # numbers lose their zeros on the way: 007, 1.10
+            raise DataError(
+                f"The hierarchy has {entry!r} where a label name was expected.", "Put it in quotes if it is one."
+            )
+        names[depth].append(entry)
         if parent is not None:
             parents[depth].append(parent)
         if isinstance(node, Mapping):

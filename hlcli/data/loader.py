@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hlcli.data.images import load_image
-from hlcli.data.records import Record, Records
+from hlcli.data.records import Records
+from hlcli.data.transforms import TrainTransform
 from hlcli.errors import DataError
 
 
@@ -99,13 +101,16 @@ class BatchOrder:
 
 
 class TrainingImages(Dataset):
-    """Decoded, augmented training images; the randomness of an image depends on (seed, epoch, row) alone."""
+    """Decoded, augmented training images; the randomness of an image depends on (seed, epoch, row) alone.
+
+    An object mask is mirrored with its image; no other change moves it.
+    """
 
     def __init__(
         self,
         records: Records,
         num_labels: int,
-        transform: Callable[[Image, random.Random], Tensor],
+        transform: TrainTransform,
         seed: int,
     ) -> None:
         self.records, self.num_labels, self.transform, self.seed = records, num_labels, transform, seed
@@ -115,8 +120,11 @@ class TrainingImages(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> LabelItem | DataError:
         epoch, row = key
-        rng = random.Random(f"{self.seed}/{epoch}/{row}")
-        return _load(self.records[row], row, self.num_labels, lambda image: self.transform(image, rng))
+        seed = f"{self.seed}/{epoch}/{row}"
+        item = _load(self.records, row, self.num_labels, lambda image: self.transform(image, random.Random(seed)))
+        if isinstance(item, LabelItem) and item.object_mask and self.transform.mirrors(random.Random(seed)):
+            return item._replace(object_mask=_mirrored(item.object_mask))
+        return item
 
 
 class EvaluationImages(Dataset):
@@ -129,7 +137,7 @@ class EvaluationImages(Dataset):
         return len(self.records)
 
     def __getitem__(self, row: int) -> LabelItem | DataError:
-        return _load(self.records[row], row, self.num_labels, self.transform)
+        return _load(self.records, row, self.num_labels, self.transform)
 
 
 class LabelItem(NamedTuple):
@@ -143,13 +151,20 @@ class LabelItem(NamedTuple):
     num_labels: int
 
 
-def _load(record: Record, row: int, num_labels: int, transform: Callable[[Image], Tensor]) -> LabelItem | DataError:
+def _load(records: Records, row: int, num_labels: int, transform: Callable[[Image], Tensor]) -> LabelItem | DataError:
     """Decode and transform one record; an error is handed on, for worker processes would bury it."""
     try:
+        record = records[row]
         image = load_image(record.image, name=f"{record.image_id} (row {row})")
     except DataError as error:
         return error
     return LabelItem(transform(image), record.labels, record.ignore, record.object_mask, row, num_labels)
+
+
+def _mirrored(object_mask: tuple[float, ...]) -> tuple[float, ...]:
+    """A square mask, row by row, with left and right exchanged."""
+    side = math.isqrt(len(object_mask))
+    return tuple(object_mask[row * side + column] for row in range(side) for column in reversed(range(side)))
 
 
 def collate(items: Sequence[LabelItem | DataError]) -> LabelBatch | DataError:
@@ -169,7 +184,7 @@ def stack(items: Sequence[LabelItem]) -> LabelBatch:
         ignore[i, list(item.ignore)] = True
     masks = None
     if all(item.object_mask for item in items):
-        side = round(len(items[0].object_mask) ** 0.5)
+        side = math.isqrt(len(items[0].object_mask))
         masks = torch.tensor([item.object_mask for item in items]).reshape(-1, 1, side, side)
     return LabelBatch(
         torch.stack([item.image for item in items]),

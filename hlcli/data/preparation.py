@@ -11,10 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlcli.data.datasets.base import Prepared
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
-from hlcli.data.store import store_folder, write_store
+from hlcli.data.store import StoreSplit, store_folder, write_store
 from hlcli.errors import DataError
 from hlcli.files import whole_file
 from hlcli.progress import Progress
@@ -23,6 +22,8 @@ from hlcli.sections import DataSection
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
+LONGEST_JPEG = 65_500
+"""Pixels along a side that the encoder takes."""
 
 
 class Preparation(NamedTuple):
@@ -35,8 +36,9 @@ class Preparation(NamedTuple):
 
 def preprocess(
     data: DataSection,
-    prepared: Prepared | None = None,
     *,
+    source: Path | None = None,
+    options: Mapping[str, Any] | None = None,
     image_size: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -45,7 +47,8 @@ def preprocess(
 
     Args:
         data: the data set.
-        prepared: its records by split and notes; None asks the section, which then must read directly.
+        source: folder of the official layout; default ROOT/NAME. Not for sets that are read directly.
+        options: what the set's own `prepare` takes.
         image_size: shrink so that the shorter side has this many pixels, once, stored in the file;
             0 keeps the originals where they are (drawn images are stored as PNG).
         workers: processes that decode and shrink.
@@ -57,9 +60,11 @@ def preprocess(
     folder = store_folder(data)
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
-    splits: Mapping[str, Records] = (
-        {split: data.records(split) for split in data.split_names()} if prepared is None else prepared.splits
-    )
+    splits: Mapping[str, Records]
+    if data.reads_directly:
+        splits, notes = {split: data.records(split) for split in data.split_names()}, {}
+    else:
+        splits, notes = data.prepare(source or data.folder(), **(options or {}))
     labels = data.label_space()
     failures: list[dict[str, str]] = []
     total = sum(len(records) for records in splits.values())
@@ -67,19 +72,22 @@ def preprocess(
         "dataset": data.name,
         "image_size": image_size,
         "encoding": _encoding(image_size),
-        "notes": {} if prepared is None else prepared.notes,
+        "notes": notes,
     }
     with Progress("Preparing", total=total, unit="image") as bar:
         encode = partial(_encode_all, image_size=image_size, workers=workers, failures=failures, advance=bar.advance)
-        written = write_store(folder, labels, splits, {**meta, "versions": _versions()}, encode=encode)
-    _report_failures(folder, failures)
+        try:
+            written = write_store(folder, labels, splits, {**meta, "versions": _versions()}, encode=encode)
+        finally:
+            _report_failures(folder, failures)
     return Preparation(folder, written, failures)
 
 
 def _report_failures(folder: Path, failures: list[dict[str, str]]) -> None:
     """Keep the list of undecodable images beside the store."""
     path = folder.parent / "preprocess.failures.jsonl"
-    path.unlink(missing_ok=True)
+    if path.is_file():
+        path.unlink()
     if failures:
         import json
 
@@ -124,16 +132,18 @@ def encode_image(record: Record, image_size: int) -> tuple[bytes | Path, str | N
     except DataError as error:
         return b"", error.message
     buffer = io.BytesIO()
-    if isinstance(record.image, Path | bytes):
-        from PIL.Image import Resampling
-
-        factor = image_size / min(image.size)
-        if factor < 1:
-            size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-            image = image.resize(size, Resampling.LANCZOS)
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
+    if not isinstance(record.image, Path | bytes):
         image.save(buffer, "PNG")
+        return buffer.getvalue(), None
+    from PIL.Image import Resampling
+
+    factor = image_size / min(image.size)
+    if factor < 1:
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(size, Resampling.LANCZOS)
+    if max(image.size) > LONGEST_JPEG:
+        return b"", f"Image {record.image_id} cannot be stored: {max(image.size):,} pixels are too long for JPEG."
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue(), None
 
 
@@ -162,8 +172,9 @@ def export_matrices(data: DataSection) -> list[Path]:
     for split in split_names(prepared):
         records = open_records(prepared, split)
         matrix = np.zeros((len(records), labels.num_labels))
-        for row in range(len(records)):
-            matrix[row, list(records[row].labels)] = 1.0
+        rows = records.labels() if isinstance(records, StoreSplit) else [record.labels for record in records]
+        for row, positives in enumerate(rows):
+            matrix[row, list(positives)] = 1.0
         path = store_folder(data).parent / f"{split}_label_vectors_{data.name}.npy"
         with whole_file(path, "wb") as handle:
             np.save(handle, matrix)

@@ -49,8 +49,12 @@ class StoreSplit(Sequence[Record]):
             tuple(value["object_mask"]),
         )
 
+    def image_ids(self) -> list[str]:
+        """Ids of all rows, without touching an image."""
+        return self.table["image_id"][:]
+
     def labels(self) -> list[list[int]]:
-        """Labels of every row, without touching an image."""
+        """Labels of all rows, without touching an image."""
         return self.table["labels"][:]
 
 
@@ -76,14 +80,19 @@ def open_records(data: DataSection, split: str) -> Records:
         records = data.records(split)
     else:
         folder = store_folder(data)
-        meta = _read_json(folder / "meta.json", data)
+        meta = _read_meta(folder, data)
         if split not in meta["splits"]:
             raise DataError(f"{folder} has no split {split!r}; it has {', '.join(meta['splits'])}.")
         records = StoreSplit(folder / split, folder / meta["image_root"])
     if data.skip:
         left_out = set(data.skip)
-        kept = [row for row in range(len(records)) if records[row].image_id not in left_out]
+        ids = records.image_ids() if isinstance(records, StoreSplit) else [record.image_id for record in records]
+        kept = [row for row, image_id in enumerate(ids) if image_id not in left_out]
         records = Selection(records, kept)
+    if not len(records):
+        raise DataError(
+            f"Split {split!r} of {data.name} has no image.", "Does data.skip leave one?" if data.skip else None
+        )
     return records
 
 
@@ -91,7 +100,7 @@ def split_names(data: DataSection) -> tuple[str, ...]:
     """The splits a data set offers."""
     if data.store is None and data.reads_directly:
         return data.split_names()
-    return tuple(_read_json(store_folder(data) / "meta.json", data)["splits"])
+    return tuple(_read_meta(store_folder(data), data)["splits"])
 
 
 class Selection(Sequence[Record]):
@@ -105,6 +114,19 @@ class Selection(Sequence[Record]):
 
     def __getitem__(self, row: int) -> Record:  # type: ignore[override]
         return self.records[self.rows[row]]
+
+
+def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
+    path = folder / "meta.json"
+    meta = _read_json(path, data)
+    if not isinstance(meta, dict) or not isinstance(meta.get("splits"), list) or "image_root" not in meta:
+        raise DataError(f"{path} does not describe a store.", "Run `hlcli preprocess` again.")
+    if meta.get("version") != STORE_VERSION:
+        raise DataError(
+            f"{path} has version {meta.get('version')}; this hlcli reads version {STORE_VERSION}.",
+            "Run `hlcli preprocess` again, with --overwrite.",
+        )
+    return meta
 
 
 def _read_json(path: Path, data: DataSection) -> dict[str, Any]:
@@ -138,11 +160,16 @@ def write_store(
 
     Returns:
         What was written to `meta.json`.
+
+    Raises:
+        DataError: when no record is left.
     """
     counts: dict[str, Any] = {}
     with whole_folder(folder) as building:
         for split, records in splits.items():
             counts[split] = _write_split(building / split, encode(records), folder.parent, labels.num_labels)
+        if not any(count["images"] for count in counts.values()):
+            raise DataError(f"{folder}: not one image could be prepared.")
         written = {"version": STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
         write_json(building / "labels.json", labels.to_json())
         write_json(building / "meta.json", written)

@@ -63,7 +63,7 @@ class TrainTransform:
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """The image as uint8 [3, H, W], changed as `rng` decides."""
         image = resize(image, self.image_size)
-        if self.horizontal_flip and rng.random() < 0.5:
+        if self.mirrors(rng):
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.random_shift:
             reach = self.random_shift
@@ -73,6 +73,10 @@ class TrainTransform:
         if self.randaugment:
             image = rand_augment(image, rng)
         return to_tensor(image)
+
+    def mirrors(self, rng: random.Random) -> bool:
+        """Whether the image is mirrored: the first thing that its `rng` decides."""
+        return self.horizontal_flip and rng.random() < 0.5
 
     def _cutout_size(self, image: Image.Image) -> int | tuple[int, int]:
         if self.cutout_length is not None:

@@ -36,6 +36,19 @@ class LabelHierarchy(nn.Module):
             levels.append((levels[-1] @ membership.T > 0).to(targets.dtype))  # [B, K_parent]
         return tuple(reversed(levels))
 
+    def lift_ignored(self, targets: Tensor, ignore: Tensor) -> tuple[Tensor, ...]:
+        """Ignored labels of every level, coarse → fine, from those of the finest, [B, L] bool.
+
+        Nothing is known of a parent when one of its children is ignored and none is on.
+        """
+        masks = [ignore]
+        on = targets.masked_fill(ignore, 0)
+        for step in reversed(range(self.num_steps)):
+            membership = self.get_buffer(f"membership{step}").to(targets.dtype)
+            on = (on @ membership.T > 0).to(targets.dtype)
+            masks.append((masks[-1].to(targets.dtype) @ membership.T > 0) & (on == 0))
+        return tuple(reversed(masks))
+
     def average(self, child_features: Tensor, step: int) -> Tensor:
         """Mean over each parent's children: [B, K_child, D] → [B, K_parent, D]."""
         weights = self.get_buffer(f"membership{step}") / self.get_buffer(f"group_size{step}")

@@ -16,8 +16,8 @@ class Asymmetric(Section):
     """Asymmetric loss (Ridnik et al., 2021): positives and negatives are focused differently."""
 
     loss: Literal["asymmetric"] = "asymmetric"
-    gamma_pos: float = Field(0.0, ge=0)
-    gamma_neg: float = Field(2.0, ge=0)
+    gamma_pos: float = Field(0.0, ge=0, description="Power that weighs down easy positives; 0 does not.")
+    gamma_neg: float = Field(2.0, ge=0, description="Power that weighs down easy negatives; 0 does not.")
     clip: float = Field(0.0, ge=0, lt=1, description="Shift of the negatives' probability.")
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")

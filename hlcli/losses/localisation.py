@@ -61,25 +61,26 @@ def localisation_loss(
     weight: float = 0.1,
     target_threshold: float | None = 1 / 3,
     map_threshold: float | None = None,
+    without_positives: float = 0.0,
 ) -> Tensor:
     """How much of the maps lies on the wrong side of the object mask; a scalar.
 
     With t targets, A maps, M the mask, O and S the object and context labels:
     weight * (1/|O| sum_b,c∈O t_bc sum_uv A_bc (1 - M_b) + 1/|S| sum_b,c∈S t_bc sum_uv A_bc M_b) / sum t,
-    the last sum over all labels. A batch without positives costs 0 (the published code divides by zero).
+    the last sum over all labels.
 
     Args:
         maps: normalised maps [B, K, h, w] of the object labels, then of the context labels.
-        object_mask: share of each cell that is object, [B, 1, g, g]; fitted to h × w where the sizes differ.
+        object_mask: share of each cell that is object, [B, 1, g, g]; see `fit_masks` where g × g is not h × w.
         targets: [B, L], hard or soft.
         object_labels: labels whose maps should lie on objects.
         context_labels: labels whose maps should lie beside objects.
         weight: factor of the whole.
         target_threshold: targets above it count 1, others 0; None keeps soft targets.
         map_threshold: maps above it count 1, others 0 (no gradient then); None keeps them.
+        without_positives: what a batch without positives costs; the published code divides by zero (NaN).
     """
-    if object_mask.shape[-2:] != maps.shape[-2:]:
-        object_mask = F.interpolate(object_mask, size=maps.shape[-2:], mode="area")
+    object_mask = fit_masks(object_mask, (maps.shape[-2], maps.shape[-1]))
     if target_threshold is not None:
         targets = (targets > target_threshold).to(maps.dtype)
     if map_threshold is not None:
@@ -88,7 +89,20 @@ def localisation_loss(
     wrong_objects = _weighted_area(on_objects * (1 - object_mask), targets, object_labels)
     wrong_context = _weighted_area(on_context * object_mask, targets, context_labels)
     total = targets.sum()
-    return weight * (wrong_objects + wrong_context) / torch.where(total > 0, total, torch.ones_like(total))
+    loss = weight * (wrong_objects + wrong_context) / torch.where(total > 0, total, torch.ones_like(total))
+    return torch.where(total > 0, loss, torch.full_like(loss, without_positives))
+
+
+def fit_masks(object_mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Masks [B, 1, g, g] on the grid of the maps: [B, 1, h, w].
+
+    A cell of a coarser grid holds the mean of what it covers; a finer grid is filled bilinearly, as masks are made.
+    """
+    if object_mask.shape[-2:] == grid:
+        return object_mask
+    coarser = (min(grid[0], object_mask.shape[-2]), min(grid[1], object_mask.shape[-1]))
+    object_mask = F.interpolate(object_mask, size=coarser, mode="area")
+    return F.interpolate(object_mask, size=grid, mode="bilinear", align_corners=False)
 
 
 def _weighted_area(maps: Tensor, targets: Tensor, labels: Sequence[int]) -> Tensor:

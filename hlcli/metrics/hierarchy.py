@@ -89,6 +89,19 @@ def lift_targets(fine_targets: ArrayLike, parents: Parents) -> list[Flags]:
     return _lift(as_flags(fine_targets, "fine_targets"), parents)
 
 
+def lift_ignored(fine_targets: ArrayLike, fine_ignore: ArrayLike, parents: Parents) -> list[Flags]:
+    """Ignored labels of all levels, coarse → fine.
+
+    Nothing is known of a parent when one of its children is ignored and none is on.
+    """
+    ignore = as_flags(fine_ignore, "fine_ignore")
+    known = lift_targets(as_flags(fine_targets, "fine_targets") & ~ignore, parents)
+    return [
+        level & ~on if depth < len(parents) else level
+        for depth, (level, on) in enumerate(zip(_lift(ignore, parents), known, strict=True))
+    ]
+
+
 def _lift(fine: NDArray, parents: Parents) -> list[NDArray]:
     sizes = [max(index, default=-1) + 1 for index in parents] + [fine.shape[1]]
     _check_tree([(len(fine), size) for size in sizes], parents)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hlcli.metrics import multilabel
 from hlcli.metrics.arguments import Flags, Floats, as_flags, as_scores
-from hlcli.metrics.hierarchy import consistent_scores, hierarchical_f1, orphan_share
+from hlcli.metrics.hierarchy import consistent_scores, hierarchical_f1, lift_ignored, orphan_share
 from hlcli.metrics.multilabel import EmptyLabels, Interpolation
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def summarise(
         level_targets: the same shapes, 0 or 1.
         labels: the label space: names, tree, subsets.
         thresholds: one per level, coarse → fine; None tunes each level's on these very scores.
-        ignore: [N, L] of the finest level, 1 where an image is left out for a label.
+        ignore: [N, L] of the finest level, 1 where an image is left out for a label; a parent is left out
+            where one of its children is and none is true.
         average_precision: which definition.
         empty_labels: what average precision does with labels without positives.
         consistent: first lower the scores of children that are above their parent.
@@ -161,7 +162,9 @@ def summarise(
         raise ValueError(f"Expected argument `thresholds` to hold {len(scores)} numbers, but got {len(thresholds)}")
     if consistent:
         scores = consistent_scores(scores, labels.parents)
-    ignored = [None] * (len(scores) - 1) + [None if ignore is None else as_flags(ignore, "ignore", scores[-1].shape)]
+    ignored: Sequence[Flags | None] = [None] * len(scores)
+    if ignore is not None:
+        ignored = lift_ignored(targets[-1], as_flags(ignore, "ignore", scores[-1].shape), labels.parents)
     measured = [
         _measure(
             level,

@@ -35,7 +35,7 @@ def new_figure(width_inches: float, height_inches: float, *, padding_inches: flo
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise MissingDependencyError("Figures need matplotlib.", 'Run: pip install "hlcli[viz]"') from error
+        raise MissingDependencyError("Figures need matplotlib.", "Run: pip install matplotlib") from error
     layout = None
     if padding_inches is not None:
         layout = ConstrainedLayoutEngine(w_pad=padding_inches, h_pad=padding_inches)

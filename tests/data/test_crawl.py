@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from PIL import Image
 
 from hlcli.data.crawl import CrawlReport, ImageItem, crawl_images, not_an_image, plan_crawl
@@ -18,8 +19,6 @@ from hlcli.data.manifest import Manifest, lock_folder, read_failures
 from hlcli.data.patience import HostUnavailable, Patience
 from hlcli.data.session import Session
 from hlcli.errors import DownloadError, HlcliError, InputError
-
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 
 def photo(seed: int, size: int = 32) -> bytes:

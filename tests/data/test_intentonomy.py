@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from intentonomy_files import ROWS, image_id, write_annotations, write_photos
 
 from hlcli.data.datasets import intentonomy_labels
 from hlcli.data.datasets.intentonomy import Intentonomy
@@ -14,8 +15,6 @@ from hlcli.data.datasets.intentonomy_labels import COUNTS, SUBSETS, SplitCounts
 from hlcli.data.manifest import Manifest
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
-
-from intentonomy_files import ROWS, image_id, write_annotations, write_photos
 
 
 @pytest.fixture

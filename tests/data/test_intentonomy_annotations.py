@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from intentonomy_files import ROWS, document, write_annotations, write_photos
 
 from hlcli.data.datasets.intentonomy import Intentonomy
 from hlcli.data.datasets.intentonomy_annotations import read_annotations
 from hlcli.errors import DataError
-
-from intentonomy_files import ROWS, document, write_annotations, write_photos
 
 
 @pytest.fixture

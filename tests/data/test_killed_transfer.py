@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
 
 from hlcli.data.session import Session
 from hlcli.data.transfer import fetch_file
-
-from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
 
 CONTENT = random.Random(7).randbytes(300_000)
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 from hlcli.data.checksums import Checksum
 from hlcli.data.patience import Patience, Stopped, retry_after_seconds
 from hlcli.data.session import Refused, Session, _refuse_downgrade
 from hlcli.data.transfer import fetch_file
 from hlcli.errors import DownloadError
-
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 CONTENT = random.Random(7).randbytes(300_000)
 SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,6 @@ from hlcli.data.patience import Patience
 from hlcli.data.session import Session
 from hlcli.data.transfer import fetch_file
 from hlcli.errors import DownloadError
-
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 
 CONTENT = random.Random(7).randbytes(300_000)
 SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())

@@ -31,6 +31,10 @@ class Case:
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
 
+    def has(self, prefix: str) -> bool:
+        """Whether any tensor's name begins so."""
+        return any(name.startswith(prefix) for name in self.tensors)
+
     def group(self, prefix: str) -> dict[str, Tensor]:
         """Tensors below a prefix, by the rest of their names."""
         self.open -= {name for name in self.tensors if name.startswith(f"{prefix}.")}

@@ -57,3 +57,12 @@ def test_double_precision_means_are_exact_to_double_precision() -> None:
 def test_matrices_are_not_saved() -> None:
     labels = LabelSpace.from_parents([["a"], ["x", "y"]], [[0, 0]])
     assert LabelHierarchy(labels).state_dict() == {}
+
+
+def test_parent_of_ignored_children_is_ignored_unless_another_child_is_on():
+    hierarchy = LabelHierarchy(LabelSpace.from_tree({"a": ["p", "q"], "b": ["r", "s"]}))
+    targets = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 1]]).float()
+    ignore = torch.tensor([[1, 0, 0, 0]] * 3).bool()
+    coarse, fine = hierarchy.lift_ignored(targets, ignore)
+    assert coarse.tolist() == [[True, False], [False, False], [True, False]]
+    assert torch.equal(fine, ignore)

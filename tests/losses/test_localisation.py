@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hlcli.losses.localisation import grad_cam, localisation_loss, normalise_maps, score_gradients
+from hlcli.losses.localisation import fit_masks, grad_cam, localisation_loss, normalise_maps, score_gradients
 
 OBJECT, CONTEXT = (0, 3), (2,)
 
@@ -56,6 +56,22 @@ def test_finer_masks_are_averaged_onto_the_grid() -> None:
     fine = mask.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
     expected = localisation_loss(maps, mask, targets, OBJECT, CONTEXT)
     torch.testing.assert_close(localisation_loss(maps, fine, targets, OBJECT, CONTEXT), expected)
+
+
+def test_coarser_masks_are_filled_bilinearly_and_each_side_on_its_own() -> None:
+    mask = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
+    torch.testing.assert_close(fit_masks(mask, (2, 4))[0, 0], torch.tensor([[0, 0.25, 0.75, 1], [1, 1, 1, 1]]))
+    torch.testing.assert_close(fit_masks(mask, (1, 4))[0, 0], torch.tensor([[0.5, 0.625, 0.875, 1]]))
+    assert fit_masks(mask, (2, 2)) is mask
+
+
+@pytest.mark.parametrize("grid", [(7, 7), (14, 14), (3, 5), (4, 12)])
+def test_fitted_masks_stay_shares_and_whole_objects_stay_whole(grid: tuple[int, int]) -> None:
+    mask = torch.rand(2, 1, 7, 7, generator=torch.Generator().manual_seed(0))
+    fitted = fit_masks(mask, grid)
+    assert fitted.shape == (2, 1, *grid)
+    assert 0 <= fitted.min() <= fitted.max() <= 1
+    torch.testing.assert_close(fit_masks(torch.ones(1, 1, 7, 7), grid), torch.ones(1, 1, *grid))
 
 
 def test_normalised_maps_start_at_zero_and_end_just_below_one() -> None:

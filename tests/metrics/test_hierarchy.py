@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hlcli.metrics.hierarchy import (
     consistent_scores,
     hierarchical_f1,
+    lift_ignored,
     lift_scores,
     lift_targets,
     orphan_share,
@@ -150,3 +151,12 @@ def test_predictions_and_targets_of_different_images_are_refused():
         hierarchical_f1(levels, others, TWO_LEVELS)
     with pytest.raises(ValueError, match=r"`parents\[0\]` to use every index"):
         lift_scores(np.zeros((1, 2)), ((0, 2),))
+
+
+def test_parent_of_ignored_children_is_ignored_unless_another_child_is_on():
+    parents = ((0, 0, 1, 1),)
+    targets = np.array([[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 1]], dtype=bool)
+    ignore = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    coarse, fine = lift_ignored(targets, ignore, parents)
+    assert coarse.tolist() == [[True, False], [False, False], [True, False]]
+    assert fine.tolist() == ignore.tolist()

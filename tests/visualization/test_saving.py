@@ -41,7 +41,7 @@ def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError) as caught:
         new_figure(1, 1)
-    assert 'pip install "hlcli[viz]"' in str(caught.value)
+    assert "pip install matplotlib" in str(caught.value)
 
 
 def test_text_is_cut_only_where_it_does_not_fit():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
+import io
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -53,7 +55,10 @@ class Folder(DataSection):
     def _label_space(self) -> LabelSpace:
         if self.hierarchy is not None:
             return read_hierarchy(self.hierarchy)
-        return LabelSpace.flat(sorted({label for row in self._rows for label in row.labels}))
+        names = sorted({label for row in self._rows for label in row.labels})
+        if not names:
+            raise DataError(f"{self.labels}: no image has a label.")
+        return LabelSpace.flat(names)
 
     def label_space(self) -> LabelSpace:
         """The hierarchy's labels, or all labels of the file in alphabetical order."""
@@ -89,7 +94,7 @@ def _make_records(rows: list[Row], images: Path, labels_file: Path, labels: Labe
     """Records of the rows, once every image and label is known to exist."""
     if not images.is_dir():
         raise DataError(f"{images} is not a folder of images.")
-    missing = [row for row in rows if not (images / row.image).is_file()]
+    missing = [row for row in rows if not os.path.isfile(images / row.image)]
     if missing:
         shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:5])
         raise DataError(
@@ -145,26 +150,28 @@ def read_rows(path: Path, val_fraction: float, test_fraction: float) -> list[Row
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
     try:
-        lines = list(csv.reader(text.splitlines(), strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        lines = [(reader.line_num, line) for line in reader]
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV file: {error}.") from error
-    columns = _columns(path, lines)
+    columns = _columns(path, lines[0][1] if lines else [])
     rows, seen = [], dict[str, int]()
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in lines[1:]:
         if not any(cell.strip() for cell in line):
             continue
         row = _read_row(path, number, line, columns, val_fraction, test_fraction)
-        if row.image in seen:
-            raise DataError(f"{path}, line {number}: {row.image} was listed before, in line {seen[row.image]}.")
-        seen[row.image] = number
+        name = os.path.normpath(row.image)
+        if name in seen:
+            raise DataError(f"{path}, line {number}: {row.image} was listed before, in line {seen[name]}.")
+        seen[name] = number
         rows.append(row)
     if not rows:
         raise DataError(f"{path} lists no image.")
     return rows
 
 
-def _columns(path: Path, lines: list[list[str]]) -> dict[str, int]:
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
+def _columns(path: Path, first_line: list[str]) -> dict[str, int]:
+    header = [cell.strip().lower() for cell in first_line]
     if header[:2] != ["image", "labels"]:
         raise DataError(
             f"{path}: the first line must name the columns, beginning with `image,labels` (got {','.join(header)!r}).",

@@ -14,6 +14,12 @@ from hlcli.data.records import Record, Records
 from hlcli.errors import DataError
 from hlcli.sections import DataSection
 
+NO_CLASS = -1
+"""What the library writes where a class is not known."""
+
+# What it raises for files that are damaged or not what they seem, beside its own errors.
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+
 
 class HuggingFace(DataSection):
     """A data set that the `datasets` library loads; its code is never executed."""
@@ -23,24 +29,44 @@ class HuggingFace(DataSection):
     dataset: Literal["huggingface"] = "huggingface"
     path: str = Field(description="Name on the hub, folder of files, or folder written by save_to_disk.")
     subset: str | None = Field(None, description="Configuration of the data set, where it has several.")
-    image_column: str = "image"
-    labels_column: str = "labels"
-    captions_column: str | None = None
+    image_column: str = Field("image", description="Column of the images.")
+    labels_column: str = Field("labels", description="Column of the labels: a name or number, or a list of them.")
+    captions_column: str | None = Field(None, description="Column of the captions: a sentence, or a list of them.")
     hierarchy: Path | None = Field(None, description="YAML tree of label names; its leaves are the labels.")
-    train_split: str = "train"
-    val_split: str = "validation"
-    test_split: str = "test"
+    train_split: str = Field("train", description="Their name of the split train.")
+    val_split: str = Field("validation", description="Their name of the split val.")
+    test_split: str = Field("test", description="Their name of the split test.")
 
     @cached_property
     def _tables(self) -> Any:
         import datasets
 
+        folder = Path(self.path)
         try:
-            if (Path(self.path) / "dataset_dict.json").is_file():
+            if (folder / "dataset_dict.json").is_file():
                 return datasets.load_from_disk(self.path)
+            if (folder / "state.json").is_file():  # one table without splits
+                return datasets.DatasetDict({self.train_split: datasets.load_from_disk(self.path)})
             return datasets.load_dataset(self.path, self.subset)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        except (*_UNREADABLE, datasets.exceptions.DatasetsError) as error:
             raise DataError(f"data.path: {self.path} cannot be loaded: {error}") from error
+
+    def _table(self, name: str) -> Any:
+        """One split of the data set, all columns there.
+
+        Raises:
+            DataError: for a split or a column that does not exist.
+        """
+        if name not in self._tables:
+            raise DataError(
+                f"{self.path} has no split {name!r}; it has {', '.join(self._tables)}.",
+                "Set data.train_split, data.val_split or data.test_split.",
+            )
+        table = self._tables[name]
+        for column in (self.image_column, self.labels_column, self.captions_column):
+            if column is not None and column not in table.column_names:
+                raise DataError(f"{self.path} has no column {column!r}; it has {', '.join(table.column_names)}.")
+        return table
 
     @cached_property
     def _label_space(self) -> LabelSpace:
@@ -50,8 +76,10 @@ class HuggingFace(DataSection):
             return read_hierarchy(self.hierarchy)
         names = self._class_names()
         if names is None:
-            column = self._tables[self.train_split][self.labels_column]
-            names = sorted({str(label) for value in column for label in _as_list(value)})
+            column = self._table(self.train_split)[self.labels_column]
+            names = sorted({_label_name(entry) for value in column for entry in _as_list(value)})
+        if not names:
+            raise DataError(f"{self.path}: column {self.labels_column!r} holds no label.")
         return LabelSpace.flat(names)
 
     def label_space(self) -> LabelSpace:
@@ -68,16 +96,14 @@ class HuggingFace(DataSection):
         Raises:
             DataError: for a split or a column that does not exist.
         """
-        name = self._split_columns().get(split)
-        if name is None or name not in self._tables:
-            raise DataError(f"{self.path} has no split {name or split!r}; it has {', '.join(self._tables)}.")
-        table = self._tables[name]
-        for column in (self.image_column, self.labels_column, self.captions_column):
-            if column is not None and column not in table.column_names:
-                raise DataError(f"{self.path} has no column {column!r}; it has {', '.join(table.column_names)}.")
+        name = self._split_columns().get(split, split)
+        table = self._table(name)
         import datasets
 
-        table = table.cast_column(self.image_column, datasets.Image(decode=False))
+        try:
+            table = table.cast_column(self.image_column, datasets.Image(decode=False))
+        except _UNREADABLE as error:
+            raise DataError(f"{self.path}: column {self.image_column!r} holds no images: {error}.") from error
         return HuggingFaceSplit(self, name, table, self.label_space(), self._class_names())
 
     def _split_columns(self) -> dict[str, str]:
@@ -85,9 +111,7 @@ class HuggingFace(DataSection):
 
     def _class_names(self) -> list[str] | None:
         """Names behind integer labels, where the column declares them."""
-        if self.train_split not in self._tables:
-            raise DataError(f"{self.path} has no split {self.train_split!r}.", "Set data.train_split.")
-        feature = self._tables[self.train_split].features.get(self.labels_column)
+        feature = self._table(self.train_split).features[self.labels_column]
         feature = getattr(feature, "feature", feature)
         return getattr(feature, "names", None)
 
@@ -109,20 +133,30 @@ class HuggingFaceSplit(Sequence[Record]):
     def __getitem__(self, row: int) -> Record:  # type: ignore[override]
         value = self.table[row]
         image = value[self.image_column]
+        if image is None:
+            raise DataError(f"Split {self.split}, row {row}: there is no image.", "Filter the row out of the data set.")
         source = image["bytes"] if image["bytes"] is not None else Path(image["path"])
         captions = _as_list(value[self.captions_column]) if self.captions_column else []
-        labels = {self._label(entry, row) for entry in _as_list(value[self.labels_column])}
+        entries = _as_list(value[self.labels_column])
+        if self.class_names is not None:
+            entries = [self.class_names[entry] for entry in entries if entry != NO_CLASS]
+        labels = {self._label(entry, row) for entry in entries}
         return Record(f"{self.split}-{row:06d}", source, tuple(sorted(labels)), (), tuple(map(str, captions)))
 
     def _label(self, entry: Any, row: int) -> int:
-        name = self.class_names[entry] if self.class_names and isinstance(entry, int) else str(entry)
+        name = _label_name(entry)
         if name not in self.label_index:
             raise DataError(f"Split {self.split}, row {row}: label {name!r} is not in the label space.")
         return self.label_index[name]
 
 
 def _as_list(value: Any) -> list[Any]:
-    """A cell as a list: nothing, one value, or several."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    """A cell as a list without gaps: nothing, one value, or several."""
+    entries = value if isinstance(value, list | tuple) else [value]
+    return [entry for entry in entries if entry is not None]
+
+
+def _label_name(entry: Any) -> str:
+    if not isinstance(entry, str | int):
+        raise DataError(f"data.labels_column: labels are text or whole numbers (got {type(entry).__name__}).")
+    return str(entry)

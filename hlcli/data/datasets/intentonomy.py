@@ -1,7 +1,8 @@
 """Intentonomy: 14,455 photos with the intents behind them; 28 labels in 15 and 9 groups.
 
 Official layout, below `ROOT/intentonomy`: `intentonomy_{train,val,test}2020.json`, the reference's label matrices
-`{train,val,test}_label_vectors_intentonomy2020.npy`, and photos under `low/`.
+`{train,val,test}_label_vectors_intentonomy2020.npy`, and photos under `low/`. Object masks, for the localisation loss
+alone, come from a file of their own: see `intentonomy_masks`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hlcli.data.datasets.intentonomy_annotations import (
     read_label_matrix,
 )
 from hlcli.data.datasets.intentonomy_labels import SPLITS, label_space
+from hlcli.data.datasets.intentonomy_masks import GRID_SIDE, with_object_masks
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
@@ -66,6 +68,8 @@ class Intentonomy(DataSection):
         max_missing: float = 0.02,
         allow_partial: bool = False,
         images_required: bool = True,
+        masks: Path | None = None,
+        mask_grid: int = GRID_SIDE,
     ) -> Prepared:
         """Read the official layout, in the order of the annotation files.
 
@@ -77,12 +81,17 @@ class Intentonomy(DataSection):
             max_missing: largest share of a split's photos that may be missing; they are left out.
             allow_partial: accept files that hold less than the published numbers.
             images_required: False keeps records whose photo is not there.
+            masks: the authors' `coco_maskrcnn.json`, for the localisation loss; a training photo that it leaves out
+                counts as missing too.
+            mask_grid: cells on each side of an object mask.
 
         Raises:
-            DataError: when no split is there, or one is damaged, incomplete or lacks too many photos.
+            DataError: when no split is there, or one is damaged, incomplete or lacks too many photos or masks.
         """
         if labels not in ("json", "matrix"):
             raise InputError(f"labels must be json or matrix (got {labels!r}).")
+        if mask_grid < 1:
+            raise InputError(f"mask_grid must be at least 1 (got {mask_grid}).")
         folder = annotations or _annotation_folder(source)
         files = {split: folder / annotation_name(split) for split in SPLITS}
         present = {split: path for split, path in files.items() if path.exists()}
@@ -108,6 +117,9 @@ class Intentonomy(DataSection):
             threshold = train_label_threshold if split == "train" else 0.0
             entries = _read_split(split, path, threshold, labels, allow_partial, notes)
             splits[split] = _records(split, entries, source, images_required, max_missing, notes)
+        if masks is not None:
+            splits = with_object_masks(splits, masks, grid=mask_grid, max_missing=max_missing, notes=notes)
+            _note_source(masks, notes)
         return Prepared(splits, notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -26,9 +26,9 @@ class Hleg(MethodSection):
     method: Literal["hleg"] = "hleg"
     hidden_dim: int = Field(2048, ge=4, description="Width of the transformer.")
     feedforward_dim: int = Field(8192, ge=1, description="Hidden width of its feed-forward steps.")
-    num_heads: int = Field(4, ge=1)
-    encoder_layers: int = Field(1, ge=0)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    num_heads: int = Field(4, ge=1, description="Attention heads; they share hidden_dim evenly.")
+    encoder_layers: int = Field(1, ge=0, description="Layers over the grid, before the levels' decoder layers.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Probability with which a value is dropped in training.")
     pre_norm: bool = Field(False, description="Normalise before each step instead of after it.")
     keep_first_self_attention: bool = Field(False, description="Fine labels attend to each other.")
     keep_other_self_attention: bool = Field(False, description="Labels of the levels above attend to each other.")
@@ -45,9 +45,6 @@ class Hleg(MethodSection):
     )
     localisation_differentiable: bool = Field(
         True, description="Let the localisation loss train; false adds a constant, as published."
-    )
-    localisation_target_threshold: float | None = Field(
-        1 / 3, ge=0, lt=1, description="Targets above it count 1 in the localisation loss; null keeps soft ones."
     )
     localisation_map_threshold: float | None = Field(
         None, ge=0, lt=1, description="Cut the maps of the localisation loss to 0 and 1 here; null keeps them."
@@ -155,7 +152,6 @@ class Hleg(MethodSection):
             alpha_fine=self.alpha_fine,
             loss_scale=self.loss_scale,
             localisation_weight=self.localisation_weight,
-            target_threshold=self.localisation_target_threshold,
             map_threshold=self.localisation_map_threshold,
         )
 

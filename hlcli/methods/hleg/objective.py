@@ -30,7 +30,6 @@ def training_losses(
     alpha_fine: float = 0.1,
     loss_scale: float = 1.0,
     localisation_weight: float = 0.0,
-    target_threshold: float | None = 1 / 3,
     map_threshold: float | None = None,
 ) -> dict[str, Tensor]:
     """Weighted scalar terms of one batch; their sum is trained.
@@ -43,12 +42,13 @@ def training_losses(
     if localisation_weight > 0 and batch.object_masks is None:
         raise DataError(
             "model.localisation_weight is above 0, but the data has no object masks.",
-            "Set model.localisation_weight=0 or prepare the data with masks.",
+            "Set model.localisation_weight=0, or run `hlcli preprocess intentonomy --masks FILE`.",
         )
     inner = cast("Hleg", getattr(model, "module", model))
     output: Output = model(batch.images, need_label_maps=True) if localisation_weight > 0 else model(batch.images)
     level_targets = lift_targets(inner.head.hierarchy, batch.targets, batch.ignore)
-    losses = per_level(output.level_logits, level_targets, criterion, ignore=batch.ignore, epoch=epoch)
+    ignored = None if batch.ignore is None else inner.head.hierarchy.lift_ignored(batch.targets, batch.ignore)
+    losses = per_level(output.level_logits, level_targets, criterion, ignored=ignored, epoch=epoch)
     terms = {
         "levels" if level_loss == "sum" else "hard_first": loss_scale * combine_levels(losses, level_loss),
         "fine": loss_scale * alpha_fine * losses[-1].mean(),
@@ -61,7 +61,6 @@ def training_losses(
             inner.object_labels,
             inner.context_labels,
             weight=localisation_weight,
-            target_threshold=target_threshold,
             map_threshold=map_threshold,
         )
     return terms
@@ -77,7 +76,7 @@ def per_level(
     level_targets: Sequence[Tensor],
     criterion: Criterion,
     *,
-    ignore: Tensor | None = None,
+    ignored: Sequence[Tensor] | None = None,
     epoch: int = 0,
 ) -> tuple[Tensor, ...]:
     """Loss of each image [B] on every level, summed over labels, coarse → fine.
@@ -86,14 +85,14 @@ def per_level(
         level_logits: [B, K] per level, coarse → fine.
         level_targets: the same shapes.
         criterion: loss per image and label.
-        ignore: fine labels that cost nothing, [B, L] bool.
+        ignored: labels that cost nothing, [B, K] bool per level.
         epoch: handed on to the criterion.
     """
     losses = [
         criterion(logits, targets, epoch=epoch) for logits, targets in zip(level_logits, level_targets, strict=True)
     ]
-    if ignore is not None:
-        losses[-1] = losses[-1].masked_fill(ignore, 0)
+    if ignored is not None:
+        losses = [loss.masked_fill(mask, 0) for loss, mask in zip(losses, ignored, strict=True)]
     return tuple(loss.sum(dim=1) for loss in losses)
 
 

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_recipe
+from typer.testing import CliRunner
+
+from hlcli.building import build_model
+from hlcli.cli.main import app
+from hlcli.model_folder import cpu_state, open_model, save_model
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    recipe = tiny_recipe()
+    labels = recipe.data.label_space()
+    state = cpu_state(build_model(recipe, labels))
+    save_model(tmp_path / "model", state, recipe, labels, thresholds=None, facts={"epoch": 1})
+    return tmp_path / "model"
+
+
+def test_there_and_back(model: Path, tmp_path: Path, tiny_file: Path):
+    up, back = tmp_path / "new" / "model_best.pth.tar", tmp_path / "back"
+    done = run("convert", model, "--to", "upstream", "--out", up)
+    assert (done.exit_code, done.stdout) == (0, f"{up}\n")
+    done = run("convert", up, "--recipe", tiny_file, "--out", back)
+    assert (done.exit_code, done.stdout) == (0, f"{back}\n")
+    first, second = open_model(model).model.state_dict(), open_model(back).model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_mistakes_are_explained_without_a_traceback(model: Path, tmp_path: Path, tiny_file: Path):
+    (tmp_path / "w.pth").write_bytes(b"abc")
+    run("convert", model, "--to", "upstream", "--out", tmp_path / "up.pth")
+    new = tmp_path / "new"
+    for words, code, text in (
+        (["w.pth", "--out", new], 2, "needs --recipe"),
+        (["w.pth", "--out", new, "--recipe", tiny_file], 2, "w.pth is damaged"),
+        (["gone.pth", "--out", new, "--recipe", tiny_file], 2, "is not a file"),
+        (["model", "--out", new, "--recipe", tiny_file], 2, "is not a file"),
+        (["gone", "--out", new, "--to", "upstream"], 2, "does not exist"),
+        (["up.pth", "--out", new, "--to", "onnx"], 2, "model or upstream was expected (got 'onnx')"),
+        (["up.pth", "--out", model, "--recipe", tiny_file], 2, "Give --overwrite"),
+        (["model", "--out", tmp_path / "up.pth", "--to", "upstream"], 2, "Give --overwrite"),
+        (["up.pth", "--out", new, "--recipe", tiny_file, "--set", "model.hidden_dim=64"], 2, "does not fit"),
+        (["up.pth", "--out", tmp_path / "w.pth" / "x", "--recipe", tiny_file], 1, "cannot be written"),
+    ):
+        done = run("convert", tmp_path / words[0], *words[1:])
+        assert done.exit_code == code, (words, done.output)
+        assert text in done.stderr
+        assert isinstance(done.exception, SystemExit)
+        assert done.stdout == ""
+    assert not new.exists()
