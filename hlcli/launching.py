@@ -138,10 +138,15 @@ def relaunch(arguments: list[str], num_processes: int, *, cpu: bool) -> int:
         return int(note.read_text()) if note.is_file() else code
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that shows and writes results."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def leave_exit_code(code: int) -> None:
     """Tell `relaunch` how the first process ended."""
     path = os.environ.get(EXIT_CODE_FILE)
-    if path and os.environ.get("RANK", "0") == "0":
+    if path and is_first_process():
         Path(path).write_text(str(code))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
@@ -18,12 +19,12 @@ from hlcli.data.store import open_records, split_names
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation import check_labels
 from hlcli.methods.base import MethodSection
-from hlcli.metrics.hierarchy import consistent_scores
 from hlcli.model_folder import open_model
-from hlcli.prediction import Failure, Predictor, find_images
+from hlcli.prediction import Failure, Predictor
 from hlcli.prediction_files import write_failures
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
+from hlcli.scoring import level_scores
 from hlcli.visualization.branches import Branches, find_branches
 from hlcli.visualization.levels import Example, LabelMap, levels_figure
 from hlcli.visualization.saving import save_figure
@@ -145,9 +146,7 @@ def find_examples(
     with torch.inference_mode(), predictor.accelerator.autocast():
         found = method.level_maps(predictor.model, predictor.normalize(batch))
     assert found is not None
-    scores = [logits.float().sigmoid().cpu().numpy() for logits in found.level_logits]
-    if predictor.is_consistent:
-        scores = consistent_scores(scores, labels.parents)
+    scores = level_scores(found, labels, consistent=predictor.is_consistent)
     maps = [level.float().cpu().numpy() for level in found.attention_maps]
     chosen = branches or tuple(tuple(range(size)) for size in labels.level_sizes)
     return [

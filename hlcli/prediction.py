@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,27 +15,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hlcli.building import eval_transform, normalize
+from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
-from hlcli.errors import DataError, InputError
+from hlcli.errors import DataError
 from hlcli.evaluation import Evaluation, read_thresholds
 from hlcli.launching import make_accelerator
-from hlcli.metrics.hierarchy import consistent_scores, lift_scores
 from hlcli.metrics.multilabel import above_threshold
 from hlcli.model_folder import LoadedModel, open_model
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
-from hlcli.scoring import level_logits
+from hlcli.scoring import level_scores
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
-    *(".jp2", ".avif", ".heic", ".heif", ".ico", ".tga"),
-}
-"""What counts as an image in a folder; files that are named one by one are always tried."""
 
 
 class PredictedLabel(NamedTuple):
@@ -172,11 +164,7 @@ class Predictor:
         """Per image its scores of every level."""
         with self.accelerator.autocast():
             output = self.model(self.normalize(images.to(self.accelerator.device)))
-        levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
-        if len(levels) < len(self.labels.levels):
-            levels = lift_scores(levels[-1], self.labels.parents)
-        if self.is_consistent:
-            levels = consistent_scores(levels, self.labels.parents)
+        levels = level_scores(output, self.labels, consistent=self.is_consistent)
         return list(zip(*levels, strict=True))
 
 
@@ -287,29 +275,6 @@ def predict(
 
 def _forget(prediction: Prediction) -> None:
     """For processes that only help: the first one writes."""
-
-
-def find_images(places: Sequence[Path]) -> list[Path]:
-    """Files as they are; folders and patterns by what they hold, sorted.
-
-    Raises:
-        InputError: for a place that does not exist or holds no image.
-    """
-    found: list[Path] = []
-    for place in places:
-        if os.path.isdir(place):
-            files = sorted(path for path in place.rglob("*") if path.is_file())
-            here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-            if len(here) < len(files):
-                logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
-        elif os.path.isfile(place):
-            here = [place]
-        else:
-            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if path.is_file())
-        if not here:
-            raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
-        found += here
-    return list(dict.fromkeys(found))
 
 
 def _source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch, batches
 from hlcli.methods.base import Criterion
-from hlcli.metrics.hierarchy import lift_scores
+from hlcli.metrics.hierarchy import consistent_scores, lift_scores
 from hlcli.progress import Progress
 
 
@@ -89,6 +89,14 @@ def score_split(
 def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
     """Logits of every level a network scores, coarse → fine."""
     return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
+
+
+def level_scores(output: NamedTuple, labels: LabelSpace, *, consistent: bool) -> list[np.ndarray]:
+    """Scores of every level, coarse → fine, each [B, L of the level]; levels a network lacks follow from the finest."""
+    levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
+    if len(levels) < len(labels.levels):
+        levels = lift_scores(levels[-1], labels.parents)
+    return consistent_scores(levels, labels.parents) if consistent else levels
 
 
 def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None, epoch: int) -> Tensor:

@@ -136,7 +136,7 @@ def test_what_is_no_model_says_so(tmp_path: Path):
     with pytest.raises(CheckpointError, match="does not exist"):
         open_model(tmp_path / "nothing")
     (tmp_path / "recipe.yaml").write_text("")
-    with pytest.raises(CheckpointError, match="model.json is missing") as caught:
+    with pytest.raises(CheckpointError, match=r"model\.json is missing") as caught:
         open_model(tmp_path)
     assert caught.value.hint == "The run has not finished its first evaluation."
 

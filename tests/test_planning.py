@@ -58,7 +58,7 @@ def test_a_data_set_that_is_not_there_yet_only_hides_the_steps(tmp_path):
 
 
 def test_batches_that_cannot_be_are_refused():
-    with pytest.raises(DataError, match="has 48 images, fewer than train.batch_size 64"):
+    with pytest.raises(DataError, match=r"has 48 images, fewer than train\.batch_size 64"):
         plan(tiny_recipe("train.batch_size=64"))
     with pytest.raises(DataError, match="cannot be cut into 3 processes"):
         plan(tiny_recipe(), num_processes=3)

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 import hlcli
+from hlcli.data.image_files import find_images
 from hlcli.errors import CheckpointError, InputError
 from hlcli.model_folder import open_model
-from hlcli.prediction import Failure, Predictor, find_images, predict
+from hlcli.prediction import Failure, Predictor, predict
 
 
 @pytest.fixture(scope="module")

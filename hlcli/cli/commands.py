@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from typing import Any, TextIO
@@ -12,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hlcli.errors import HlcliError
-from hlcli.launching import leave_exit_code
+from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130
 
@@ -86,7 +85,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 def set_up_logging(*, quiet: bool, debug: bool) -> None:
     """One handler on stderr, plain messages; processes other than the first one only warn."""
-    if quiet or os.environ.get("RANK", "0") != "0":
+    if quiet or not is_first_process():
         level = logging.WARNING
     else:
         level = logging.DEBUG if debug else logging.INFO

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
     from hlcli.evaluation import Evaluation, Protocol
@@ -100,7 +101,8 @@ def predict_images(
     as_json: bool,
 ) -> int:
     """Predict and show; returns the exit code."""
-    from hlcli.prediction import Predictor, find_images, predict
+    from hlcli.data.image_files import find_images
+    from hlcli.prediction import Predictor, predict
     from hlcli.prediction_files import check_ending
 
     if out is not None:
@@ -198,8 +200,3 @@ def _show_metrics(result: Evaluation, *, per_label: bool, as_json: bool) -> None
     from hlcli.report import metrics_report
 
     Console().print(metrics_report(metrics, title=result.split, per_label=per_label))
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that shows results."""
-    return os.environ.get("RANK", "0") == "0"

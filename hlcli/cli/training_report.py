@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
     from hlcli.recipe import Recipe
@@ -46,7 +47,7 @@ def show_plan(recipe: Recipe, num_processes: int = 1) -> None:
 
 def show_run(run: Run, *, as_json: bool) -> None:
     """The best model's metrics, and what to do next."""
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     facts = run.best_model()
     if as_json:
@@ -59,4 +60,5 @@ def show_run(run: Run, *, as_json: bool) -> None:
     title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
     Console().print(numbers_table(facts["metrics"], title=title))
     typer.echo(f"Run folder: {run.folder}", err=True)
-    typer.echo(f"Next: hlcli eval {run.folder} · hlcli eval {run.folder} --images FOLDER", err=True)
+    for command in ("eval {}", "eval {} --images FOLDER", "visualize levels {}"):
+        typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)

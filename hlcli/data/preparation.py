@@ -61,8 +61,9 @@ def preprocess(
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
     splits: Mapping[str, Records]
+    notes: dict[str, Any] = {}
     if data.reads_directly:
-        splits, notes = {split: data.records(split) for split in data.split_names()}, {}
+        splits = {split: data.records(split) for split in data.split_names()}
     else:
         splits, notes = data.prepare(source or data.folder(), **(options or {}))
     labels = data.label_space()

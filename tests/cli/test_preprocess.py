@@ -50,7 +50,7 @@ def test_images_left_out_give_exit_code_3_and_json_counts_them(tmp_path: Path):
     ("words", "code", "text"),
     [
         (["circles"], 2, "data.dataset: must be one of shapes, folder, huggingface, intentonomy (got 'circles')"),
-        (["shapes", "--set", "num_trian=3"], 2, "num_trian: unknown key. Did you mean num_train?"),
+        (["shapes", "--set", "num_trian=3"], 2, "data.num_trian: unknown key (from --set). Did you mean num_train?"),
         (["shapes", "--set", "num_train"], 2, "expected section.key=value"),
         (["shapes", "--export", "mat"], 2, "the known format is npy (got 'mat')"),
         (["folder"], 2, "data.labels: is required"),

@@ -99,7 +99,10 @@ def test_a_dry_run_prints_an_equal_recipe_and_trains_nothing(tmp_path: Path, mon
         (["--recipe", "RECIPE", "--set", "train.batch_size=64", "--dry-run"], "fewer than train.batch_size 64"),
         (["--recipe", "RECIPE", "--dry-run", "--num-processes", "3"], "cannot be cut into 3 processes"),
         (["--recipe", "RECIPE", "--set", "data.num_val=0"], "shapes has no split 'val'; it has train, test."),
-        (["--recipe", "RECIPE", "--set", "eval.split=dev", "--set", "eval.threshold=self"], "shapes has no split 'dev'"),
+        (
+            ["--recipe", "RECIPE", "--set", "eval.split=dev", "--set", "eval.threshold=self"],
+            "shapes has no split 'dev'",
+        ),
         (["--recipe", "RECIPE", "--set", "backbone.name=test_resnt"], "Did you mean test_resnet"),
         (["--recipe", "RECIPE", "--set", "backbone.name=test_resnet.x"], "timm knows no weights 'test_resnet.x'"),
         (["--recipe", "RECIPE", "--set", "data.num_train=1", "--set", "train.batch_size=1"], "too little for batch n"),
@@ -166,7 +169,7 @@ def test_own_photos_train_with_one_label_and_one_image_per_step(tmp_path: Path):
     done = run("train", "--recipe", tmp_path / "own.yaml", "--run", tmp_path / "run", "--json")
     assert done.exit_code == 0, done.output
     assert 0 < json.loads(done.stdout)["metrics"]["mAP"] <= 1
-    (tmp_path / "labels.csv").write_text("\n".join(rows[:3] + ["é 2.jpg,,val"]), encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows[:3], "é 2.jpg,,val"]), encoding="utf-8")
     words = ("train", "--recipe", tmp_path / "own.yaml", "--run", tmp_path / "run2")
     failed(run(*words), 2, "eval.select_by: mAP is not a number on this split")
     done = run(*words, "--overwrite", "--set", "eval.select_by=F1_micro")

@@ -8,11 +8,14 @@ from typing import Any
 
 import datasets
 import pytest
+import torch
 from PIL import Image
 
 from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.images import load_image
+from hlcli.data.loader import EvaluationImages, batches, make_loader
 from hlcli.data.store import open_label_space, open_records, split_names
+from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError
 
 PHOTOS = [Image.new("RGB", (6 + number, 5), (number, 0, 0)) for number in range(4)]
@@ -132,8 +135,15 @@ def test_splits_that_are_not_there(tmp_path: Path):
 
 def test_an_image_that_is_not_there_names_its_row(tmp_path: Path):
     data = HuggingFace(path=saved(tmp_path / "set", table([0, 1], CLASSES, [PHOTOS[0], None])))
+    records = open_records(data, "train")
     with pytest.raises(DataError, match="Split train, row 1: there is no image"):
-        list(open_records(data, "train"))
+        list(records)
+    loader = make_loader(
+        EvaluationImages(records, 3, EvalTransform(8)), [[0, 1]], workers=1, device=torch.device("cpu")
+    )
+    with pytest.raises(DataError) as caught:
+        next(batches(loader))
+    assert caught.value.message == "Split train, row 1: there is no image."
 
 
 def test_texts_without_any_label_are_refused(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -117,7 +118,7 @@ def spaces(draw: st.DrawFn) -> LabelSpace:
     names = [draw(st.lists(text, min_size=size, max_size=size, unique=True)) for size in sizes]
     parents = [
         [*range(above), *(draw(st.integers(0, above - 1)) for _ in range(size - above))]
-        for above, size in zip(sizes, sizes[1:], strict=False)
+        for above, size in itertools.pairwise(sizes)
     ]
     members = st.lists(st.integers(0, sizes[-1] - 1), max_size=3)
     return LabelSpace.from_parents(names, parents, draw(st.dictionaries(text, members, max_size=2)))

@@ -1,0 +1,42 @@
+"""Finding images: files as they are named, folders and patterns by what they hold."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hlcli.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jp2", ".avif", ".heic", ".heif", ".ico", ".tga"),
+}
+"""What counts as an image in a folder; files that are named one by one are always tried."""
+
+
+def find_images(places: Sequence[Path]) -> list[Path]:
+    """Files as they are; folders and patterns by what they hold, sorted.
+
+    Raises:
+        InputError: for a place that does not exist or holds no image.
+    """
+    found: list[Path] = []
+    for place in places:
+        if os.path.isdir(place):
+            files = sorted(path for path in place.rglob("*") if path.is_file())
+            here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+            if len(here) < len(files):
+                logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
+        elif os.path.isfile(place):
+            here = [place]
+        else:
+            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if path.is_file())
+        if not here:
+            raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
+        found += here
+    return list(dict.fromkeys(found))
