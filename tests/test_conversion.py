@@ -57,6 +57,7 @@ def test_scores_survive_the_way_there_and_back(tmp_path: Path, overrides: tuple[
     torch.testing.assert_close(scores(open_upstream(file, recipe).model), expected, rtol=0, atol=0)
     assert loaded.thresholds is None
     assert loaded.facts["source"] == "model_best.pth.tar"
+    assert loaded.facts["weights"] == ("regular" if prefix else "ema")
     assert loaded.facts["upstream"] == {"epoch": 4, "arch": "hleg"}
 
 

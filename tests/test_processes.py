@@ -47,7 +47,7 @@ def test_two_processes_train_as_one(tiny, tmp_path: Path):
     recipe = tmp_path / "sgd.yaml"
     recipe.write_text(tiny(*settings).to_yaml())
     done = launch(
-        *TWO, "-m", "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "two", ACCELERATE_USE_CPU="true"
+        *TWO, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "two", ACCELERATE_USE_CPU="true"
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     alone, both = hlcli.train(tiny(*settings), tmp_path / "one"), Run(tmp_path / "two")
