@@ -22,7 +22,8 @@ CHECKPOINT_VERSION = 1
 class Progression:
     """How far a run has come, and the best it has seen.
 
-    `epoch` and `step_in_epoch` name the next step; `step` counts optimiser steps since the start.
+    `epoch` and `step_in_epoch` name the next step; `step` counts optimiser steps since the start. `threads` is how
+    many the CPU uses: the same bits need the same number.
     """
 
     epoch: int = 0
@@ -36,6 +37,7 @@ class Progression:
     best_ema_value: float | None = None
     metrics_length: int = 0
     is_finished: bool = False
+    threads: int = 0
 
 
 def save_checkpoint(path: Path, progression: Progression, states: dict[str, Any]) -> None:

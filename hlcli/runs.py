@@ -189,4 +189,6 @@ def log_to_file(path: Path) -> logging.Handler:
     handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
+    if logger.level == logging.NOTSET:  # started from Python: the log tells the story all the same
+        logger.setLevel(logging.INFO)
     return handler

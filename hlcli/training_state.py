@@ -147,6 +147,8 @@ def _restore(training: Training, resume: bool) -> None:
             run.start(training.recipe, str(training.accelerator.device), training.accelerator.num_processes)
         return
     training.progression, states = checkpoints.load_checkpoint(run.checkpoint_file)
+    if training.accelerator.device.type == "cpu":
+        torch.set_num_threads(training.progression.threads)
     training.model.load_state_dict(states["model"])
     training.optimizer.load_state_dict(states["optimizer"])
     if training.ema is not None:
@@ -239,6 +241,7 @@ def save(training: Training) -> None:
     if training.accelerator.is_main_process:
         scaler = training.accelerator.scaler
         training.progression.metrics_length = training.run.metrics_length()
+        training.progression.threads = torch.get_num_threads()
         states = {
             "model": training.model.state_dict(),
             "ema": None if training.ema is None else training.ema.model.state_dict(),

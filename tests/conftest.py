@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the same bits here and in child processes
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in child processes
 
 import pytest
 from programs import program_environment

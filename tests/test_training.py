@@ -77,7 +77,6 @@ def test_kill_in_mid_epoch_and_resume_is_bit_identical(tiny, tiny_file: Path, tm
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "hlcli", "train", "--recipe", str(tiny_file), "--run", str(folder)]
     environment = program_environment()
-    environment.pop("OMP_NUM_THREADS")
     for steps in (3, 9):  # in the first and in the second epoch, between two checkpoints
         program = (
             "import os, signal, hlcli.training as t\n"
@@ -178,3 +177,15 @@ def test_initial_weights_are_taken_but_for_those_left_out(tiny, tmp_path: Path):
     second = final_state(hlcli.train(tiny(*settings), tmp_path / "b"))["model"]
     assert torch.equal(second["head.fine_queries"], start["head.fine_queries"])
     assert not torch.equal(second["head.classifier.weight"], start["head.classifier.weight"])
+
+
+def test_resumed_run_keeps_its_number_of_threads(tiny, tmp_path: Path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run = hlcli.train(tiny("train.epochs=1"), tmp_path / "run")
+        torch.set_num_threads(1)
+        hlcli.train(tiny("train.epochs=1"), run.folder, resume=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
