@@ -29,11 +29,21 @@ def whole_file(path: Path, mode: str = "w", *, newline: str | None = None) -> It
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        raise HlcliError(f"{path} cannot be written: {cause.strerror or cause}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's word behind an error; torch's writer covers a full disk with a message of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def write_json(path: Path, value: Any) -> None:

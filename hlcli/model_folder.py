@@ -60,7 +60,10 @@ def save_model(
         "recipe": recipe.model_dump(mode="json"),
     }
     with whole_folder(folder) as building:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
+        except SafetensorError as error:
+            raise HlcliError(f"{folder} cannot be written: {error}.") from error
         write_json(building / "model.json", description)
 
 
@@ -105,6 +108,8 @@ def _open_folder(folder: Path) -> LoadedModel:
         labels = LabelSpace.from_json(description["labels"])
         recipe = Recipe.from_dict(description["recipe"], source=str(description_file))
         thresholds = description["thresholds"]
+        if thresholds is not None and [0 < float(value) < 1 for value in thresholds] != [True] * len(labels.levels):
+            raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
         facts = description["facts"]
     except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         raise CheckpointError(f"{description_file} cannot be read: {error!r}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -254,7 +255,7 @@ def predict(
     """
     from hlcli.prediction_files import open_writer, write_failures
 
-    sources = [(str(path), path) for path in find_images(images)]
+    sources = [(printable(path), path) for path in find_images(images)]
     kept: list[Prediction] = []
     failures: list[Failure] = []
     is_main = predictor.accelerator.is_main_process
@@ -271,6 +272,11 @@ def predict(
     if is_main and out is not None:
         write_failures(out, failures)
     return kept, failures
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be written; bytes that are no UTF-8 appear as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _forget(prediction: Prediction) -> None:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from hlcli.errors import CheckpointError, RecipeError
+from hlcli.errors import CheckpointError, HlcliError, RecipeError
 from hlcli.files import whole_file, write_json
 from hlcli.recipe import Recipe
 
@@ -37,6 +37,7 @@ class Run:
         self.status_file = folder / "status.json"
         self.checkpoint_file = folder / "checkpoints" / "last" / "training.pt"
         self.model_folder = folder / "model"
+        self._lock: IO[str] | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -89,6 +90,49 @@ class Run:
                 f"Resume with --recipe {self.recipe_file}, or start a new run.",
             )
 
+    def state(self) -> str:
+        """What status.json says: running, finished, interrupted, failed; empty where there is none."""
+        try:
+            return str(json.loads(self.status_file.read_text(encoding="utf-8"))["state"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def lock(self) -> None:
+        """Keep other trainings out of the folder until `unlock`, or until this process ends.
+
+        Raises:
+            CheckpointError: when another process trains there.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = open(self.folder / ".lock", "w")  # noqa: SIM115 - held open on purpose
+        except OSError as error:
+            raise HlcliError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.close()
+            raise CheckpointError(
+                f"Another process trains in {self.folder}.", "Wait for it, or choose another --run."
+            ) from error
+        except (ImportError, OSError):  # no flock on this system or disk
+            logging.getLogger(__name__).debug("%s cannot be locked.", self.folder)
+        self._lock = handle
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process trains here."""
+        return self._lock is not None
+
+    def unlock(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            (self.folder / ".lock").unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
     def log_event(self, event: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with open(self.metrics_file, "a", encoding="utf-8") as handle:
@@ -130,8 +174,7 @@ def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: b
     if run_dir is not None:
         if run_dir.exists() and not run_dir.is_dir():
             raise CheckpointError(f"{run_dir} is a file; a run needs a folder.")
-        is_used = run_dir.is_dir() and any(path.name != "status.json" for path in run_dir.iterdir())
-        if is_used and not (resume or overwrite):
+        if _is_used(run_dir) and not (resume or overwrite):
             raise CheckpointError(f"{run_dir} is not empty.", "Give --resume to go on, --overwrite to start anew.")
         if resume and not (run_dir / "recipe.yaml").is_file():
             raise CheckpointError(f"{run_dir} holds no run to resume.", "Leave --resume out to start one.")
@@ -145,10 +188,17 @@ def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: b
     return Run(root / _numbered(name, max(numbers, default=0) + 1))
 
 
+def _is_used(folder: Path) -> bool:
+    """Whether a run has begun there; the word that one failed to begin does not count."""
+    return folder.is_dir() and any(
+        path.name != "status.json" and not path.name.startswith(".") for path in folder.iterdir()
+    )
+
+
 def _taken_numbers(root: Path, name: str) -> list[int]:
     """Numbers of the runs of that name: 1 for NAME, 2 for NAME-2."""
     form = re.compile(rf"{re.escape(name)}(?:-([2-9]|[1-9][0-9]+))?")
-    found = [form.fullmatch(path.name) for path in root.iterdir()] if root.is_dir() else []
+    found = [form.fullmatch(path.name) for path in root.iterdir() if _is_used(path)] if root.is_dir() else []
     return [int(match[1] or 1) for match in found if match is not None]
 
 

@@ -13,7 +13,7 @@ from hlcli.evaluation import measure, read_thresholds
 from hlcli.metrics.summary import Metrics
 from hlcli.model_folder import cpu_state, save_model
 from hlcli.scoring import score_split
-from hlcli.training_state import Training, record_event
+from hlcli.training_state import Training, last_good_state, record_event
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _evaluate(training: Training) -> list[Candidate]:
         if loss is None or not math.isfinite(loss):
             raise TrainingError(
                 f"The loss on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1} ({weights} weights).",
-                f"Lower optim.lr; the last good state is in {training.run.checkpoint_file}.",
+                f"Lower optim.lr{last_good_state(training)}.",
             )
         metrics = measure(scored, index, training.labels, recipe.eval, thresholds)
         numbers = {"loss": loss, **metrics.to_json()}

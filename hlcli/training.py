@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -61,8 +61,11 @@ def train(
         accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision, log_with=settings.trackers)
         try:
             run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
+            if accelerator.is_main_process:
+                run.lock()
             training = set_up(recipe, run, accelerator, interrupts, resume=resume)
             _run_epochs(training)
+            _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
         except KeyboardInterrupt as interrupt:
             message = "Nothing was saved yet."
             if run is not None and run.checkpoint_file.is_file():
@@ -72,10 +75,8 @@ def train(
         except HlcliError as error:
             _leave(accelerator, run, "failed", error.exit_code, str(error))
             raise
-        except (RuntimeError, MemoryError, OSError) as error:  # the device, the memory, or our mistake
-            _leave(accelerator, run, "failed", 1, f"{type(error).__name__}: {error}")
-            raise
-        _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
+        finally:
+            _leave_if_running(accelerator, run)
     return run
 
 
@@ -203,10 +204,17 @@ def _stop_if_asked(training: Training) -> None:
 
 
 def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, message: str, **facts: object) -> None:
-    """Say in status.json how it ended; launchers lose the exit code."""
-    is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ
-    if run is not None and accelerator.is_main_process and (run.folder.is_dir() or is_launched):
+    """Say in status.json how it ended; launchers lose the exit code. A run of another process is not touched."""
+    if run is not None and accelerator.is_main_process and run.is_ours:
         run.write_status(state, exit_code=code, message=message, **facts)
+
+
+def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
+    """After an error that nobody foresaw, the status must not say `running` for ever."""
+    if run is not None and run.is_ours:
+        if run.state() == "running":
+            run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
+        run.unlock()
 
 
 def _best(progression: checkpoints.Progression) -> dict[str, object]:

@@ -204,11 +204,17 @@ def flush(training: Training) -> dict[str, float]:
     if not all(abs(value) < float("inf") for value in values.values()):
         raise TrainingError(
             f"The loss is {values['loss']} in epoch {progression.epoch + 1}, step {progression.step}.",
-            f"Lower optim.lr, or set train.clip_norm; the last good state is in {training.run.checkpoint_file}.",
+            f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
         )
     values["lr"] = training.optimizer.param_groups[0]["lr"]
     record_event(training, "step", "train", "regular", values)
     return values
+
+
+def last_good_state(training: Training) -> str:
+    """Where it lies, as the end of a hint; nothing before the first checkpoint."""
+    path = training.run.checkpoint_file
+    return f"; the last good state is in {path}" if path.is_file() else ""
 
 
 def record_event(training: Training, event: str, split: str, weights: str, metrics: Mapping[str, float | None]) -> None:
@@ -236,7 +242,7 @@ def save(training: Training) -> None:
     if not finite(training.model):
         raise TrainingError(
             f"A weight is not a number after step {training.progression.step}.",
-            f"Lower optim.lr, or set train.clip_norm; the last good state is in {training.run.checkpoint_file}.",
+            f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
         )
     if training.accelerator.is_main_process:
         scaler = training.accelerator.scaler

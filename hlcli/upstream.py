@@ -89,7 +89,10 @@ def _read_torch(path: Path) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    for advice in ("This file can still be loaded", "Re-running"):  # torch's, and not ours to give
+        line = line.split(advice)[0].strip()
+    return line
 
 
 def _plain_values(content: Mapping[Any, Any]) -> dict[str, Any]:

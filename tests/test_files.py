@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -80,3 +81,16 @@ def test_folder_survives_a_kill_between_renames(tmp_path: Path, renames: int):
         (building / "value").write_text("newer")
     assert os.listdir(tmp_path) == ["model"]
     assert (target / "value").read_text() == "newer"
+
+
+def test_full_disk_behind_another_error_is_still_ours(tmp_path: Path):
+    def write(block: AbstractContextManager) -> None:
+        with block:
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                raise RuntimeError("unexpected pos 505664 vs 505560")  # what torch.save makes of it
+
+    with pytest.raises(HlcliError, match="No space left on device"):
+        write(whole_file(tmp_path / "a.pt", "wb"))
+    assert os.listdir(tmp_path) == []

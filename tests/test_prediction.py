@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,34 @@ def test_what_is_not_a_model_is_named(tmp_path: Path):
     (tmp_path / "weights.pth").write_bytes(b"abc")
     with pytest.raises(CheckpointError, match="needs --recipe"):
         hlcli.load(tmp_path / "weights.pth")
+
+
+def test_links_are_followed_once_and_dead_ones_are_listed(model: Path, photos: Path, tmp_path: Path):
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "elsewhere").symlink_to(photos, target_is_directory=True)
+    (photos / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "dead.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = find_images([folder])
+    assert len(found) == 7
+    out = tmp_path / "out.jsonl"
+    _, failures = predict(hlcli.load(model), [folder], out)
+    assert {Path(failure.image).name for failure in failures} == {"broken.jpg", "empty.png", "dead.jpg"}
+    assert len(out.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_names_that_are_not_utf8_cost_nothing(model: Path, photos: Path, tmp_path: Path, ending: str):
+    name = os.fsencode(photos) + b"/bad\xff.jpg"
+    try:
+        os.link(photos / "a.jpg", name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    out = tmp_path / f"out.{ending}"
+    _, failures = predict(hlcli.load(model), [photos], out)
+    assert len(failures) == 2
+    if ending == "parquet":
+        names = pq.read_table(out)["image"].to_pylist()
+    else:
+        names = out.read_text(encoding="utf-8").splitlines()
+    assert sum("bad" in line and "xff" in line for line in names) == 1

@@ -189,3 +189,27 @@ def test_resumed_run_keeps_its_number_of_threads(tiny, tmp_path: Path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_second_training_in_a_folder_is_refused_and_leaves_the_first_alone(tiny, tmp_path: Path):
+    run = hlcli.train(tiny("train.epochs=1"), tmp_path / "run")
+    run.lock()
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    for options in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(CheckpointError, match="Another process trains"):
+            hlcli.train(tiny("train.epochs=1"), run.folder, **options)
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    run.unlock()
+    hlcli.train(tiny("train.epochs=1"), run.folder, overwrite=True)
+
+
+def test_error_that_nobody_foresaw_is_in_the_status(tiny, tmp_path: Path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("hlcli.training._train_epoch", fail)
+    with pytest.raises(ZeroDivisionError):
+        hlcli.train(tiny(), tmp_path / "run")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("failed", 1)
+    assert "a bug" in status["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 from typing import Any, TextIO
@@ -44,6 +45,7 @@ class Commands(TyperGroup):
             leave_exit_code(error.exit_code)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not change how this ends
             typer.echo(f"Interrupted. {error}".strip(), err=True)
             leave_exit_code(INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from error

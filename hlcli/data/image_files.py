@@ -28,15 +28,33 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for place in places:
         if os.path.isdir(place):
-            files = sorted(path for path in place.rglob("*") if path.is_file())
+            files = _walk(place)
             here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
             if len(here) < len(files):
                 logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
         elif os.path.isfile(place):
             here = [place]
         else:
-            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if path.is_file())
+            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if not path.is_dir())
         if not here:
             raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
         found += here
     return list(dict.fromkeys(found))
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Everything below a folder but folders, sorted; linked folders are followed, each once; dead links are kept."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
