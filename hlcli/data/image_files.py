@@ -35,7 +35,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
         elif os.path.isfile(place):
             here = [place]
         else:
-            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if not path.is_dir())
+            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if _is_file(path))
         if not here:
             raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
         found += here
@@ -52,8 +52,13 @@ def _walk(folder: Path) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        found += [Path(place, name) for name in names]
+        found += filter(_is_file, (Path(place, name) for name in names))
     return sorted(found)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether to try it: a file, or a dead link, which fails by name; no pipe, which would make us wait."""
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _unreadable(error: OSError) -> None:
