@@ -95,7 +95,7 @@ def test_missing_unknown_and_misshapen_weights_are_named(folder: Path):
 
 def test_a_label_space_that_does_not_fit_the_weights_is_refused(folder: Path):
     labels = {"levels": [{"name": "fine", "label_names": ["a", "b"], "parent_index": None}], "subsets": {}}
-    change(folder, labels=labels)
+    change(folder, labels=labels, thresholds=None)
     with pytest.raises(CheckpointError, match="misshapen"):
         open_model(folder)
 

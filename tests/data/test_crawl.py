@@ -268,7 +268,7 @@ from hlcli.data.crawl import ImageItem, crawl_images, plan_crawl
 from hlcli.data.session import Session
 folder = Path(sys.argv[1])
 items = [ImageItem(url, url, "low/" + url.rsplit("/", 1)[1]) for url in sys.argv[2:]]
-with Session(per_second=40) as session:
+with Session(per_second=8) as session:
     crawl_images(plan_crawl(items, folder), folder, session=session, jobs=2)
 """
 
