@@ -160,22 +160,3 @@ def test_output_into_a_closed_pipe_ends_quietly():
     command = f"{sys.executable} -m hlcli recipes show hleg/intentonomy | true"
     done = subprocess.run(["bash", "-c", command], cwd=CLONE, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
-
-
-def test_help_and_validation_cost_little_more_than_the_libraries_they_need():
-    """In processor time, so that a busy machine changes little; 0.15 s and 0.3 s on a quiet one."""
-    typer_alone = _cpu_seconds("-c", "import typer.main")
-    assert _cpu_seconds("-m", "hlcli", "--help") < 2.5 * typer_alone
-    with_schema = _cpu_seconds("-c", "import typer.main, yaml; from pydantic import BaseModel")
-    assert _cpu_seconds("-m", "hlcli", "recipes", "validate", "quickstart") < 3.5 * with_schema
-
-
-def _cpu_seconds(*words: str) -> float:
-    """The least of three runs."""
-    spent = []
-    for _ in range(3):
-        before = os.times()
-        assert run(*words, cwd=CLONE).returncode == 0
-        after = os.times()
-        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    return min(spent)
