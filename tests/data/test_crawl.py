@@ -283,9 +283,12 @@ def test_a_run_that_is_broken_off_leaves_only_whole_photos_and_goes_on(server, s
         assert child.poll() is None
         time.sleep(0.005)
     child.send_signal(number)
-    assert child.wait(10) != 0
+    code = child.wait(10)
     there = list((tmp_path / "low").glob("[!.]*"))
-    assert 0 < len(there) < 12
+    if code == 0:  # a Ctrl-C can come when the last photos are already on their way; a kill never lets a run finish
+        assert number == signal.SIGINT
+        assert len(there) == 12
+    assert len(there) > 0
     assert all(not_an_image(path.read_bytes(), "") is None for path in there)
     server.log.clear()
     report = crawl(items, tmp_path, session)
