@@ -262,10 +262,11 @@ def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
 
 
 CHILD = """
-import sys
+import signal, sys
 from pathlib import Path
 from hlcli.data.crawl import ImageItem, crawl_images, plan_crawl
 from hlcli.data.session import Session
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background would hand down "ignored"
 folder = Path(sys.argv[1])
 items = [ImageItem(url, url, "low/" + url.rsplit("/", 1)[1]) for url in sys.argv[2:]]
 with Session(per_second=8) as session:
@@ -283,12 +284,9 @@ def test_a_run_that_is_broken_off_leaves_only_whole_photos_and_goes_on(server, s
         assert child.poll() is None
         time.sleep(0.005)
     child.send_signal(number)
-    code = child.wait(10)
+    assert child.wait(10) != 0
     there = list((tmp_path / "low").glob("[!.]*"))
-    if code == 0:  # a Ctrl-C can come when the last photos are already on their way; a kill never lets a run finish
-        assert number == signal.SIGINT
-        assert len(there) == 12
-    assert len(there) > 0
+    assert 0 < len(there) < 12
     assert all(not_an_image(path.read_bytes(), "") is None for path in there)
     server.log.clear()
     report = crawl(items, tmp_path, session)
