@@ -269,7 +269,7 @@ from hlcli.data.session import Session
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background would hand down "ignored"
 folder = Path(sys.argv[1])
 items = [ImageItem(url, url, "low/" + url.rsplit("/", 1)[1]) for url in sys.argv[2:]]
-with Session(per_second=8) as session:
+with Session(per_second=2) as session:
     crawl_images(plan_crawl(items, folder), folder, session=session, jobs=2)
 """
 
