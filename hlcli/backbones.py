@@ -21,26 +21,46 @@ class GridBackbone(nn.Module):
         model: a timm model without pooling and classifier.
         image_size: height and width of the images in pixels.
         frozen_norms: keep every batch norm as it is, statistics included.
+        class_token: keep the class token as token 0, before the grid; other extra tokens are always dropped.
 
     Attributes:
         num_features: feature width D.
         grid: height and width of the grid, N = h · w.
+        class_tokens: 1 if a class token stands before the grid, else 0.
+
+    Raises:
+        RecipeError: when a class token is wanted but the model has none.
     """
 
-    def __init__(self, model: nn.Module, image_size: tuple[int, int], *, frozen_norms: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        image_size: tuple[int, int],
+        *,
+        frozen_norms: bool = False,
+        class_token: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.frozen_norms = frozen_norms
         self.prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
+        self.class_tokens = int(class_token)
+        if class_token and (self.prefix_tokens == 0 or getattr(model, "cls_token", None) is None):
+            raise RecipeError("backbone.class_token: this model has no class token.", "Set it to false.")
         if frozen_norms:
             freeze_batch_norms(model)
         self.num_features, self.grid = self._probe(image_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Grid features [B, N, D], row by row, of images [B, 3, H, W]."""
+        """Grid features [B, N, D], row by row, of images [B, 3, H, W]; with a class token [B, 1 + N, D]."""
         features = self._forward_features(images)
         if features.ndim == 3:  # [B, prefix + N, D] of transformers
-            return features[:, self.prefix_tokens :]
+            grid_features = features[:, self.prefix_tokens :]
+            if not self.class_tokens:
+                return grid_features
+            if self.prefix_tokens == 1:
+                return features
+            return torch.cat((features[:, :1], grid_features), dim=1)
         if self._is_channels_last():
             return features.flatten(1, 2)  # [B, h, w, D] → [B, N, D]
         return features.flatten(2).transpose(1, 2)  # [B, D, h, w] → [B, N, D]
@@ -119,6 +139,7 @@ def build_backbone(
     stage: int | None = None,
     freeze_batch_norm: bool = False,
     frozen: tuple[str, ...] = (),
+    class_token: bool = False,
 ) -> GridBackbone:
     """Create a timm model that gives grid features.
 
@@ -130,6 +151,7 @@ def build_backbone(
         stage: stage that gives the grid, an index into timm's list of feature maps; None for the last one.
         freeze_batch_norm: keep statistics and weights of batch norms constant.
         frozen: name prefixes of parameters that are not trained.
+        class_token: keep the class token as token 0.
 
     Raises:
         RecipeError: for an unknown name, a prefix without parameters, or weights that cannot be fetched.
@@ -143,7 +165,7 @@ def build_backbone(
             raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
         for parameter in matching:
             parameter.requires_grad_(False)
-    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm)
+    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm, class_token=class_token)
 
 
 def _create(

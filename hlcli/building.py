@@ -17,7 +17,8 @@ def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = T
     Args:
         recipe: a valid recipe.
         labels: the data set's labels.
-        initial_weights: load the backbone's published or local weights; False where all weights follow anyway.
+        initial_weights: load the backbone's published or local weights, and files of label embeddings; False where
+            all weights follow anyway.
     """
     backbone = build_backbone(
         recipe.backbone.name,
@@ -27,8 +28,9 @@ def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = T
         stage=recipe.backbone.stage,
         freeze_batch_norm=recipe.backbone.freeze_batch_norm,
         frozen=recipe.backbone.frozen,
+        class_token=recipe.backbone.class_token,
     )
-    return recipe.model.build(backbone, labels)
+    return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if initial_weights else None)
 
 
 def train_transform(data: DataSection) -> TrainTransform:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ class Ema:
     Args:
         model: the trained model, not wrapped.
         decay: share of the old average that is kept per step.
+        copied: names of buffers that are copied instead of averaged.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, copied: Sequence[str] = ()) -> None:
         self.decay = decay
+        self.copied = frozenset(copied)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._trails = _moving_tensors(model)
 
@@ -29,7 +32,7 @@ class Ema:
         averages, weights = [], []
         own, theirs = _tensors(self.model), _tensors(model)
         for name in self._trails:
-            if own[name].is_floating_point():
+            if own[name].is_floating_point() and name not in self.copied:
                 averages.append(own[name])
                 weights.append(theirs[name])
             else:

@@ -120,6 +120,9 @@ def measure(
         average_precision=section.average_precision,
         empty_labels=section.empty_labels,
         consistent=section.consistent,
+        undefined_as_one=section.undefined_as_one,
+        at_threshold=section.at_threshold,
+        scene_probs=scored.models[index].scene_probs,
     )
 
 

@@ -15,6 +15,9 @@ from hlcli.data.datasets.shapes import Shapes
 from hlcli.errors import RecipeError
 from hlcli.losses.config import Asymmetric, Objective
 from hlcli.methods.hleg.config import Hleg
+from hlcli.methods.linear.config import Linear
+from hlcli.methods.salgl.config import Salgl
+from hlcli.methods.sgre.config import Sgre
 from hlcli.recipe_mistakes import Variants, describe_mistakes
 from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
 from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
@@ -22,7 +25,7 @@ from hlcli.shipped_recipes import find_recipe
 
 Dataset = Annotated[Shapes | Folder | HuggingFace | Intentonomy, Field(discriminator="dataset")]
 
-Method = Hleg  # the second one makes it a union: Annotated[Hleg | …, Field(discriminator="method")]
+Method = Annotated[Linear | Hleg | Salgl | Sgre, Field(discriminator="method")]
 
 TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
 """The key of a section that says which of its variants it is; always written first."""

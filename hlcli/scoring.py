@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch, batches
+from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
 from hlcli.metrics.hierarchy import consistent_scores, lift_scores
 from hlcli.progress import Progress
@@ -22,11 +23,12 @@ class SplitScores(NamedTuple):
     """What one model says about a split.
 
     Shapes: levels coarse → fine, each [N, L of the level] float32 in [0, 1]; loss is the mean over images of
-    the fine labels' loss, None without a criterion.
+    the fine labels' loss, None without a criterion; scene_probs [N, S], None for methods without scenes.
     """
 
     levels: list[np.ndarray]
     loss: float | None
+    scene_probs: np.ndarray | None = None
 
 
 class Scored(NamedTuple):
@@ -65,14 +67,17 @@ def score_split(
         title: for the progress display.
     """
     columns: list[list[Tensor]] = [[] for _ in models]
+    scenes: list[list[Tensor]] = [[] for _ in models]
     rows, truth = [], []
     with torch.inference_mode(), Progress(title, total=num_rows, unit="image") as bar:
         for batch in batches(loader):
             images = normalize(batch.images.to(accelerator.device, non_blocking=True))
-            for model, parts in zip(models, columns, strict=True):
+            for model, parts, scene_parts in zip(models, columns, scenes, strict=True):
                 with accelerator.autocast():
                     output = model(images)
                 parts.append(_columns(output, batch, criterion, epoch))
+                if (probs := scene_probs(output)) is not None:
+                    scene_parts.append(probs.float().cpu())
             rows.append(batch.rows)
             truth.append(_truth(batch))
             bar.advance(len(batch.rows) * accelerator.num_processes)
@@ -80,15 +85,22 @@ def score_split(
     order = _gather_rows(accelerator, rows, num_rows)
     truth_matrix = _gather(accelerator, truth, order, 2 * labels.num_labels).astype(bool)
     targets, ignore = np.split(truth_matrix, 2, axis=1)
-    results = [
-        _split_scores(_gather(accelerator, parts, order, None), labels, criterion is not None) for parts in columns
-    ]
+    results = []
+    for parts, scene_parts in zip(columns, scenes, strict=True):
+        scores = _split_scores(_gather(accelerator, parts, order, None), labels, criterion is not None)
+        gathered = _gather(accelerator, scene_parts, order, None)  # [N, S]; S = 0 without scenes
+        results.append(scores._replace(scene_probs=gathered if gathered.shape[1] else None))
     return Scored(results, targets, ignore if ignore.any() else None)
 
 
 def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
     """Logits of every level a network scores, coarse → fine."""
     return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
+
+
+def scene_probs(output: NamedTuple) -> Tensor | None:
+    """Probability of every scene, [B, S], from a network that tells scenes."""
+    return getattr(output, "scene_probs", None)
 
 
 def level_scores(output: NamedTuple, labels: LabelSpace, *, consistent: bool) -> list[np.ndarray]:
@@ -104,10 +116,10 @@ def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None,
     logits = [part.float() for part in level_logits(output)]
     columns = [part.sigmoid() for part in logits]
     if criterion is not None:
-        loss = criterion(logits[-1], batch.targets.to(logits[-1].device), epoch=epoch)  # [B, L]
-        if batch.ignore is not None:
-            loss = loss.masked_fill(batch.ignore.to(loss.device), 0.0)
-        columns.append(loss.sum(dim=1, keepdim=True).float())
+        device = logits[-1].device
+        ignore = None if batch.ignore is None else batch.ignore.to(device)
+        losses = label_losses(criterion, logits[-1], batch.targets.to(device), ignore=ignore, epoch=epoch)
+        columns.append(losses.sum(dim=1, keepdim=True).float())
     return torch.cat(columns, dim=1).cpu()
 
 

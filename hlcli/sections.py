@@ -57,6 +57,9 @@ class Backbone(Section):
     )
     freeze_batch_norm: bool = Field(False, description="Keep batch-norm statistics and weights constant.")
     frozen: tuple[str, ...] = Field((), description="Name prefixes of timm parameters that are not trained.")
+    class_token: bool = Field(
+        False, description="Keep a transformer's class token as a token before the grid (not for HLEG)."
+    )
 
 
 class _Optimizer(Section):
@@ -183,6 +186,14 @@ class Eval(Section):
         "skip", description="Average precision of a label without positives: left out of the mean, 0, or not a number."
     )
     consistent: bool = Field(False, description="Never score a label above its parent.")
+    undefined_as_one: bool = Field(
+        False,
+        description="CP, CR, CF1: count the precision of a label that is never predicted, and the recall of one "
+        "without positives, as 1 (the programs of SALGL and SGRE) instead of 0.",
+    )
+    at_threshold: bool = Field(
+        False, description="A score that equals the threshold counts as predicted (SALGL, SGRE), not as missed."
+    )
 
 
 class DataSection(Section):

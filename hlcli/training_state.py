@@ -97,7 +97,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
-    ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay)
+    ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
     optimizer = accelerator.prepare_optimizer(build_optimizer(recipe.optim, model), device_placement=False)
     training = Training(
         recipe, run, accelerator, labels, train_records, eval_records, order, loader,

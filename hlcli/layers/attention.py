@@ -21,9 +21,10 @@ class MultiHeadAttention(nn.Module):
         dim: D.
         num_heads: H, a divisor of D.
         dropout: probability of dropping an attention weight in training.
+        xavier: draw the output matrix Xavier-uniform too; else it keeps a linear layer's own first weights.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, dropout: float = 0.0, *, xavier: bool = True) -> None:
         super().__init__()
         if dim % num_heads:
             raise ValueError(f"Expected dim to be a multiple of num_heads, but got {dim} and {num_heads}.")
@@ -32,7 +33,8 @@ class MultiHeadAttention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
         nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.xavier_uniform_(self.out_proj.weight)
+        if xavier:
+            nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(

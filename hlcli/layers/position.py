@@ -10,8 +10,10 @@ from torch import Tensor
 TEMPERATURE = 10_000.0
 
 
-def sine_position(height: int, width: int, dim: int) -> Tensor:
-    """Position code of every grid cell, row by row: [height * width, dim], float32.
+def sine_position(height: int, width: int, dim: int, *, class_tokens: int = 0) -> Tensor:
+    """Position code of every grid cell, row by row: [class_tokens + height * width, dim], float32.
+
+    Class tokens stand before the grid and have no place: their rows are zero.
 
     The first half of the channels codes the row, the second half the column. With F = dim / 2 channels each and
     v the 1-based coordinate as a share of the side times 2 pi, channel k is sin(v / D_k) for even k and
@@ -26,7 +28,8 @@ def sine_position(height: int, width: int, dim: int) -> Tensor:
     divisors = TEMPERATURE ** (2 * torch.div(channels, 2, rounding_mode="floor") / (dim // 2))
     rows = _side_code(height, divisors)[:, None].expand(-1, width, -1)  # [h, w, F]
     columns = _side_code(width, divisors)[None].expand(height, -1, -1)  # [h, w, F]
-    return torch.cat((rows, columns), dim=-1).flatten(0, 1)  # [N, D]
+    grid = torch.cat((rows, columns), dim=-1).flatten(0, 1)  # [N, D]
+    return torch.cat((torch.zeros(class_tokens, dim), grid)) if class_tokens else grid
 
 
 def _side_code(length: int, divisors: Tensor) -> Tensor:

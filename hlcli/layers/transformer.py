@@ -12,15 +12,16 @@ from hlcli.layers.attention import MultiHeadAttention
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a rectifier between them: D → hidden → D."""
+    """Two linear layers with a rectifier between them: D → hidden → D; Xavier-uniform or torch's own first weights."""
 
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dim: int, hidden: int, dropout: float, *, xavier: bool = True) -> None:
         super().__init__()
         self.expand = nn.Linear(dim, hidden)
         self.contract = nn.Linear(hidden, dim)
         self.dropout = dropout
-        nn.init.xavier_uniform_(self.expand.weight)
-        nn.init.xavier_uniform_(self.contract.weight)
+        if xavier:
+            nn.init.xavier_uniform_(self.expand.weight)
+            nn.init.xavier_uniform_(self.contract.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """[…, D] → […, D]."""
@@ -37,40 +38,58 @@ class EncoderLayer(nn.Module):
         feedforward_dim: hidden width of the feed-forward step.
         dropout: probability, on attention weights, hidden units and results.
         pre_norm: normalise before each step instead of after it.
+        xavier: draw all matrices Xavier-uniform; else the linear layers keep torch's own first weights.
     """
 
-    def __init__(self, dim: int, num_heads: int, feedforward_dim: int, dropout: float, pre_norm: bool) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        feedforward_dim: int,
+        dropout: float,
+        *,
+        pre_norm: bool = False,
+        xavier: bool = True,
+    ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(dim, num_heads, dropout)
+        self.self_attention = MultiHeadAttention(dim, num_heads, dropout, xavier=xavier)
         self.self_norm = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim, feedforward_dim, dropout)
+        self.feed_forward = FeedForward(dim, feedforward_dim, dropout, xavier=xavier)
         self.feed_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.pre_norm = pre_norm
 
-    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
-        """tokens [B, N, D], position [N, D] → [B, N, D]."""
+    def forward(self, tokens: Tensor, position: Tensor | None) -> Tensor:
+        """tokens [B, N, D], position [N, D] or None → [B, N, D]."""
         if self.pre_norm:
             tokens = tokens + self.dropout(self._attend(self.self_norm(tokens), position))
             return tokens + self.dropout(self.feed_forward(self.feed_norm(tokens)))
         tokens = self.self_norm(tokens + self.dropout(self._attend(tokens, position)))
         return self.feed_norm(tokens + self.dropout(self.feed_forward(tokens)))
 
-    def _attend(self, tokens: Tensor, position: Tensor) -> Tensor:
-        placed = tokens + position
+    def _attend(self, tokens: Tensor, position: Tensor | None) -> Tensor:
+        placed = tokens if position is None else tokens + position
         return self.self_attention(placed, placed, tokens)[0]
 
 
 class Encoder(nn.Module):
-    """A stack of encoder layers; in pre-norm the last result is normalised once more. No layers: the identity."""
+    """A stack of encoder layers. No layers: the identity.
 
-    def __init__(self, layers: list[EncoderLayer], dim: int) -> None:
+    Args:
+        layers: from first to last.
+        dim: D.
+        final_norm: normalise the last result once more; default in pre-norm only.
+    """
+
+    def __init__(self, layers: list[EncoderLayer], dim: int, *, final_norm: bool | None = None) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.norm = nn.LayerNorm(dim) if layers and layers[-1].pre_norm else nn.Identity()
+        if final_norm is None:
+            final_norm = bool(layers) and layers[-1].pre_norm
+        self.norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
 
-    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
-        """tokens [B, N, D], position [N, D] → [B, N, D]."""
+    def forward(self, tokens: Tensor, position: Tensor | None) -> Tensor:
+        """tokens [B, N, D], position [N, D] or None → [B, N, D]."""
         for layer in self.layers:
             tokens = layer(tokens, position)
         return self.norm(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from hlcli.sections import Section
@@ -23,7 +24,7 @@ class Criterion(Protocol):
 
 
 class LevelMaps(NamedTuple):
-    """What a network finds in images, and where, for every level, coarse → fine."""
+    """What a network finds in images, and where, coarse → fine: on every level, or on the finest one alone."""
 
     level_logits: tuple[Tensor, ...]  # [B, L of the level] each
     attention_maps: tuple[Tensor, ...]  # [B, L of the level, h, w] each
@@ -34,9 +35,16 @@ class MethodSection(Section):
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
 
-    def build(self, backbone: GridBackbone, labels: LabelSpace) -> nn.Module:
-        """The network; its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine
-        labels and, for methods that score every level, `level_logits` (coarse → fine)."""
+    def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None) -> nn.Module:
+        """The network. Its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine labels, with
+        `level_logits` (coarse → fine) if a method scores every level, and `scene_probs` [B, S] if it tells scenes.
+
+        Args:
+            backbone: images to grid features.
+            labels: the label space.
+            data_folder: where the data set's own files lie (label embeddings…); None where all weights follow, so
+                that no file is read.
+        """
         raise NotImplementedError
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -56,3 +64,11 @@ class MethodSection(Section):
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps | None:
         """Scores of images [B, 3, H, W] and where each label looks; None for methods without a map per label."""
         return None
+
+    def cooccurrence(self, model: nn.Module) -> Tensor | None:
+        """How often labels were seen together in each scene, [S, L, L]; None for methods without scenes."""
+        return None
+
+    def copied_by_average(self) -> tuple[str, ...]:
+        """Names of buffers that the averaged model takes from the trained one as they are."""
+        return ()

@@ -121,9 +121,14 @@ def mean_average_precision(per_label: ArrayLike, empty: EmptyLabels = "skip") ->
     return float(values.mean()) if values.size else float("nan")
 
 
-def above_threshold(scores: ArrayLike, threshold: float) -> Flags:
-    """Predictions [N, L]: which scores are above the threshold, compared exactly whatever their type."""
+def above_threshold(scores: ArrayLike, threshold: float, *, inclusive: bool = False) -> Flags:
+    """Predictions [N, L]: which scores are above the threshold, compared exactly whatever their type.
+
+    `inclusive` also takes those that equal it, as SALGL and SGRE do.
+    """
     checked = as_scores(scores)
+    if inclusive:
+        return checked.astype(np.float64) >= threshold
     return checked > as_cut(threshold, checked.dtype)
 
 

@@ -14,6 +14,7 @@ from hlcli.metrics import multilabel
 from hlcli.metrics.arguments import Flags, Floats, as_flags, as_scores
 from hlcli.metrics.hierarchy import consistent_scores, hierarchical_f1, lift_ignored, orphan_share
 from hlcli.metrics.multilabel import EmptyLabels, Interpolation
+from hlcli.metrics.scenes import scene_entropy
 
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace, Level
@@ -143,6 +144,9 @@ def summarise(
     average_precision: Interpolation = "interpolated",
     empty_labels: EmptyLabels = "skip",
     consistent: bool = False,
+    undefined_as_one: bool = False,
+    at_threshold: bool = False,
+    scene_probs: ArrayLike | None = None,
 ) -> Metrics:
     """Measure everything.
 
@@ -156,6 +160,10 @@ def summarise(
         average_precision: which definition.
         empty_labels: what average precision does with labels without positives.
         consistent: first lower the scores of children that are above their parent.
+        undefined_as_one: precision of a label that is never predicted, and recall of one without positives: 1 in
+            CP, CR and CF1, instead of 0.
+        at_threshold: a score that equals the threshold counts as predicted.
+        scene_probs: [N, S], adds `scene/entropy`.
     """
     scores, targets = _as_levels(level_scores, level_targets, labels)
     if thresholds is not None and len(thresholds) != len(scores):
@@ -174,11 +182,16 @@ def summarise(
             ignore=ignored[depth],
             interpolation=average_precision,
             empty=empty_labels,
+            undefined=float(undefined_as_one),
+            inclusive=at_threshold,
         )
         for depth, (level, level_scores, level_targets) in enumerate(zip(labels.levels, scores, targets, strict=True))
     ]
+    numbers = _name_all(measured, labels)
+    if scene_probs is not None:
+        numbers["scene/entropy"] = scene_entropy(scene_probs)
     return Metrics(
-        numbers=_name_all(measured, labels),
+        numbers=numbers,
         labels=tuple(row for level in measured for row in level.rows),
         levels=tuple(level.name for level in labels.levels),
         num_images=len(scores[0]),
@@ -205,13 +218,15 @@ def _measure(
     ignore: Flags | None,
     interpolation: Interpolation,
     empty: EmptyLabels,
+    undefined: float,
+    inclusive: bool,
 ) -> _Measured:
     """Measure one level."""
     if threshold is None:
         threshold = multilabel.tune_threshold(scores, targets, ignore=ignore)
     counted = np.True_ if ignore is None else ~ignore
     targets = targets & counted
-    predictions = multilabel.above_threshold(scores, threshold) & counted
+    predictions = multilabel.above_threshold(scores, threshold, inclusive=inclusive) & counted
     ap = multilabel.average_precision(scores, targets, ignore=ignore, interpolation=interpolation, empty=empty)
     f1 = multilabel.f1_scores(predictions, targets)
     numbers = {
@@ -219,11 +234,11 @@ def _measure(
         "F1_micro": f1.micro,
         "F1_macro": f1.macro,
         "F1_samples": f1.samples,
-        **multilabel.precision_recall(predictions, targets)._asdict(),
+        **multilabel.precision_recall(predictions, targets, undefined=undefined)._asdict(),
     }
     if len(level) > TOP_K:
         top = multilabel.top_k_predictions(scores, TOP_K) & predictions
-        best = multilabel.precision_recall(top, targets)
+        best = multilabel.precision_recall(top, targets, undefined=undefined)
         numbers |= {f"{name}_top{TOP_K}": value for name, value in best._asdict().items()}
     precision, recall = multilabel.label_precision_recall(predictions, targets)
     columns = (targets.sum(axis=0), ap, f1.per_label, precision, recall)

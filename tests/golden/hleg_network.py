@@ -33,7 +33,7 @@ class FeatureMap(nn.Module):
 
     def __init__(self, num_features: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.num_features, self.grid = num_features, grid
+        self.num_features, self.grid, self.class_tokens = num_features, grid, 0
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(2).transpose(1, 2)

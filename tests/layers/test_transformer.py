@@ -16,7 +16,7 @@ def test_encoder_without_layers_changes_nothing_and_has_no_weights() -> None:
 
 def test_only_a_pre_norm_encoder_normalises_its_result() -> None:
     for pre_norm in (False, True):
-        layers = [EncoderLayer(8, 2, 16, 0.0, pre_norm) for _ in range(2)]
+        layers = [EncoderLayer(8, 2, 16, 0.0, pre_norm=pre_norm) for _ in range(2)]
         names = set(Encoder(layers, 8).state_dict())
         assert ({"norm.weight", "norm.bias"} <= names) == pre_norm
 

@@ -33,7 +33,7 @@ class TinyBackbone(nn.Module):
 
     def __init__(self, grid: tuple[int, int] = (2, 3), num_features: int = 16) -> None:
         super().__init__()
-        self.grid, self.num_features = grid, num_features
+        self.grid, self.num_features, self.class_tokens = grid, num_features, 0
         self.model = nn.Conv2d(3, num_features, kernel_size=8, stride=8)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, model_validator
@@ -67,13 +68,17 @@ class Hleg(MethodSection):
             )
         return self
 
-    def build(self, backbone: GridBackbone, labels: LabelSpace) -> nn.Module:
+    def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
         """The network for that backbone and label space.
 
         Raises:
-            RecipeError: when the localisation loss is on and the label space has no object or context labels.
+            RecipeError: when the localisation loss is on and the label space has no object or context labels, or
+                when the backbone keeps a class token.
         """
         from hlcli.methods.hleg import model
+
+        if backbone.class_tokens:
+            raise RecipeError("backbone.class_token: HLEG has no use for a class token.", "Set it to false.")
 
         regulated: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         if self.localisation_weight > 0:

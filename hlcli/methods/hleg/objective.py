@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hlcli.errors import DataError
 from hlcli.layers.hierarchy import LabelHierarchy
 from hlcli.losses.localisation import localisation_loss
+from hlcli.losses.masking import label_losses
 
 if TYPE_CHECKING:
     from hlcli.data.loader import LabelBatch
@@ -88,12 +89,11 @@ def per_level(
         ignored: labels that cost nothing, [B, K] bool per level.
         epoch: handed on to the criterion.
     """
-    losses = [
-        criterion(logits, targets, epoch=epoch) for logits, targets in zip(level_logits, level_targets, strict=True)
-    ]
-    if ignored is not None:
-        losses = [loss.masked_fill(mask, 0) for loss, mask in zip(losses, ignored, strict=True)]
-    return tuple(loss.sum(dim=1) for loss in losses)
+    masks = ignored if ignored is not None else [None] * len(level_logits)
+    return tuple(
+        label_losses(criterion, logits, targets, ignore=mask, epoch=epoch).sum(dim=1)
+        for logits, targets, mask in zip(level_logits, level_targets, masks, strict=True)
+    )
 
 
 def combine_levels(losses: Sequence[Tensor], level_loss: LevelLoss) -> Tensor:

@@ -1,0 +1,114 @@
+"""What the sections of SALGL and SGRE share: encoder, label embeddings, label attention. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from hlcli.errors import RecipeError
+from hlcli.methods.base import MethodSection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hlcli.backbones import GridBackbone
+    from hlcli.data.labels import LabelSpace
+    from hlcli.layers.transformer import Encoder
+
+PREPARED = "label_embeddings.safetensors"
+"""What `hlcli embed labels DATASET` writes into the data set's folder."""
+
+BERT_WIDTH = 768
+
+
+class LabelAttentionSection(MethodSection):
+    """Methods whose labels look for themselves in the image: embeddings of label names attend to grid tokens."""
+
+    label_embeddings: Literal["random", "prepared"] | Path = Field(
+        "random",
+        description="Vectors of the labels: trained from random ones; `prepared`, what `hlcli embed labels` wrote "
+        "into the data set's folder; or a file (safetensors with names, or the papers' .npy).",
+    )
+    label_embedding_dim: int | None = Field(
+        None, ge=1, description="Their width; null: 768, as BERT's, or what the method takes for random ones."
+    )
+    attention_dim: int = Field(1024, ge=1, description="Width in which labels and tokens are compared.")
+    encoder_layers: int = Field(1, ge=0, description="Transformer layers over the grid.")
+    num_heads: int = Field(8, ge=1, description="Their attention heads; they share the backbone's width evenly.")
+    feedforward_dim: int = Field(2048, ge=1, description="Hidden width of their feed-forward steps.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Probability with which they drop a value in training.")
+    positions: bool = Field(False, description="Add sine codes of the place to queries and keys of the encoder.")
+    loss_scale: float = Field(
+        1000.0, gt=0, description="Factor of the mean classification loss (published: 1000; 1 with bce)."
+    )
+
+    @model_validator(mode="after")
+    def _check_embeddings(self) -> LabelAttentionSection:
+        if self.label_embeddings == Path(""):
+            raise ValueError("label_embeddings: a file, random or prepared was expected, got an empty text")
+        return self
+
+    def embedding_dim(self, random_dim: int) -> int:
+        """Width of the label embeddings; `random_dim` is the method's own for random ones."""
+        return self.label_embedding_dim or (random_dim if self.label_embeddings == "random" else BERT_WIDTH)
+
+    def read_embeddings(self, labels: LabelSpace, width: int, data_folder: Path | None) -> Tensor:
+        """Given label embeddings [L, width]; zeros where all weights follow anyway.
+
+        Raises:
+            RecipeError: when the file has another width.
+            DataError: when it is missing, or of other labels.
+        """
+        import torch
+
+        from hlcli.embeddings import read_label_embeddings
+
+        if data_folder is None:
+            return torch.zeros(labels.num_labels, width)
+        path = data_folder / PREPARED if self.label_embeddings == "prepared" else Path(self.label_embeddings)
+        vectors = read_label_embeddings(path, labels)
+        if vectors.shape[1] != width:
+            raise RecipeError(
+                f"model.label_embeddings: the vectors of {path} have width {vectors.shape[1]}, not {width}.",
+                f"Set model.label_embedding_dim={vectors.shape[1]}.",
+            )
+        return vectors
+
+    def build_encoder(self, dim: int, *, pre_norm: bool = False) -> Encoder:
+        """The transformer over grid tokens of width `dim`, with torch's own first weights and no final norm.
+
+        Raises:
+            RecipeError: when the heads cannot share the width.
+        """
+        from hlcli.layers.transformer import Encoder, EncoderLayer
+
+        if self.encoder_layers and dim % self.num_heads:
+            raise RecipeError(
+                f"model.num_heads: {self.num_heads} heads cannot share the backbone's {dim} features evenly.",
+                f"Choose a divisor of {dim}.",
+            )
+        layers = [
+            EncoderLayer(dim, self.num_heads, self.feedforward_dim, self.dropout, pre_norm=pre_norm, xavier=False)
+            for _ in range(self.encoder_layers)
+        ]
+        return Encoder(layers, dim, final_norm=False)
+
+    def build_position(self, backbone: GridBackbone) -> Tensor | None:
+        """Sine codes [class tokens + N, D] of the backbone's tokens, or None.
+
+        Raises:
+            RecipeError: when the width is no multiple of 4.
+        """
+        from hlcli.layers.position import sine_position
+
+        if not self.positions:
+            return None
+        if backbone.num_features % 4:
+            raise RecipeError(
+                f"model.positions: sine codes need a width that is a multiple of 4; the backbone has "
+                f"{backbone.num_features}.",
+                "Set model.positions=false.",
+            )
+        return sine_position(*backbone.grid, backbone.num_features, class_tokens=backbone.class_tokens)

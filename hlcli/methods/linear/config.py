@@ -1,0 +1,43 @@
+"""The `model` section of a recipe for the plain baseline. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from hlcli.methods.base import Criterion, MethodSection
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hlcli.backbones import GridBackbone
+    from hlcli.data.labels import LabelSpace
+    from hlcli.data.loader import LabelBatch
+
+
+class Linear(MethodSection):
+    """The baseline that everything is compared with: mean of the grid, one linear layer."""
+
+    method: Literal["linear"] = "linear"
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the linear layer.")
+    loss_scale: float = Field(1.0, gt=0, description="Factor of the loss, which is summed over labels.")
+
+    def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
+        """The network for that backbone and label space."""
+        from hlcli.methods.linear.model import Linear as LinearModel
+
+        return LinearModel(
+            backbone, num_features=backbone.num_features, num_labels=labels.num_labels, dropout=self.dropout
+        )
+
+    def training_losses(
+        self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
+    ) -> dict[str, Tensor]:
+        """The one term, weighted."""
+        from hlcli.losses.masking import label_losses
+
+        logits = model(batch.images).logits
+        losses = label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch)
+        return {"classification": self.loss_scale * losses.sum(dim=1).mean()}
