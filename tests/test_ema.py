@@ -46,3 +46,16 @@ def test_restart_takes_the_weights_as_they_are():
         model.weight.fill_(7)
     ema.restart(model)
     assert torch.equal(ema.model.weight, model.weight)
+
+
+def test_named_buffers_are_copied_instead_of_averaged():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    ema = Ema(model, 0.9, copied=("1.running_mean",))
+    with torch.no_grad():
+        model[1].running_mean.fill_(5.0)
+        model[1].running_var.fill_(11.0)
+    ema.update(model)
+    assert torch.equal(ema.model[1].running_mean, torch.full((3,), 5.0))
+    torch.testing.assert_close(ema.model[1].running_var, torch.full((3,), 2.0))
+    model[1].running_mean.zero_()
+    assert torch.equal(ema.model[1].running_mean, torch.full((3,), 5.0)), "it must be a copy, not the same tensor"

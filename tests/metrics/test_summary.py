@@ -186,3 +186,32 @@ def test_levels_that_do_not_fit_the_label_space_are_refused(change, message):
 def test_one_threshold_per_level_is_needed():
     with pytest.raises(ValueError, match="`thresholds` to hold 3 numbers, but got 1"):
         summarise(*scores_and_targets(16), TREE, thresholds=[0.5])
+
+
+def test_undefined_precision_and_recall_count_as_one_where_asked():
+    """Label 1 is never predicted, as in the programs of SALGL and SGRE: its precision is 1 there, 0 otherwise."""
+    scores = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.1], [0.2, 0.3]]
+    targets = [[1, 0], [0, 1], [0, 0], [1, 0]]
+    papers = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], undefined_as_one=True)
+    ours = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5])
+    assert [papers[name] for name in ("CP", "CR", "CF1")] == pytest.approx([0.75, 0.25, 0.375])
+    assert [ours[name] for name in ("CP", "CR", "CF1")] == pytest.approx([0.25, 0.25, 0.25])
+    assert [papers[name] for name in ("OP", "OR", "OF1")] == [ours[name] for name in ("OP", "OR", "OF1")]
+    assert papers["OF1"] == pytest.approx(0.4)
+
+
+def test_a_score_at_the_threshold_is_predicted_where_asked():
+    scores, targets = np.array([[0.5, 0.5], [0.4, 0.6]], dtype=np.float32), [[1, 0], [0, 1]]
+    strict = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5])
+    inclusive = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], at_threshold=True)
+    assert (strict["OP"], strict["OR"]) == (1.0, 0.5)
+    assert (inclusive["OP"], inclusive["OR"]) == (pytest.approx(2 / 3), 1.0)
+
+
+def test_scene_probabilities_add_the_entropy_of_the_scenes_images_belong_to():
+    scores, targets = scores_and_targets(3, images=6)
+    probs = np.array(
+        [[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [0.1, 0.7, 0.2], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8], [0, 0.1, 0.9]]
+    )
+    assert summarise(scores, targets, TREE, scene_probs=probs)["scene/entropy"] == pytest.approx(math.log(3), abs=1e-6)
+    assert "scene/entropy" not in summarise(scores, targets, TREE)
