@@ -1,7 +1,8 @@
-"""The only door to timm: a model name becomes a module that gives grid features."""
+"""The only door to image encoders: a model name becomes a module that gives grid features."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hlcli.errors import CheckpointError, RecipeError
+from hlcli.backbone_names import TIMM_NAMES
+from hlcli.backbone_sizes import check_image_size
+from hlcli.backbone_weights import load_backbone_weights, read_backbone_weights
+from hlcli.cvt import build_cvt, is_cvt
+from hlcli.errors import RecipeError
+
+TRESNET_LV2 = "tresnet_lv2"
+TRESNET_LV2_SLOPE = 1e-6
 
 
 class GridBackbone(nn.Module):
     """An image encoder that returns one feature per cell of a grid.
 
     Args:
-        model: a timm model without pooling and classifier.
+        model: a timm model without pooling and classifier, or a `Cvt`.
         image_size: height and width of the images in pixels.
+        name: the recipe's name of the model.
         frozen_norms: keep every batch norm as it is, statistics included.
         class_token: keep the class token as token 0, before the grid; other extra tokens are always dropped.
 
     Attributes:
+        name: the model's name as given.
         num_features: feature width D.
         grid: height and width of the grid, N = h · w.
         class_tokens: 1 if a class token stands before the grid, else 0.
@@ -37,11 +47,13 @@ class GridBackbone(nn.Module):
         model: nn.Module,
         image_size: tuple[int, int],
         *,
+        name: str = "",
         frozen_norms: bool = False,
         class_token: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
+        self.name = name
         self.frozen_norms = frozen_norms
         self.prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
         self.class_tokens = int(class_token)
@@ -115,7 +127,7 @@ class GridBackbone(nn.Module):
 
 def _token_grid(model: nn.Module, tokens: int) -> tuple[int, int]:
     """Height and width of a transformer's grid."""
-    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    grid = getattr(getattr(model, "patch_embed", model), "grid_size", None)
     if grid is not None and grid[0] * grid[1] == tokens:
         return int(grid[0]), int(grid[1])
     side = round(tokens**0.5)
@@ -140,54 +152,86 @@ def build_backbone(
     freeze_batch_norm: bool = False,
     frozen: tuple[str, ...] = (),
     class_token: bool = False,
+    position_antialias: bool = True,
 ) -> GridBackbone:
-    """Create a timm model that gives grid features.
+    """Create an image encoder that gives grid features.
 
     Args:
-        name: timm model name, e.g. `resnet101.tv_in1k`.
+        name: timm model name, e.g. `resnet101.tv_in1k`; or `cvt_w24_384.in22k`, `cvt:FOLDER_OR_HUB_NAME`,
+            `tresnet_lv2`.
         image_size: height and width in pixels.
-        pretrained: fetch timm's published weights (cached by the Hugging Face hub).
-        weights: a local file instead: safetensors, or a torch state dict.
+        pretrained: fetch the published weights (cached by the Hugging Face hub).
+        weights: a local file instead: safetensors, or a torch state dict, under timm's names or the published codes'.
         stage: stage that gives the grid, an index into timm's list of feature maps; None for the last one.
         freeze_batch_norm: keep statistics and weights of batch norms constant.
         frozen: name prefixes of parameters that are not trained.
         class_token: keep the class token as token 0.
+        position_antialias: resize a transformer's learned positions as timm does; False as the published codes do.
 
     Raises:
-        RecipeError: for an unknown name, a prefix without parameters, or weights that cannot be fetched.
+        RecipeError: for an unknown name, a size that does not fit, a prefix without parameters, or weights that
+            cannot be fetched.
         CheckpointError: when the local weights do not fit.
+        MissingDependencyError: for a CvT without transformers.
     """
-    model = _create(name, image_size, pretrained=pretrained, weights=weights, stage=stage)
-    for prefix in frozen:
+    if is_cvt(name) and name not in TIMM_NAMES:
+        if stage is not None:
+            raise RecipeError("backbone.stage: a CvT gives its last stage only.", "Leave it out.")
+        model: nn.Module = build_cvt(name, image_size, pretrained=pretrained and weights is None)
+        if weights is not None:
+            load_backbone_weights(model, read_backbone_weights(weights, name), weights)
+    else:
+        model = _create(name, image_size, pretrained, weights, stage, position_antialias)
+    check_image_size(model, name, image_size)
+    _freeze(model, name, frozen)
+    return GridBackbone(model, image_size, name=name, frozen_norms=freeze_batch_norm, class_token=class_token)
+
+
+def _freeze(model: nn.Module, name: str, prefixes: tuple[str, ...]) -> None:
+    for prefix in prefixes:
         matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
         if not matching:
             known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
             raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
         for parameter in matching:
             parameter.requires_grad_(False)
-    return GridBackbone(model, image_size, frozen_norms=freeze_batch_norm, class_token=class_token)
 
 
 def _create(
-    name: str, image_size: tuple[int, int], *, pretrained: bool, weights: Path | None, stage: int | None
+    name: str,
+    image_size: tuple[int, int],
+    pretrained: bool,
+    weights: Path | None,
+    stage: int | None,
+    position_antialias: bool,
 ) -> nn.Module:
     """The timm model, cut after a stage if there is one, with its weights."""
+    if name == TRESNET_LV2:
+        return _create_tresnet_lv2(image_size, pretrained, weights, stage)
     sizes: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
-    cut: dict[str, Any] = {"num_classes": 0}
+    state: dict[str, Tensor] | None = None
     if weights is not None:
-        whole = timm.create_model(name, num_classes=0, **sizes)
-        _load_local(whole, weights)
+        state = read_backbone_weights(weights, name)
+    elif pretrained and sizes and not position_antialias:
+        state = _timm_model(name, pretrained=True, num_classes=0).state_dict()  # at the size of its own
+    if state is not None:
+        whole = _timm_model(name, num_classes=0, **sizes)
+        load_backbone_weights(whole, state, weights or name, position_antialias=position_antialias)
         if stage is None:
             return whole
         pretrained, sizes = True, {**sizes, "pretrained_cfg_overlay": {"state_dict": whole.state_dict()}}
-    if stage is not None:
-        cut = {"features_only": True, "out_indices": (stage,)}
+    if stage is None:
+        return _timm_model(name, pretrained=pretrained, num_classes=0, **sizes)
     try:
-        return timm.create_model(name, pretrained=pretrained, **sizes, **cut)
+        return _timm_model(name, pretrained=pretrained, features_only=True, out_indices=(stage,), **sizes)
     except (AssertionError, IndexError, AttributeError) as error:
-        if stage is None:
-            raise
         raise RecipeError(f"backbone.stage: {name} has no stage {stage} to take features from.") from error
+
+
+def _timm_model(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """timm's `create_model`, its errors in our words."""
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:  # the hub's errors are OSErrors
         raise RecipeError(
             f"backbone.name: the weights of {name} could not be fetched: {error}",
@@ -201,6 +245,22 @@ def _create(
         ) from error
 
 
+def _create_tresnet_lv2(
+    image_size: tuple[int, int], pretrained: bool, weights: Path | None, stage: int | None
+) -> nn.Module:
+    """SGRE's `tresnet_lv2`: timm's `tresnet_v2_l` with almost no slope below zero; nobody publishes its weights."""
+    if pretrained and weights is None:
+        raise RecipeError(
+            f"backbone.name: {TRESNET_LV2} has no weights to fetch.",
+            "Set backbone.weights: FILE or backbone.pretrained: false, or take tresnet_v2_l.miil_in21k.",
+        )
+    model = _create("tresnet_v2_l", image_size, False, weights, stage, True)
+    for module in model.modules():
+        if isinstance(module, nn.LeakyReLU):
+            module.negative_slope = TRESNET_LV2_SLOPE
+    return model
+
+
 def _has_fixed_size(name: str) -> bool:
     """Whether the architecture is built for one image size.
 
@@ -210,9 +270,9 @@ def _has_fixed_size(name: str) -> bool:
     architecture = name.split(".")[0]
     if name.startswith("hf-hub:"):
         return False
+    if name in TIMM_NAMES:
+        raise RecipeError(f"backbone.name: {name} is the published code's name.", f"Write {TIMM_NAMES[name]}.")
     if not timm.is_model(architecture):
-        import difflib
-
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         raise RecipeError(
             f"backbone.name: timm knows no model {name!r}.",
@@ -227,23 +287,3 @@ def _has_fixed_size(name: str) -> bool:
             f"There are: {known}." if known else f"Write {architecture}.",
         ) from error
     return bool(config is not None and config.fixed_input_size)
-
-
-def _load_local(model: nn.Module, path: Path) -> None:
-    """Load a state dict file; a classifier in it is left out, everything else must fit."""
-    from hlcli.upstream import read_upstream
-
-    state, _ = read_upstream(path)
-    own = model.state_dict()
-    classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
-    missing = sorted(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
-    unexpected = sorted(set(state) - set(own) - classifier)
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{path} does not fit this backbone: {len(missing)} keys missing ({', '.join(missing[:3])}…), "
-            f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}…)."
-        )
-    try:
-        model.load_state_dict({**own, **{key: state[key] for key in own if key in state}})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit this backbone: {error}") from error

@@ -11,15 +11,19 @@ from hlcli.recipe import Recipe
 from hlcli.sections import DataSection
 
 
-def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = True) -> nn.Module:
+def build_model(
+    recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = True, data_files: bool | None = None
+) -> nn.Module:
     """The recipe's network for a label space.
 
     Args:
         recipe: a valid recipe.
         labels: the data set's labels.
-        initial_weights: load the backbone's published or local weights, and files of label embeddings; False where
-            all weights follow anyway.
+        initial_weights: load the backbone's published or local weights; False where all weights follow anyway.
+        data_files: read what belongs to the data set and not to a checkpoint of others, such as label embeddings;
+            None: as `initial_weights`.
     """
+    reads_files = initial_weights if data_files is None else data_files
     backbone = build_backbone(
         recipe.backbone.name,
         recipe.data.height_width,
@@ -29,8 +33,9 @@ def build_model(recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = T
         freeze_batch_norm=recipe.backbone.freeze_batch_norm,
         frozen=recipe.backbone.frozen,
         class_token=recipe.backbone.class_token,
+        position_antialias=recipe.backbone.position_antialias,
     )
-    return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if initial_weights else None)
+    return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if reads_files else None)
 
 
 def train_transform(data: DataSection) -> TrainTransform:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
+import reference_backbones as reference
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.models.tresnet import TResNet
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hlcli.backbone_weights import fit_positions, load_backbone_weights, read_backbone_weights
 from hlcli.backbones import build_backbone
 from hlcli.errors import CheckpointError, RecipeError
 
@@ -182,3 +188,152 @@ def test_weights_that_cannot_be_fetched_say_how_to_do_without(monkeypatch: pytes
         build_backbone("test_efficientnet.r160_in1k", (64, 64), pretrained=True)
     with pytest.raises(RecipeError, match="timm has no weights for"):
         build_backbone("vit_so150m_patch16_reg4_map_256", (32, 32), pretrained=True)
+
+
+def test_a_class_token_stands_before_the_grid_where_it_is_kept():
+    torch.manual_seed(0)
+    with_token = build_backbone("test_vit", (32, 48), class_token=True).eval()
+    without = build_backbone("test_vit", (32, 48)).eval()
+    without.load_state_dict(with_token.state_dict())
+    images = torch.randn(2, 3, 32, 48)
+    tokens, grid_features = with_token(images), without(images)
+    assert (with_token.class_tokens, without.class_tokens) == (1, 0)
+    assert with_token.grid == without.grid
+    assert tokens.shape[1] == grid_features.shape[1] + 1
+    torch.testing.assert_close(tokens[:, 1:], grid_features)
+
+
+def test_a_class_token_that_is_not_there_cannot_be_kept():
+    with pytest.raises(RecipeError, match=r"backbone\.class_token: this model has no class token"):
+        build_backbone("test_resnet", (32, 32), class_token=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "features", "side", "has_class_token"),
+    [
+        ("resnet101.tv_in1k", 576, 2048, 18, False),
+        ("resnet34.tv_in1k", 448, 512, 14, False),
+        ("tresnet_m.miil_in1k_448", 448, 2048, 14, False),
+        ("tresnet_l.miil_in1k_448", 448, 2432, 14, False),
+        ("tresnet_xl.miil_in1k_448", 448, 2656, 14, False),
+        ("tresnet_v2_l.miil_in21k", 576, 2048, 18, False),
+        ("vit_base_patch16_224.orig_in21k_ft_in1k", 448, 768, 28, True),
+        ("vit_large_patch16_224.augreg_in21k", 448, 1024, 28, True),
+        ("swin_large_patch4_window12_384.ms_in22k", 384, 1536, 12, False),
+        ("swin_large_patch4_window12_384.ms_in22k", 448, 1536, 14, False),
+    ],
+)
+def test_the_papers_backbones_have_the_grids_of_the_table(
+    name: str, size: int, features: int, side: int, has_class_token: bool
+):
+    with torch.device("meta"):
+        backbone = build_backbone(name, (size, size), class_token=has_class_token)
+    assert (backbone.name, backbone.num_features, backbone.grid) == (name, features, (side, side))
+    assert backbone.class_tokens == has_class_token
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        (
+            "test_vit",
+            (50, 64),
+            r"test_vit does not take images of 50×64 pixels: .*of 16, 16 at least. .*: 48×64, 64×64",
+        ),
+        ("test_vit", (40, 8), r"multiples of 16, 16 at least. The next that fit: 48×16\."),
+        ("swin_tiny_patch4_window7_224", (450, 448), r"of 4, 4 at least. The next that fit: 448×448, 452×448\."),
+        ("tresnet_m", (16, 64), r"multiples of 4, 20 at least. The next that fit: 20×64\."),
+        ("tresnet_m", (66, 64), r"multiples of 4, 20 at least. The next that fit: 64×64, 68×64\."),
+    ],
+)
+def test_sizes_that_a_backbone_cannot_take_are_refused_with_those_that_fit(name: str, size, message: str):
+    with torch.device("meta"), pytest.raises(RecipeError, match=message):
+        build_backbone(name, size)
+
+
+def test_the_least_size_of_a_tresnet_works():
+    assert build_backbone("tresnet_m", (20, 24)).eval()(pictures(20, 24)).shape == (2, 1, 2048)
+
+
+@pytest.mark.parametrize(("size", "warned"), [(224, False), (448, False), (256, True), (96, True)])
+def test_swin_warns_where_timm_fills_windows_up(caplog: pytest.LogCaptureFixture, size: int, warned: bool):
+    with caplog.at_level(logging.WARNING), torch.device("meta"):
+        build_backbone("swin_tiny_patch4_window7_224", (size, size))
+    messages = [message for message in caplog.messages if "whole windows need multiples of 224" in message]
+    assert bool(messages) == warned
+
+
+def test_tresnet_lv2_is_version_2_with_almost_no_slope():
+    with torch.device("meta"):
+        backbone = build_backbone("tresnet_lv2", (448, 448))
+        plain = build_backbone("tresnet_v2_l", (448, 448))
+    slopes = {module.negative_slope for module in backbone.modules() if isinstance(module, nn.LeakyReLU)}
+    assert slopes == {1e-6}
+    assert list(backbone.state_dict()) == list(plain.state_dict())
+    assert backbone.num_features == 2048
+    with pytest.raises(RecipeError, match="tresnet_lv2 has no weights to fetch"):
+        build_backbone("tresnet_lv2", (448, 448), pretrained=True)
+
+
+def test_names_of_the_published_code_are_told_timms():
+    with pytest.raises(RecipeError, match=r"tresnet_l21k is the published code's name. Write tresnet_v2_l.miil_in21k"):
+        build_backbone("tresnet_l21k", (448, 448))
+
+
+@torch.no_grad()
+def test_files_of_the_published_tresnet_are_loaded(tmp_path: Path):
+    theirs = reference.TResNet((1, 1, 1, 1), 8)
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    state = {key: value for key, value in theirs.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save({"model": state}, tmp_path / "tresnet_l_448.pth")
+    ours = TResNet([1, 1, 1, 1], width_factor=0.125, num_classes=0).eval()
+    path = tmp_path / "tresnet_l_448.pth"
+    load_backbone_weights(ours, read_backbone_weights(path, "tresnet_l.miil_in1k_448"), path)
+    expected = theirs.eval()(pictures(64, 64))
+    torch.testing.assert_close(ours.forward_features(pictures(64, 64)), expected, rtol=1e-4, atol=1e-5)
+
+
+def bicubic(table: Tensor, side: int, height: int, width: int, *, antialias: bool) -> Tensor:
+    """Positions [1, 1 + side², D] enlarged as the published codes do: the class token kept, the grid interpolated."""
+    grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(height, width), mode="bicubic", align_corners=False, antialias=antialias)
+    return torch.cat((table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("size", [(448, 448), (96, 320)])
+def test_positions_are_resized_as_told(size: tuple[int, int], antialias: bool):
+    model = timm.create_model("test_vit", img_size=size, num_classes=0)
+    table = torch.randn(1, 1 + 14 * 14, 64)
+    resized = fit_positions(table, model, antialias=antialias)
+    expected = bicubic(table, 14, size[0] // 16, size[1] // 16, antialias=antialias)
+    torch.testing.assert_close(resized, expected, rtol=0, atol=5e-7)
+    assert (resized - bicubic(table, 14, size[0] // 16, size[1] // 16, antialias=not antialias)).abs().max() > 0.1
+
+
+def test_positions_that_fit_stay_bit_for_bit():
+    model = timm.create_model("test_vit", img_size=64, num_classes=0)
+    for shape in ((1, 17, 64), (1, 18, 64), (1, 37, 32)):  # as it is; no square; another width
+        table = torch.randn(shape)
+        assert fit_positions(table, model, antialias=False) is table
+
+
+@pytest.mark.parametrize("source", ["file", "hub"])
+@pytest.mark.parametrize("stage", [None, 1])
+def test_published_positions_are_resized_without_antialias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, stage: int | None
+):
+    published = timm.create_model("test_vit").state_dict()  # 160×160 pixels
+    published["pos_embed"] = torch.randn(1, 101, 64)
+    torch.save(published, tmp_path / "vit.pth")
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_args, **_kwargs: dict(published))
+    given = {"weights": tmp_path / "vit.pth"} if source == "file" else {"pretrained": True}
+    for antialias in (False, True):
+        backbone = build_backbone("test_vit", (64, 96), stage=stage, position_antialias=antialias, **given)
+        state = backbone.model.state_dict()
+        (key,) = (key for key in state if key.endswith("pos_embed"))
+        expected = bicubic(published["pos_embed"], 10, 4, 6, antialias=antialias)
+        torch.testing.assert_close(state[key], expected, rtol=0, atol=5e-7)
+        block = next(key for key in state if key.endswith("blocks.1.mlp.fc1.weight"))
+        assert torch.equal(state[block], published["blocks.1.mlp.fc1.weight"])
