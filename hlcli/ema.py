@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Ema:
@@ -58,6 +59,8 @@ def _moving_tensors(model: nn.Module) -> list[str]:
     for prefix, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         is_frozen = bool(own) and not any(parameter.requires_grad for parameter in own)
+        if isinstance(module, _BatchNorm):  # its statistics move although its weights are frozen, unless both are
+            is_frozen = is_frozen and module.num_batches_tracked is None
         if not is_frozen:
             names += [f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)]
     return names

@@ -59,3 +59,13 @@ def test_named_buffers_are_copied_instead_of_averaged():
     torch.testing.assert_close(ema.model[1].running_var, torch.full((3,), 2.0))
     model[1].running_mean.zero_()
     assert torch.equal(ema.model[1].running_mean, torch.full((3,), 5.0)), "it must be a copy, not the same tensor"
+
+
+def test_statistics_of_frozen_weights_are_averaged_while_they_move():
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    model.requires_grad_(False)
+    ema = Ema(model, 0.9)
+    with torch.no_grad():
+        model[0].running_var.fill_(11.0)
+    ema.update(model)
+    torch.testing.assert_close(ema.model[0].running_var, torch.full((3,), 2.0))

@@ -1,16 +1,22 @@
-"""How evenly images spread over scenes (SALGL, ICCV 2023)."""
+"""What SALGL's scenes are like: how evenly images spread over them, and which labels and pairs each of them holds.
+
+Counts [S, L, L] are those of label pairs in every scene; the diagonal says how often a label itself was seen. They may
+be NumPy arrays or torch tensors on the CPU.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+WORD_SCALE = 200
+COUNT_EPS = 1e-8
 
 
 def scene_entropy(scene_probs: ArrayLike) -> float:
-    """Entropy of the scenes that images belong to, in nats: -sum q ln q over scenes, q = n / sum n + 1e-8.
+    """Entropy of the scenes that images belong to, in nats; see `distribution_entropy`.
 
-    n counts the images whose most probable scene it is; of equal ones the first. All images in one scene give 0,
-    even ones ln S.
+    An image belongs to its most probable scene; of equal ones to the first.
 
     Args:
         scene_probs: [N, S].
@@ -21,6 +27,56 @@ def scene_entropy(scene_probs: ArrayLike) -> float:
     probs = np.asarray(scene_probs)
     if probs.ndim != 2 or not len(probs):
         raise ValueError(f"Expected argument `scene_probs` to have shape [N, S], but got {list(probs.shape)}")
-    counts = np.bincount(probs.argmax(axis=1), minlength=probs.shape[1])
-    shares = counts / counts.sum() + 1e-8
+    return distribution_entropy(np.bincount(probs.argmax(axis=1), minlength=probs.shape[1]))
+
+
+def distribution_entropy(counts: ArrayLike) -> float:
+    """Entropy of images per scene, counts [S], in nats: -sum q ln q, q = n / sum n + 1e-8.
+
+    All images in one scene give 0, even ones ln S.
+
+    Raises:
+        ValueError: when nothing was counted.
+    """
+    numbers = np.asarray(counts, dtype=np.float64)
+    if numbers.ndim != 1 or numbers.sum() <= 0:
+        raise ValueError(f"Expected argument `counts` to hold images per scene, but got {numbers.tolist()}")
+    shares = numbers / numbers.sum() + 1e-8
     return float(-(shares * np.log(shares)).sum())
+
+
+def scene_label_shares(counts: ArrayLike, scale: int = WORD_SCALE) -> NDArray[np.int64]:
+    """Word sizes for a cloud per scene, whole numbers [S, L] from 0 to `scale`.
+
+    The share of a label's images that fall into a scene, so that rare labels are drawn as large as frequent ones;
+    0 for a label that was never seen.
+
+    Args:
+        counts: [S, L, L].
+        scale: size of a label that belongs to one scene alone.
+    """
+    seen = _pair_counts(counts).diagonal(axis1=1, axis2=2)  # [S, L]
+    total = seen.sum(axis=0)
+    shares = np.divide(seen, total, out=np.zeros_like(seen), where=total > 0)
+    return (shares * scale).astype(np.int64)  # cut off, not rounded
+
+
+def heat_map(counts: ArrayLike) -> NDArray[np.float64]:
+    """P(j | i) of every scene, [S, L, L], with an empty diagonal; the row of a label never seen is 0.
+
+    Always so, whatever graph the model makes of its counts.
+
+    Args:
+        counts: [S, L, L].
+    """
+    pairs = _pair_counts(counts)
+    probs = pairs / (pairs.diagonal(axis1=1, axis2=2)[:, :, None] + COUNT_EPS)
+    probs[:, np.arange(probs.shape[1]), np.arange(probs.shape[1])] = 0
+    return probs
+
+
+def _pair_counts(counts: ArrayLike) -> NDArray[np.float64]:
+    pairs = np.asarray(counts, dtype=np.float64)
+    if pairs.ndim != 3 or pairs.shape[1] != pairs.shape[2]:
+        raise ValueError(f"Expected argument `counts` to have shape [S, L, L], but got {list(pairs.shape)}")
+    return pairs

@@ -59,3 +59,8 @@ def assert_near(name: str, actual: Tensor, expected: Tensor, rtol: float, atol: 
 def find_cases(method: str) -> list[Path]:
     """Descriptions of a method's cases."""
     return [path for path in sorted(ROOT.rglob("*.json")) if json.loads(path.read_text()).get("method") == method]
+
+
+def methods_found() -> set[str]:
+    """Methods of all cases in the folder."""
+    return {str(method) for path in ROOT.rglob("*.json") if (method := json.loads(path.read_text()).get("method"))}

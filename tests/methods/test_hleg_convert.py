@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hlcli.errors import CheckpointError
-from hlcli.methods.hleg.convert import complete, from_reference, to_reference
+from hlcli.methods.hleg.convert import from_reference, to_reference
+from hlcli.methods.reference_names import complete
 from hlcli.upstream import read_upstream
 
 from .hleg_parts import TinyBackbone, batch_of, make
@@ -70,7 +71,7 @@ def test_only_what_is_never_used_is_left_out() -> None:
 def test_missing_positions_are_computed() -> None:
     model, published = exported()
     del published["backbone.1.pe"]
-    state = complete(from_reference(published), model)
+    state = complete(from_reference(published), model, computed=("head.position",))
     torch.testing.assert_close(state["head.position"], model.head.position)
     assert set(state) == set(model.state_dict())
 

@@ -131,9 +131,10 @@ class Hleg(MethodSection):
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """The published code's state under our names, complete for `model`."""
-        from hlcli.methods.hleg.convert import complete, from_reference
+        from hlcli.methods.hleg.convert import POSITION, from_reference
+        from hlcli.methods.reference_names import complete
 
-        return complete(from_reference(state), model)
+        return complete(from_reference(state), model, POSITION[1:])
 
     def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Our state under the published code's names, such that its strict loader takes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
+    from hlcli.methods.salgl.model import Output, SalglHead
+    from hlcli.methods.salgl.model import Salgl as SalglModel
 
 
 class Salgl(LabelAttentionSection):
@@ -41,36 +43,117 @@ class Salgl(LabelAttentionSection):
         description="No gradient through the counts; false lets the soft counts of a single process have one, as "
         "published (several processes never have).",
     )
-    cooccurrence_decay: float = Field(1.0, gt=0, le=1, description="Share of the counts kept per training step.")
+    cooccurrence_decay: float = Field(
+        1.0, gt=0, le=1, description="Share of the counts kept with each batch that is counted; 1 forgets nothing."
+    )
     average_cooccurrence: bool = Field(
         True, description="The averaged weights average the counts too, as published; false copies them."
     )
 
     def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
-        """The network for that backbone and label space."""
-        raise NotImplementedError
+        """The network for that backbone and label space.
+
+        Raises:
+            RecipeError: when encoder heads, positions or label embeddings do not fit.
+            DataError: when the label embeddings are missing, or of other labels.
+        """
+        from hlcli.methods.salgl.model import Salgl as SalglModel
+
+        head = self.build_head(
+            labels,
+            num_features=backbone.num_features,
+            grid=backbone.grid,
+            class_tokens=backbone.class_tokens,
+            position=self.build_position(backbone),
+            data_folder=data_folder,
+        )
+        return SalglModel(backbone, head)
+
+    def build_head(
+        self,
+        labels: LabelSpace,
+        *,
+        num_features: int,
+        grid: tuple[int, int],
+        class_tokens: int = 0,
+        position: Tensor | None = None,
+        data_folder: Path | None = None,
+    ) -> SalglHead:
+        """Everything after grid features of that width and shape; `position` holds one row per token."""
+        import torch
+
+        from hlcli.layers.graph import GatedGraph
+        from hlcli.layers.label_attention import LabelAttention
+        from hlcli.methods.salgl.cooccurrence import Cooccurrence
+        from hlcli.methods.salgl.model import SalglHead
+
+        width = self.embedding_dim(num_features)
+        if self.label_embeddings == "random":
+            label_embeddings: Tensor = torch.nn.Parameter(torch.randn(labels.num_labels, width))
+        else:
+            label_embeddings = self.read_embeddings(labels, width, data_folder)
+        cooccurrence = Cooccurrence(
+            self.num_scenes,
+            labels.num_labels,
+            is_soft=self.scene_assignment == "soft",
+            ignore_self=self.ignore_self,
+            normalize=self.normalize_graph,
+            decay=self.cooccurrence_decay,
+            is_detached=self.detach_cooccurrence,
+        )
+        return SalglHead(
+            self.build_encoder(num_features),
+            LabelAttention(num_features, width, self.attention_dim),
+            GatedGraph(num_features, self.graph_steps, two_way=self.two_way_messages),
+            cooccurrence,
+            dim=num_features,
+            label_embeddings=label_embeddings,
+            grid=grid,
+            class_tokens=class_tokens,
+            position=position,
+            count_before_reading=self.count_before_reading,
+        )
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """The published code's state under our names, complete for `model`."""
-        raise NotImplementedError
+        from hlcli.methods.reference_names import complete
+        from hlcli.methods.salgl.convert import from_reference
+
+        return complete(from_reference(state, cast("SalglModel", model)), model)
 
     def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        """Our state under the published code's names."""
-        raise NotImplementedError
+        """Our state under the published code's names, such that its strict loader takes it."""
+        from hlcli.methods.salgl.convert import to_reference
+
+        return to_reference(state, cast("SalglModel", model))
 
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
     ) -> dict[str, Tensor]:
         """Named scalar terms, already weighted; their sum is trained."""
-        raise NotImplementedError
+        from hlcli.methods.salgl.objective import training_losses
+
+        return training_losses(
+            model,
+            batch,
+            criterion,
+            epoch=epoch,
+            loss_scale=self.loss_scale,
+            sample_entropy_weight=self.sample_entropy_weight,
+            batch_entropy_weight=self.batch_entropy_weight,
+        )
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
         """Scores of images [B, 3, H, W] and where each fine label looks."""
-        raise NotImplementedError
+        head = cast("SalglModel", model).head
+        output: Output = model(images)
+        maps = output.attention_maps[:, :, head.class_tokens :].unflatten(-1, head.grid)  # [B, L, h, w]
+        return LevelMaps((output.logits,), (maps,))
 
     def cooccurrence(self, model: nn.Module) -> Tensor:
         """How often labels were seen together in each scene, [S, L, L]."""
-        raise NotImplementedError
+        network = cast("SalglModel", getattr(model, "module", model))
+        return network.head.cooccurrence.counts
 
     def copied_by_average(self) -> tuple[str, ...]:
         """The counts, unless they are averaged."""
