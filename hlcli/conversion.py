@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,9 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
 
 
 def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a model as the reference implementation's checkpoint file: `{"state_dict": …, "epoch", "arch"}`.
+    """Write a model as the reference implementation's checkpoint file.
+
+    That is `{"state_dict": …, "epoch", "arch"}`, or the averaged weights alone, each name with `module.` in front.
 
     Raises:
         CheckpointError: when the model cannot be read, or the file exists.
@@ -40,8 +43,11 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
     out = Path(out)
     _refuse_existing(out, overwrite)
     loaded = open_model(model)
-    state = loaded.recipe.model.to_upstream(cpu_state(loaded.model), loaded.model)
-    content = {"epoch": int(loaded.facts.get("epoch", 0)), "arch": loaded.recipe.model.method, "state_dict": state}
+    method = loaded.recipe.model
+    state = method.to_upstream(cpu_state(loaded.model), loaded.model)
+    content: dict[str, Any] = {f"module.{name}": value for name, value in state.items()}
+    if method.published_weights == "regular":
+        content = {"epoch": int(loaded.facts.get("epoch", 0)), "arch": method.name, "state_dict": state}
     with whole_file(out, "wb") as handle:
         torch.save(content, handle)
     return out

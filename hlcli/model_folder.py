@@ -124,10 +124,13 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
 
     labels = upstream_labels(recipe)
     state, info = read_upstream(path)
-    model = build_model(recipe, labels, initial_weights=False)
-    load_weights(model, recipe.model.from_upstream(state, model), str(path))
-    is_wrapped = all(name.startswith("module.") for name in state)  # the averaged copy is saved without a wrapper
-    facts = {"source": path.name, "weights": "regular" if is_wrapped else "ema", "upstream": info}
+    method = recipe.model
+    model = build_model(recipe, labels, initial_weights=False, data_files=method.published_needs_files)
+    load_weights(model, method.from_upstream(state, model), str(path))
+    is_wrapped = all(name.startswith("module.") for name in state)
+    # HLEG's averaged copy is saved without the wrapper of its trained weights; the others save nothing but an average.
+    weights = "regular" if is_wrapped and method.published_weights == "regular" else "ema"
+    facts = {"source": path.name, "weights": weights, "upstream": info}
     return LoadedModel(model.eval(), recipe, labels, None, facts)
 
 

@@ -89,7 +89,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     loader = make_loader(images, order, workers=recipe.data.workers, device=accelerator.device)
     is_fresh = not (resume and run.checkpoint_file.is_file())
     needs_backbone = settings.init_weights is None or any(name.startswith("backbone") for name in settings.init_omit)
-    model = build_model(recipe, labels, initial_weights=is_fresh and needs_backbone)
+    model = build_model(recipe, labels, initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
     if is_fresh:
         _load_initial_weights(recipe, model)
     if settings.batch_size == order.parts:

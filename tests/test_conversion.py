@@ -147,3 +147,30 @@ def test_val_thresholds_of_an_upstream_file_are_tuned_on_val(tmp_path: Path, tin
     on_val = json.loads(run("eval", file, "--recipe", tiny_file, "--split", "val", "--json").stdout)
     on_test = json.loads(run("eval", file, "--recipe", tiny_file, "--split", "test", "--json").stdout)
     assert on_test["metrics"]["threshold"] == on_val["metrics"]["threshold"]
+
+
+@pytest.mark.parametrize("method", ["salgl", "sgre"])
+def test_methods_that_publish_an_average_get_their_form_back(tmp_path: Path, method: str):
+    recipe = Recipe.from_dict(
+        {**tiny_recipe().to_dict(), "model": {"method": method, "attention_dim": 16, "feedforward_dim": 32}}
+    )
+    labels = recipe.data.label_space()
+    model = build_model(recipe, labels)
+    save_model(tmp_path / "model", cpu_state(model), recipe, labels, thresholds=None, facts={"epoch": 4})
+    file = export_upstream(tmp_path / "model", tmp_path / "ema.pth")
+    content = torch.load(file, weights_only=True)
+    assert all(name.startswith("module.") for name in content)
+    loaded = open_upstream(file, recipe)
+    assert loaded.facts["weights"] == "ema"
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.model.state_dict().items())
+
+
+def test_a_method_without_a_published_program_says_so(tmp_path: Path):
+    recipe = Recipe.from_dict({**tiny_recipe().to_dict(), "model": {"method": "linear"}})
+    labels = recipe.data.label_space()
+    save_model(tmp_path / "model", cpu_state(build_model(recipe, labels)), recipe, labels, thresholds=None, facts={})
+    with pytest.raises(CheckpointError, match="no other program that reads models of method linear"):
+        export_upstream(tmp_path / "model", tmp_path / "file.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
+    with pytest.raises(CheckpointError, match="no published checkpoints of method linear"):
+        open_upstream(tmp_path / "foreign.pth", recipe)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
+from hlcli.errors import CheckpointError
 from hlcli.sections import Section
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ class MethodSection(Section):
     """The `model` section of a recipe; knows how to build its network and its loss terms."""
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
+    published_weights: ClassVar[Literal["regular", "ema"]] = "regular"
+    """What a reference's checkpoint holds: training state with the trained weights under `state_dict`, or nothing but
+    the averaged weights, each name with `module.` in front."""
+    published_needs_files: ClassVar[bool] = False
+    """Whether a reference's checkpoint lacks what comes from the data set's folder (label embeddings)."""
+
+    @property
+    def name(self) -> str:
+        """The method's name, as in `model.method`."""
+        return str(type(self).model_fields["method"].default)
 
     def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None) -> nn.Module:
         """The network. Its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine labels, with
@@ -48,12 +59,20 @@ class MethodSection(Section):
         raise NotImplementedError
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        """A reference implementation's state under our names, complete for `model`."""
-        raise NotImplementedError
+        """A reference implementation's state under our names, complete for `model`.
+
+        Raises:
+            CheckpointError: when it does not fit, or the method has no reference implementation.
+        """
+        raise CheckpointError(f"There are no published checkpoints of method {self.name}.")
 
     def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        """Our state under the reference implementation's names."""
-        raise NotImplementedError
+        """Our state under the reference implementation's names.
+
+        Raises:
+            CheckpointError: when the method has no reference implementation.
+        """
+        raise CheckpointError(f"There is no other program that reads models of method {self.name}.")
 
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int

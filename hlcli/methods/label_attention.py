@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,8 @@ BERT_WIDTH = 768
 
 class LabelAttentionSection(MethodSection):
     """Methods whose labels look for themselves in the image: embeddings of label names attend to grid tokens."""
+
+    published_weights: ClassVar[Literal["regular", "ema"]] = "ema"
 
     label_embeddings: Literal["random", "prepared"] | Path = Field(
         "random",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
 
 from pydantic import Field
 
 from hlcli.methods.base import Criterion, LevelMaps
-from hlcli.methods.label_attention import LabelAttentionSection
+from hlcli.methods.label_attention import BERT_WIDTH, LabelAttentionSection
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,10 +17,22 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
+    from hlcli.methods.sgre.model import Sgre as SgreModel
+    from hlcli.methods.sgre.model import SgreHead
+
+
+class _Tokens(NamedTuple):
+    """What a backbone gives, without the backbone."""
+
+    num_features: int
+    grid: tuple[int, int]
+    class_tokens: int
 
 
 class Sgre(LabelAttentionSection):
     """Semantic-guided representation enhancement: what labels have found is given back to every grid cell."""
+
+    published_needs_files: ClassVar[bool] = True
 
     method: Literal["sgre"] = "sgre"
     pre_norm: bool = Field(False, description="The encoder normalises before each step instead of after it.")
@@ -32,22 +44,86 @@ class Sgre(LabelAttentionSection):
 
     def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
         """The network for that backbone and label space."""
-        raise NotImplementedError
+        from hlcli.methods.sgre import model
+
+        head = self.build_head(
+            labels,
+            num_features=backbone.num_features,
+            grid=backbone.grid,
+            class_tokens=backbone.class_tokens,
+            data_folder=data_folder,
+        )
+        return model.Sgre(backbone, head)
+
+    def build_head(
+        self,
+        labels: LabelSpace,
+        *,
+        num_features: int,
+        grid: tuple[int, int],
+        class_tokens: int = 0,
+        data_folder: Path | None = None,
+    ) -> SgreHead:
+        """Everything after tokens of that width: class tokens, then the cells of the grid.
+
+        Given label embeddings are read only with a `data_folder`; without one they are zeros, to be filled.
+
+        Raises:
+            RecipeError: when heads or positions do not fit the width, or embeddings theirs.
+            DataError: when the embeddings are missing, or of other labels.
+        """
+        from hlcli.methods.sgre.model import SgreHead
+
+        tokens = cast("GridBackbone", _Tokens(num_features, grid, class_tokens))
+        return SgreHead(
+            self.build_encoder(num_features, pre_norm=self.pre_norm),
+            self._first_embeddings(labels, data_folder),
+            position=self.build_position(tokens),
+            dim=num_features,
+            attention_dim=self.attention_dim,
+            temperature=self.temperature,
+            classifier_dropout=self.classifier_dropout,
+        )
+
+    def _first_embeddings(self, labels: LabelSpace, data_folder: Path | None) -> Tensor:
+        """Label embeddings [L, E]: given ones, or a parameter."""
+        import torch
+        from torch import nn
+
+        width = self.embedding_dim(BERT_WIDTH)
+        if self.label_embeddings != "random":
+            return self.read_embeddings(labels, width, data_folder)
+        embeddings = nn.Parameter(torch.empty(labels.num_labels, width))
+        nn.init.kaiming_uniform_(embeddings, a=5**0.5)  # bounds ± 1 / sqrt(width)
+        return embeddings
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """The published code's state under our names, complete for `model`."""
-        raise NotImplementedError
+        from hlcli.methods.reference_names import complete
+        from hlcli.methods.sgre.convert import POSITION, from_reference
+
+        return complete(from_reference(state, model), model, POSITION[1:])
 
     def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Our state under the published code's names."""
-        raise NotImplementedError
+        from hlcli.methods.sgre.convert import to_reference
+
+        return to_reference(state, model)
 
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
     ) -> dict[str, Tensor]:
         """Named scalar terms, already weighted; their sum is trained."""
-        raise NotImplementedError
+        from hlcli.methods.sgre.objective import training_losses
+
+        return training_losses(
+            model, batch, criterion, epoch=epoch, branch_weight=self.branch_weight, loss_scale=self.loss_scale
+        )
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
-        """Scores of images [B, 3, H, W] and where each fine label looks."""
-        raise NotImplementedError
+        """Scores of images [B, 3, H, W] and where each fine label looks, a class token left out."""
+        network = cast("SgreModel", model)
+        backbone = cast("GridBackbone", network.backbone)
+        output = network(images)
+        cells = output.attention_maps[..., backbone.class_tokens :]  # [B, L, h * w]
+        return LevelMaps((output.logits,), (cells.unflatten(-1, backbone.grid),))
