@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hlcli.data.download import download
     from hlcli.data.labels import LabelSpace
     from hlcli.data.preparation import preprocess
+    from hlcli.embeddings import embed_labels
     from hlcli.errors import HlcliError
     from hlcli.evaluation import evaluate
     from hlcli.figures import visualize
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "convert",
     "download",
+    "embed_labels",
     "evaluate",
     "load",
     "predict",
@@ -45,6 +47,7 @@ _HOMES = {
     "Recipe": "hlcli.recipe",
     "convert": "hlcli.conversion",
     "download": "hlcli.data.download",
+    "embed_labels": "hlcli.embeddings",
     "evaluate": "hlcli.evaluation",
     "load": "hlcli.prediction",
     "predict": "hlcli.prediction",

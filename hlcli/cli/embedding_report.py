@@ -1,0 +1,92 @@
+"""What `hlcli embed labels` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hlcli.embeddings import LabelEmbeddings, Neighbour
+
+MOST_LABELS = 30
+"""With more labels than this a table of all cosines is not shown."""
+
+TITLE_WIDTH = 28
+CELL_WIDTH = 5
+"""Characters: `-100` and a blank."""
+
+
+def show(path: Path, made: LabelEmbeddings, count: int, *, as_json: bool) -> None:
+    """Every label's nearest neighbours, all cosines if they are few, and where the file is."""
+    from hlcli.embeddings import nearest_labels
+
+    neighbours = nearest_labels(made, count)
+    num_labels, width = made.vectors.shape
+    if as_json:
+        document = {
+            "file": str(path),
+            "encoder": made.encoder,
+            "settings": made.settings,
+            "shape": [num_labels, width],
+            "labels": [
+                {
+                    "name": name,
+                    "text": text,
+                    "neighbours": [{"name": near.label, "cosine": round(near.cosine, 6)} for near in neighbours[name]],
+                }
+                for name, text in zip(made.label_names, made.texts, strict=True)
+            ],
+        }
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_neighbour_table(made, neighbours))
+    if num_labels <= MOST_LABELS:
+        for table in _cosine_tables(made, console.width):
+            console.print(table)
+    typer.echo(f"{path}: {num_labels} vectors of width {width} by {made.encoder}")
+
+
+def _neighbour_table(made: LabelEmbeddings, neighbours: dict[str, list[Neighbour]]) -> Table:
+    """One row per label: the labels closest to it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("label", overflow="fold")
+    table.add_column("nearest (cosine)", overflow="fold")
+    for (name, near), text in zip(neighbours.items(), made.texts, strict=True):
+        title = name if text == name else f"{name} ({text})"
+        table.add_row(Text(title), Text(", ".join(f"{other.label} {other.cosine:.2f}" for other in near)))
+    return table
+
+
+def _cosine_tables(made: LabelEmbeddings, width: int) -> Iterator[Table]:
+    """All cosines in hundredths; columns are numbered like the rows, as many in one table as fit its width."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from hlcli.embeddings import cosines
+
+    rows = cosines(made.vectors).tolist()
+    titles = [Text(f"{number} {name}") for number, name in enumerate(made.label_names, start=1)]
+    for title in titles:
+        title.truncate(TITLE_WIDTH, overflow="ellipsis")
+    step = max(1, (width - TITLE_WIDTH) // CELL_WIDTH)
+    for first in range(0, len(rows), step):
+        columns = range(first, min(first + step, len(rows)))
+        table = Table(title="cosines × 100", title_justify="left", box=None, padding=(0, 0, 0, 1), pad_edge=False)
+        table.add_column("")
+        for column in columns:
+            table.add_column(str(column + 1), justify="right")
+        for number, (title, row) in enumerate(zip(titles, rows, strict=True)):
+            table.add_row(title, *("·" if column == number else str(round(100 * row[column])) for column in columns))
+        yield table

@@ -1,0 +1,93 @@
+"""What encoders of label names share: their shape, optional packages, models from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from hlcli.errors import DownloadError, InputError, MissingDependencyError
+
+Loaded = TypeVar("Loaded")
+
+
+class Encoder(NamedTuple):
+    """Turns one text into a vector.
+
+    Args:
+        encode: a text to a vector [E].
+        settings: JSON-ready facts on how it does so.
+    """
+
+    encode: Callable[[str], Tensor]
+    settings: dict[str, Any]
+
+
+def optional_package(module: str, package: str) -> ModuleType:
+    """Import a package that hlcli does not bring along.
+
+    Raises:
+        MissingDependencyError: when it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(f"This encoder needs {package} ({error}).", f"pip install {package}") from error
+
+
+def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:
+    """A model from a folder, the hub's cache or the hub, asked in this order.
+
+    Args:
+        name: a folder, or a name on the hub.
+        load: loads it; its argument says to open no connection.
+
+    Raises:
+        InputError: when there is no such folder, or it holds no such model.
+        DownloadError: when the hub has no such model or cannot be reached.
+        MissingDependencyError: when the model needs a package that is not installed.
+    """
+    is_folder = Path(name).expanduser().is_dir()
+    if not is_folder and (name.startswith((".", "/", "~")) or Path(name).exists()):
+        raise InputError(f"{name} is not a folder of a text model.")
+    try:
+        if not is_folder:
+            with suppress(OSError):  # not in the cache
+                return load(True)
+        return load(is_folder)
+    except ImportError as error:
+        raise MissingDependencyError(f"{name} needs a package that is not installed: {_first_line(error)}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if is_folder:
+            raise InputError(f"{name} is not a folder of a text model: {_first_line(error)}") from error
+        raise DownloadError(
+            f"{name} cannot be fetched from the Hugging Face hub: {_first_line(error)}",
+            "Is the name right? Without a network, copy the model's folder here and give its path to --encoder.",
+        ) from error
+
+
+def refuse_foreign_code(folder: Path) -> None:
+    """Make sure that a sentence-transformers folder names no program of its own, which loading it would run.
+
+    Raises:
+        InputError: when it does, or cannot be read.
+    """
+    path = folder / "modules.json"
+    try:
+        kinds = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} does not list the modules of a sentence-transformers model: {error}") from error
+    foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+    if foreign:
+        raise InputError(f"{path} asks for code that is not part of sentence-transformers: {foreign[0]}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
