@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
+from hlcli.data.datasets.coco import Coco
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.nuswide import Nuswide
 from hlcli.data.datasets.shapes import Shapes
+from hlcli.data.datasets.vg500 import Vg500
+from hlcli.data.datasets.voc import Voc2007, Voc2012
 from hlcli.errors import RecipeError
 from hlcli.losses.config import Asymmetric, Objective
 from hlcli.methods.hleg.config import Hleg
@@ -23,12 +27,18 @@ from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
 from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
 from hlcli.shipped_recipes import find_recipe
 
-Dataset = Annotated[Shapes | Folder | HuggingFace | Intentonomy, Field(discriminator="dataset")]
+Dataset = Annotated[
+    Shapes | Folder | HuggingFace | Intentonomy | Coco | Voc2007 | Voc2012 | Nuswide | Vg500,
+    Field(discriminator="dataset"),
+]
 
 Method = Annotated[Linear | Hleg | Salgl | Sgre, Field(discriminator="method")]
 
 TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
 """The key of a section that says which of its variants it is; always written first."""
+
+
+_Model = TypeVar("_Model", bound=Section)
 
 
 class Recipe(Section):
@@ -66,12 +76,7 @@ class Recipe(Section):
         """
         if not isinstance(tree, Mapping):
             raise RecipeError(f"{source}: sections were expected, got {type_name(tree)}.")
-        tree = apply_overrides(dict(tree), overrides)
-        try:
-            return cls.model_validate(tree)
-        except ValidationError as error:
-            places = {override.partition("=")[0].replace(" ", "") for override in overrides}
-            raise RecipeError(describe_mistakes(error, _variants(cls), tree, source, places)) from error
+        return _validate(cls, tree, overrides, source)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The whole recipe, defaults included, ready for JSON or YAML."""
@@ -99,6 +104,47 @@ class Recipe(Section):
         if conflicts:
             raise ValueError("\n".join(conflicts))
         return self
+
+
+def section_classes(section: str) -> Mapping[str, type[Section]]:
+    """The classes that a section can be, by the value of its tag: for `data` the data sets by name."""
+    return _variants(Recipe)[section].classes
+
+
+def read_section(
+    section: str, values: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "recipe"
+) -> Any:
+    """One section of a recipe, validated without the others.
+
+    Args:
+        section: its name, e.g. `data`.
+        values: its keys, the tag among them: `{"dataset": "coco"}`.
+        overrides: `section.key=value`, as given to `--set`.
+        source: what messages call it.
+
+    Returns:
+        An object of one of the section's classes.
+
+    Raises:
+        RecipeError: listing every mistake.
+    """
+    field = Recipe.model_fields[section]
+    alone: Any = create_model("OneSection", __base__=Section, **{section: (field.annotation, field)})  # type: ignore[call-overload]
+    return getattr(_validate(alone, {section: dict(values)}, overrides, source), section)
+
+
+def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[str], source: str) -> _Model:
+    """Nested mappings with overrides as a recipe, or as a part of one.
+
+    Raises:
+        RecipeError: listing every mistake.
+    """
+    tree = apply_overrides(dict(tree), overrides)
+    try:
+        return cls.model_validate(tree)
+    except ValidationError as error:
+        places = {override.partition("=")[0].replace(" ", "") for override in overrides}
+        raise RecipeError(describe_mistakes(error, _variants(Recipe), tree, source, places)) from error
 
 
 def _conflicts(recipe: Recipe) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
-    from hlcli.data.datasets.base import Prepared
+    from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Prepared, Source
     from hlcli.data.labels import LabelSpace
     from hlcli.data.records import Records
 
@@ -49,9 +49,14 @@ def _takes_booleans(annotation: Any) -> bool:
 class Backbone(Section):
     """The image encoder."""
 
-    name: str = Field("resnet101.tv_in1k", description="Any timm model name.")
-    pretrained: bool = Field(True, description="Start from timm's published weights.")
-    weights: Path | None = Field(None, description="Local weights (safetensors or a torch state dict) instead.")
+    name: str = Field(
+        "resnet101.tv_in1k",
+        description="Any timm model name; or `cvt_w24_384.in22k`, `cvt:FOLDER_OR_HUB_NAME`, `tresnet_lv2`.",
+    )
+    pretrained: bool = Field(True, description="Start from the published weights.")
+    weights: Path | None = Field(
+        None, description="Local weights instead (safetensors or a torch state dict), timm's or the papers' own."
+    )
     stage: int | None = Field(
         None, ge=0, description="Stage that gives the grid, counted as timm's out_indices; null: the last one."
     )
@@ -59,6 +64,9 @@ class Backbone(Section):
     frozen: tuple[str, ...] = Field((), description="Name prefixes of timm parameters that are not trained.")
     class_token: bool = Field(
         False, description="Keep a transformer's class token as a token before the grid (not for HLEG)."
+    )
+    position_antialias: bool = Field(
+        True, description="Resize a transformer's learned positions as timm does; false: plain bicubic, as the papers."
     )
 
 
@@ -196,18 +204,30 @@ class Eval(Section):
     )
 
 
+class PrepareOptions(Section):
+    """Options of `hlcli preprocess` that one data set alone has.
+
+    A set that is prepared has a subclass; its fields are the command line's options, `max_missing` `--max-missing`.
+    """
+
+
 class DataSection(Section):
     """What every data set's section shares: where it is and how images become tensors."""
 
     reads_directly: ClassVar[bool] = False  # True: usable without `hlcli preprocess`
+    prepare_options: ClassVar[type[PrepareOptions]] = PrepareOptions
+    licence: ClassVar[str] = ""  # terms of what `hlcli download` fetches; empty where there is nothing to fetch
+    sources: ClassVar[tuple[Source, ...]] = ()
 
     root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
     store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")
     image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
         224, description="Side in pixels, or [height, width]; the aspect ratio is not kept."
     )
-    normalization: Literal["imagenet", "clip", "none"] = Field(
-        "imagenet", description="Mean and deviation of the colours that are taken out; none leaves them from 0 to 1."
+    normalization: Literal["imagenet", "clip", "half", "none"] = Field(
+        "imagenet",
+        description="Mean and deviation of the colours that are taken out; half brings them to -1…1 (what ViT weights "
+        "expect), none leaves them from 0 to 1.",
     )
     randaugment: bool = Field(False, description="The reference's RandAugment: two operations of fifteen.")
     cutout: int = Field(0, ge=0, description="Number of random rectangles painted over an image.")
@@ -236,12 +256,33 @@ class DataSection(Section):
         """Names and levels of the labels, without reading a store."""
         raise NotImplementedError
 
+    def chosen_labels(self, stored: LabelSpace) -> LabelSpace:
+        """The label space that this section asks for, of a store that was written with `stored`."""
+        return stored
+
     def split_names(self) -> tuple[str, ...]:
         """The splits that `records` knows; only where `reads_directly`."""
         raise NotImplementedError
 
-    def prepare(self, source: Path, **options: Any) -> Prepared:
-        """Read the official layout below `source`; only where not `reads_directly`."""
+    def download(self, folder: Path, options: DownloadOptions) -> DownloadReport:
+        """Fetch the data set's files into `folder`; only where there is a `licence`."""
+        from hlcli.data import archive_download
+
+        return archive_download.download(self.name, self.sources, folder, options)
+
+    def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
+        """What `download` would do; writes nothing, opens no connection."""
+        from hlcli.data import archive_plan
+
+        return archive_plan.plan(self.name, self.sources, folder, options)
+
+    def prepare(self, source: Path, options: Any) -> Prepared:
+        """Read the official layout below `source`; only where not `reads_directly`.
+
+        Args:
+            source: folder of the official layout.
+            options: an object of the class `prepare_options`.
+        """
         raise NotImplementedError
 
     def records(self, split: str) -> Records:

@@ -14,26 +14,41 @@ SOME_MISSING = 3
 
 
 def download(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets (known: intentonomy).")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets; a wrong name lists those known.")],
     root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
     annotations: Annotated[
         list[Path] | None,
         typer.Option(
             "--json",
             metavar="FILE...",
-            help="Annotation files to use instead of the published ones; only their photos are fetched.",
+            help="Annotation files to use instead of the published ones; only their photos are fetched. "
+            "For intentonomy.",
         ),
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", exists=True, file_okay=False, help="Folder of files placed by hand: checked, copied."),
+        typer.Option("--from", exists=True, file_okay=False, help="Folder of files placed by hand: checked, used."),
     ] = None,
-    mirror: Annotated[str | None, typer.Option(help="URL of a folder with the annotation files; asked first.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Photos worked on at the same time.")] = 16,
+    mirror: Annotated[str | None, typer.Option(help="URL of a folder with the published files; asked first.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Option("--part", help="Fetch this part alone, e.g. annotations; may be repeated.")
+    ] = None,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Leave archives in ROOT/NAME/archives after unpacking.")
+    ] = False,
+    crawl: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="List of addresses: fetch photo by photo. For nuswide."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Photos worked on at the same time (archives: two at most).")
+    ] = 16,
     overwrite: Annotated[
         bool, typer.Option("--overwrite/--skip-existing", help="Fetch complete files anew, or keep them.")
     ] = False,
-    width: Annotated[int, typer.Option(min=0, help="Most pixels across a photo; 0 takes it as published.")] = 1024,
+    width: Annotated[
+        int, typer.Option(min=0, help="Most pixels across a photo; 0: as published. For intentonomy.")
+    ] = 1024,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again for photos that were gone the last time.")
     ] = False,
@@ -53,6 +68,9 @@ def download(
 
     Example: hlcli download intentonomy --root data
     Example: hlcli download intentonomy --json train.json val.json test.json --width 512
+    Example: hlcli download coco voc2007 --dry-run
+
+    Archives are unpacked and then removed; those placed by hand stay where they are.
 
     Exit codes: 0 all there, 3 some photos are missing (listed in failures.jsonl), 1 failed, 2 wrong input.
     """
@@ -66,7 +84,18 @@ def download(
     if not names:
         raise typer.BadParameter("name a data set, for example intentonomy.", param_hint="NAME")
     options = DownloadOptions(
-        tuple(files), source, mirror, jobs, overwrite, width, retry_failed, offline, verify=not no_verify
+        annotations=tuple(files),
+        source=source,
+        mirror=mirror,
+        jobs=jobs,
+        overwrite=overwrite,
+        width=width,
+        retry_failed=retry_failed,
+        offline=offline,
+        verify=not no_verify,
+        parts=tuple(parts or ()),
+        keep_archives=keep_archives,
+        crawl=crawl,
     )
     sections = find_datasets(names, root)
     if not accept_licence:
@@ -92,12 +121,12 @@ def _show_plan(rows: list[PlannedFile]) -> None:
 
 def _show(report: DownloadReport, max_missing: float) -> None:
     there = report.present + report.fetched
-    typer.echo(f"{report.name}: {there:,} photos in {report.folder} ({report.fetched:,} of them new).")
+    typer.echo(f"{report.name}: {there:,} {report.unit}s in {report.folder} ({report.fetched:,} of them new).")
     if report.missing:
         shown = ", ".join(report.missing[:5])
         tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
         typer.echo(
-            f"warning: {len(report.missing):,} photos ({report.missing_share:.1%}) are missing{tolerated}: {shown}"
-            f"{'…' if len(report.missing) > 5 else ''} (see {report.failures}).",
+            f"warning: {len(report.missing):,} {report.unit}s ({report.missing_share:.1%}) are missing{tolerated}: "
+            f"{shown}{'…' if len(report.missing) > 5 else ''} (see {report.failures}).",
             err=True,
         )

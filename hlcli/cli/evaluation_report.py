@@ -14,7 +14,7 @@ from hlcli.launching import is_first_process
 if TYPE_CHECKING:
     from hlcli.evaluation import Evaluation, Protocol
     from hlcli.model_folder import LoadedModel
-    from hlcli.prediction import Failure, Prediction
+    from hlcli.prediction_rows import Failure, Prediction
 
 FAILED_SOME = 3
 
@@ -181,7 +181,8 @@ def _write_split(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
     from hlcli.prediction import split_predictions
     from hlcli.prediction_files import open_writer
 
-    with open_writer(out, loaded.labels, lambda row: None) as write:
+    with_scenes = result.scores.scene_probs is not None
+    with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
         for prediction in split_predictions(result, loaded.labels):
             write(prediction)
     typer.echo(f"Predictions: {out}", err=True)

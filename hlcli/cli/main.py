@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from hlcli import __version__
-from hlcli.cli import recipes
+from hlcli.cli import embed, preprocess, recipes
 from hlcli.cli.commands import Command, Commands, set_up_logging
 from hlcli.cli.convert import convert
 from hlcli.cli.download import download
 from hlcli.cli.env import env
 from hlcli.cli.evaluate import evaluate
-from hlcli.cli.preprocess import preprocess
 from hlcli.cli.train import train
 from hlcli.cli.visualize import visualize
 
@@ -48,7 +47,8 @@ def hlcli(
 
 
 app.command("download", cls=Command)(download)
-app.command("preprocess", cls=Command)(preprocess)
+app.add_typer(preprocess.app, name="preprocess")
+app.add_typer(embed.app, name="embed")
 app.command("train", cls=Command)(train)
 app.command("eval", cls=Command)(evaluate)
 app.command("visualize", cls=Command)(visualize)

@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from hlcli.sections import DataSection
 
 
-def data_section(name: str, root: Path | None, overrides: Sequence[str]) -> DataSection:
+def data_section(
+    name: str, root: Path | None, overrides: Sequence[str], *, source: str = "hlcli preprocess"
+) -> DataSection:
     """A data section from its name and keys.
 
     Raises:
         RecipeError: for an unknown data set or key.
     """
-    from hlcli.recipe import Recipe
+    from hlcli.recipe import read_section
 
-    tree: dict[str, Any] = {"data": {"dataset": name}, "model": {"method": "hleg"}}
+    values: dict[str, Any] = {"dataset": name}
     if root is not None:
-        tree["data"]["root"] = str(root)
-    sections = [entry if entry.startswith("data.") else f"data.{entry}" for entry in overrides]
-    return Recipe.from_dict(tree, sections, source="hlcli preprocess").data
+        values["root"] = str(root)
+    keys = [entry if entry.startswith("data.") else f"data.{entry}" for entry in overrides]
+    return read_section("data", values, keys, source=source)
 
 
 def prepare(
@@ -39,21 +41,21 @@ def prepare(
     overwrite: bool,
     export: str | None,
 ) -> Preparation:
-    """Read the official layout and write the store.
+    """Read the official layout, write the store, and the papers' own files if asked for.
 
     Raises:
         InputError: when something is missing, or the export format is not known.
     """
-    from hlcli.data.preparation import export_matrices, preprocess
-    from hlcli.errors import InputError
+    from hlcli.data.export import check_format, write_exports
+    from hlcli.data.preparation import preprocess
 
-    if export not in (None, "npy"):
-        raise InputError(f"--export: the known format is npy (got {export!r}).")
+    if export is not None:
+        check_format(export)
     made = preprocess(
         section, source=source, options=options, image_size=image_size, workers=workers, overwrite=overwrite
     )
     if export is not None:
-        for path in export_matrices(section):
+        for path in write_exports(section, export):
             typer.echo(f"Exported {path}", err=True)
     return made
 

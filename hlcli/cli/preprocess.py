@@ -1,22 +1,64 @@
-"""`hlcli preprocess`."""
+"""`hlcli preprocess NAME`: every data set is a command with the options that it alone has."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+
+class DataSets(TyperGroup):
+    """One command per data set, made from its section when it is asked for: `hlcli --help` needs none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the data sets."""
+        from hlcli.cli.preparation_options import data_sets
+
+        return list(data_sets())
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """The command of a data set."""
+        from hlcli.cli.preparation_options import data_sets, make_command
+
+        section = data_sets().get(name)
+        return None if section is None else make_command(name, section, preprocess)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, or say which data sets there are."""
+        from hlcli.cli.preparation_options import find_data_set
+
+        if not ctx.resilient_parsing:  # as shell completion does
+            find_data_set(args[0])
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Accept options on both sides of the name."""
+        from hlcli.cli.preparation_options import name_first
+
+        return super().parse_args(ctx, name_first(args))
+
+
+app = typer.Typer(
+    cls=DataSets,
+    help="Turn a data set's official layout into a store that training reads. "
+    "`hlcli preprocess NAME --help` lists the options of each.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="NAME [OPTIONS]",
+)
 
 
 def preprocess(
-    name: Annotated[str, typer.Argument(help="Data set: intentonomy, shapes, folder or huggingface.")],
+    name: str,
+    options: Mapping[str, Any],
     root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
-    source: Annotated[
-        Path | None, typer.Option(help="Folder of the official layout; default ROOT/NAME. For intentonomy.")
-    ] = None,
+    source: Annotated[Path | None, typer.Option(help="Folder of the official layout; default ROOT/NAME.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. num_train=500."),
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. skip=[a.jpg]."),
     ] = None,
     image_size: Annotated[
         int, typer.Option(min=0, help="Shrink photos once so that the shorter side has this many pixels; 0 does not.")
@@ -24,46 +66,14 @@ def preprocess(
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode and shrink.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     export: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="Also write the papers' own files: npy (label matrices).")
+        str | None,
+        typer.Option(metavar="npy|lists", help="Also write the papers' own files: label matrices, or lists of images."),
     ] = None,
-    annotations: Annotated[Path | None, typer.Option(help="Folder of the annotation files. For intentonomy.")] = None,
-    labels: Annotated[str, typer.Option(help="Where labels come from: json or matrix. For intentonomy.")] = "json",
-    train_label_threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="A training label counts above this share of votes. For intentonomy.")
-    ] = 0.0,
-    max_missing: Annotated[
-        float, typer.Option(min=0, max=1, help="Largest share of photos that may be missing. For intentonomy.")
-    ] = 0.02,
-    allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Accept annotation files with fewer images. For intentonomy.")
-    ] = False,
-    without_images: Annotated[
-        bool, typer.Option("--without-images", help="Keep records whose photo is not there. For intentonomy.")
-    ] = False,
-    masks: Annotated[
-        Path | None,
-        typer.Option(help="Object masks, coco_maskrcnn.json, for HLEG's localisation loss. For intentonomy."),
-    ] = None,
-    mask_grid: Annotated[int, typer.Option(min=1, help="Cells on each side of an object mask. For intentonomy.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Turn a data set's official layout into a store that training reads.
-
-    Example: hlcli preprocess intentonomy --image-size 256
-    Example: hlcli preprocess folder --set images=photos --set labels=labels.csv
-    """
+    """Prepare a data set; `name` and `options` come from its command, the others are common to all."""
     from hlcli.cli import preparation_report as report
 
-    options = {
-        "labels": labels,
-        "train_label_threshold": train_label_threshold,
-        "max_missing": max_missing,
-        "allow_partial": allow_partial,
-        "images_required": not without_images,
-        "annotations": annotations,
-        "masks": masks,
-        "mask_grid": mask_grid,
-    }
     section = report.data_section(name, root, overrides or [])
     made = report.prepare(
         section, source, options, image_size=image_size, workers=workers, overwrite=overwrite, export=export

@@ -14,20 +14,33 @@ FAILED_SOME = 3
 
 
 def visualize(
-    kind: Annotated[str, typer.Argument(help="curves, labels or levels.")],
+    kind: Annotated[str, typer.Argument(help="curves, labels, levels, attention or scenes.")],
     model: Annotated[
-        str, typer.Argument(help="Run or model folder; labels: or a recipe; levels: or an upstream checkpoint.")
+        str, typer.Argument(help="Run or model folder; labels: or a recipe; the others: or an upstream checkpoint.")
     ],
     images: Annotated[
-        list[Path] | None, typer.Option(help="levels: a folder, files, or a pattern in quotes; may be repeated.")
+        list[Path] | None,
+        typer.Option(help="levels, attention, scenes: a folder, files, or a pattern in quotes; may be repeated."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="levels: take images from this split (default test); labels: count it (train).")
+        str | None,
+        typer.Option(help="attention, scenes: all images of this split; levels: some of it; labels: count it (train)."),
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="So many images of the split, evenly spread; levels: default 6.")
     ] = None,
     labels: Annotated[
-        list[str] | None, typer.Option(help="Only this label, its parents and its children; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Only this label (attention: or `true`, or `predicted`; the others: with its parents and its "
+            "children); may be repeated."
+        ),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(help="attention: level of the labels, such as coarse; default fine.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="levels: so many labels of each level; default 1.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="attention: also one plain JPEG file per label.")] = False,
     recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
@@ -36,21 +49,24 @@ def visualize(
     file_format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Draw figures: curves of a run, the label tree with counts, or where a model looks for each level's labels.
+    """Draw figures: curves of a run, the label tree with counts, where a model looks, the scenes it tells apart.
 
     Example: hlcli visualize curves runs/quickstart
     Example: hlcli visualize labels hleg/intentonomy --format pdf
     Example: hlcli visualize levels runs/quickstart --images photos --top-k 2
+    Example: hlcli visualize attention runs/coco-sgre --images photos --labels dog --labels cat
+    Example: hlcli visualize scenes runs/coco-salgl
     """
     from hlcli import figures
+    from hlcli.label_figures import recipe_of
     from hlcli.recipe import Recipe
 
     given = Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None
     if given is None and overrides:
-        given = figures.recipe_of(model, overrides)
+        given = recipe_of(model, overrides)
     drawn = figures.visualize(
-        kind, model, images=images or (), split=split, labels=labels or (), top_k=top_k, recipe=given, out=out,
-        file_format=file_format,
+        kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
+        top_k=top_k, raw=raw, recipe=given, out=out, file_format=file_format,
     )  # fmt: skip
     _show(drawn, as_json=as_json)
     if drawn.failures:

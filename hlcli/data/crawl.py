@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
 LARGEST_IMAGE_BYTES = 256 << 20
+PLACEHOLDER = "photo_unavailable"
 ACCEPT = "image/jpeg,image/png;q=0.9,image/*;q=0.5"
 
 
@@ -244,6 +245,8 @@ def fetch_image(session: Session, url: str) -> bytes:
         with session.get(url, {"Accept": ACCEPT}) as response:
             if response.status_code != 200:
                 raise Refused(f"HTTP {response.status_code} was not asked for", status=response.status_code)
+            if PLACEHOLDER in response.url.path:  # Flickr's picture that says so, with status 200
+                raise Refused("the photo is no longer available", status=200, final_url=str(response.url))
             content = _read(session, response)
             complaint = not_an_image(content, "as sent")
             if complaint is None:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
-from hlcli.data.datasets.intentonomy import Intentonomy
 from hlcli.errors import InputError
-
-DATASETS = (Intentonomy,)
+from hlcli.recipe import read_section, section_classes
+from hlcli.sections import DataSection
 
 
 def download(
@@ -44,13 +43,18 @@ def plan_download(
     return [row for section in sections for row in section.plan_download(section.folder(), options)]
 
 
-def find_datasets(names: str | Sequence[str], root: Path | str | None = None) -> list[Intentonomy]:
+def downloadable() -> list[str]:
+    """Names of the data sets that can be downloaded."""
+    return [name for name, cls in section_classes("data").items() if issubclass(cls, DataSection) and cls.licence]
+
+
+def find_datasets(names: str | Sequence[str], root: Path | str | None = None) -> list[DataSection]:
     """The sections of data sets that can be downloaded, by name.
 
     Raises:
         InputError: for a name that is none of them.
     """
-    known = {str(dataset.model_fields["dataset"].default): dataset for dataset in DATASETS}
+    known = downloadable()
     sections = []
     for name in dict.fromkeys([names] if isinstance(names, str) else names):
         if name not in known:
@@ -59,5 +63,5 @@ def find_datasets(names: str | Sequence[str], root: Path | str | None = None) ->
                 f"There is no data set {name!r} to download; known: {', '.join(known)}.",
                 f"Did you mean {near[0]}?" if near else None,
             )
-        sections.append(known[name].model_validate({"root": root}))
+        sections.append(read_section("data", {"dataset": name, "root": root}))
     return sections

@@ -11,13 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError, create_model
+
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
-from hlcli.data.store import StoreSplit, store_folder, write_store
-from hlcli.errors import DataError
+from hlcli.data.store import store_folder, write_store
+from hlcli.errors import DataError, InputError
 from hlcli.files import whole_file
 from hlcli.progress import Progress
-from hlcli.sections import DataSection
+from hlcli.recipe_mistakes import Variants, describe_mistakes
+from hlcli.sections import DataSection, PrepareOptions, Section
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def preprocess(
     data: DataSection,
     *,
     source: Path | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | PrepareOptions | None = None,
     image_size: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -48,25 +51,28 @@ def preprocess(
     Args:
         data: the data set.
         source: folder of the official layout; default ROOT/NAME. Not for sets that are read directly.
-        options: what the set's own `prepare` takes.
+        options: the set's own options by name, or an object of the section's `prepare_options`.
         image_size: shrink so that the shorter side has this many pixels, once, stored in the file;
             0 keeps the originals where they are (drawn images are stored as PNG).
         workers: processes that decode and shrink.
         overwrite: replace an existing store.
 
     Raises:
+        InputError: listing every mistake in the options.
         DataError: when a store exists already, or nothing could be prepared.
     """
+    chosen = read_options(data, options or {})
     folder = store_folder(data)
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
     splits: Mapping[str, Records]
     notes: dict[str, Any] = {}
+    labels = None
     if data.reads_directly:
         splits = {split: data.records(split) for split in data.split_names()}
     else:
-        splits, notes = data.prepare(source or data.folder(), **(options or {}))
-    labels = data.label_space()
+        splits, notes, labels = data.prepare(source or data.folder(), chosen)
+    labels = labels or data.label_space()
     failures: list[dict[str, str]] = []
     total = sum(len(records) for records in splits.values())
     meta = {
@@ -82,6 +88,30 @@ def preprocess(
         finally:
             _report_failures(folder, failures)
     return Preparation(folder, written, failures)
+
+
+def read_options(data: DataSection, options: Mapping[str, Any] | PrepareOptions) -> PrepareOptions:
+    """A data set's own options, validated.
+
+    Raises:
+        ValueError: for the options of another data set.
+        InputError: listing every mistake.
+    """
+    expected = data.prepare_options
+    if isinstance(options, PrepareOptions):
+        if not isinstance(options, expected):
+            raise ValueError(f"options must be {expected.__name__} for {data.name}, got {type(options).__name__}.")
+        return options
+    tree = {"options": dict(options)}
+    wrapped: Any = create_model("Wrapped", __base__=Section, options=(expected, ...))
+    try:
+        model: Any = wrapped.model_validate(tree)
+    except ValidationError as error:
+        known = {"options": Variants(None, {"": expected})}
+        raise InputError(describe_mistakes(error, known, tree, f"hlcli preprocess {data.name}")) from error
+    options = model.options
+    assert isinstance(options, expected)
+    return options
 
 
 def _report_failures(folder: Path, failures: list[dict[str, str]]) -> None:
@@ -160,24 +190,3 @@ def _versions() -> dict[str, str]:
     from hlcli import __version__
 
     return {"hlcli": __version__, "pillow": version("pillow"), "datasets": version("datasets")}
-
-
-def export_matrices(data: DataSection) -> list[Path]:
-    """Write the papers' label matrices beside the store: float64 [N, L] of 0 and 1, one .npy file per split."""
-    import numpy as np
-
-    from hlcli.data.store import open_label_space, open_records, split_names
-
-    prepared = data.model_copy(update={"store": store_folder(data)})
-    labels, written = open_label_space(prepared), []
-    for split in split_names(prepared):
-        records = open_records(prepared, split)
-        matrix = np.zeros((len(records), labels.num_labels))
-        rows = records.labels() if isinstance(records, StoreSplit) else [record.labels for record in records]
-        for row, positives in enumerate(rows):
-            matrix[row, list(positives)] = 1.0
-        path = store_folder(data).parent / f"{split}_label_vectors_{data.name}.npy"
-        with whole_file(path, "wb") as handle:
-            np.save(handle, matrix)
-        written.append(path)
-    return written

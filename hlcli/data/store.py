@@ -67,7 +67,7 @@ def open_label_space(data: DataSection) -> LabelSpace:
     """The labels of a data set: the store's where one is read, else the data set's own."""
     if data.store is None and data.reads_directly:
         return data.label_space()
-    return LabelSpace.from_json(_read_json(store_folder(data) / "labels.json", data))
+    return data.chosen_labels(LabelSpace.from_json(_read_json(store_folder(data) / "labels.json", data)))
 
 
 def open_records(data: DataSection, split: str) -> Records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import hlcli
 from hlcli.cli import main
 from hlcli.data.store import open_records
 from hlcli.errors import InputError
-from hlcli.figures import count_labels
-from hlcli.level_figures import Item, check_has_maps, find_examples
+from hlcli.figure_images import Item, check_offers
+from hlcli.figures import KINDS, Options
+from hlcli.label_figures import count_labels
+from hlcli.level_figures import find_examples
 from hlcli.methods.base import MethodSection
 from hlcli.recipe import Recipe
 
@@ -108,8 +111,21 @@ def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["curve", "RUN"], "There is no figure 'curve'; there are curves, labels, levels.", "Did you mean curves?"),
-        (["curves", "RUN", "--split", "val"], "curves has no use for --split; it is for labels and levels.", None),
+        (
+            ["curve", "RUN"],
+            "There is no figure 'curve'; there are curves, labels, levels, attention, scenes.",
+            "Did you mean curves?",
+        ),
+        (
+            ["curves", "RUN", "--split", "val"],
+            "curves has no use for --split; it is for labels, levels, attention and scenes.",
+            None,
+        ),
+        (["levels", "RUN", "--raw"], "levels has no use for --raw; it is for attention.", None),
+        (["levels", "RUN", "--images", "x", "--max-images", "3"], "--max-images is for images of a split.", None),
+        (["attention", "RUN", "--level", "midle"], "no maps on level 'midle'", "coarse, middle, fine"),
+        (["attention", "RUN", "--labels", "flowr"], "There is no label 'flowr'", "Did you mean 'flower'?"),
+        (["scenes", "RUN"], "A model of method hleg has no scenes.", "Methods that have: salgl."),
         (["labels", "RUN", "--top-k", "2"], "labels has no use for --top-k; it is for levels.", None),
         (["levels", "RUN", "--images", "x", "--split", "val"], "--images and --split exclude each other.", "Leave"),
         (["levels", "RUN", "--labels", "flowr"], "There is no label 'flowr'.", "Did you mean 'flower'?"),
@@ -180,7 +196,34 @@ def test_method_without_maps_is_refused_and_others_are_named():
     class Plain(MethodSection):
         method: str = "plain"
 
-    with pytest.raises(InputError, match="method plain has no attention") as caught:
-        check_has_maps(Plain())
-    assert caught.value.hint == "Methods that have: hleg."
-    check_has_maps(Recipe.from_yaml("quickstart").model)
+    with pytest.raises(InputError, match="method plain has no attention per label") as caught:
+        check_offers(Plain(), "level_maps", "attention per label")
+    assert caught.value.hint == "Methods that have: hleg, salgl, sgre."
+    check_offers(Recipe.from_yaml("quickstart").model, "level_maps", "attention per label")
+
+
+def test_attention_of_every_level_as_pages_and_plain_files(run: Path, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    words = ["--images", photos, "--labels", "predicted", "--labels", "tower", "--level", "fine", "--raw", "--out", out]
+    document = json.loads(visualize("attention", run, *words, "--json", code=3).stdout)
+    assert len(document["failures"]) == 2
+    pages = [path for path in document["files"] if path.endswith(".png")]
+    assert [Path(page).stem for page in pages] == list("0123456")
+    assert_is_picture(Path(pages[0]))
+    with Image.open(out / "attention" / "3" / "_tower.jpg") as image:
+        assert image.size == (64, 64)
+    coarse = ["--split", "val", "--max-images", 2, "--level", "coarse", "--format", "svg", "--out", out]
+    files = visualize("attention", run, *coarse).stdout.splitlines()
+    assert len(files) == 2
+    names = hlcli.load(run).labels.levels[0].label_names
+    assert all(any(f"<!-- {name}" in Path(file).read_text() for name in names) for file in files)
+    assert not (out / "attention.failures.jsonl").exists()
+
+
+def test_kinds_take_what_their_functions_take():
+    for kind in KINDS:
+        parameters = inspect.signature(kind.load()).parameters.values()
+        assert {row.name for row in parameters if row.kind is row.KEYWORD_ONLY} == set(kind.options)
+        assert set(kind.options) <= set(Options.__annotations__)
+    with pytest.raises(TypeError, match="'lables'"):
+        hlcli.visualize("labels", "quickstart", lables=["a"])

@@ -8,11 +8,12 @@ import pytest
 from intentonomy_files import ROWS, image_id, write_annotations, write_photos
 
 from hlcli.data.datasets import intentonomy_labels
-from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.intentonomy import Intentonomy, IntentonomyOptions
 from hlcli.data.datasets.intentonomy_annotations import positives
 from hlcli.data.datasets.intentonomy_download import photo_url, photo_widths
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SUBSETS, SplitCounts
 from hlcli.data.manifest import Manifest
+from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepare(folder: Path, **options):
-    return Intentonomy().prepare(folder, **{"allow_partial": True} | options)
+    return Intentonomy().prepare(folder, IntentonomyOptions(**{"allow_partial": True} | options))
 
 
 def write_matrix(folder: Path, split: str, rows) -> None:
@@ -147,8 +148,8 @@ def test_a_matrix_that_cannot_be_used_is_named(folder, content, message):
 
 
 def test_labels_come_from_one_of_two_places(folder):
-    with pytest.raises(InputError, match=r"labels must be json or matrix \(got 'npy'\)"):
-        prepare(folder, labels="npy")
+    with pytest.raises(InputError, match=r"options\.labels: must be json or matrix \(got 'npy'\)"):
+        preprocess(Intentonomy(store=folder / "store"), source=folder, options={"labels": "npy"})
 
 
 def test_absent_splits_are_noted_and_warned_about(folder, caplog):
@@ -168,13 +169,13 @@ def test_missing_and_empty_photos_are_left_out_up_to_a_share(folder, caplog):
     gone, empty = image_id("train", 1), image_id("train", 2)
     (folder / "low" / f"{gone}.jpg").unlink()
     (folder / "low" / f"{empty}.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=rf"2 of 4 train photos are missing below .*: {gone}, {empty}\..*--max-missing"):
+    with pytest.raises(DataError, match=rf"2 of 4 train images are missing below .*: {gone}, {empty}\..*--max-missing"):
         prepare(folder)
     prepared = prepare(folder, max_missing=0.5)
     assert [record.image_id for record in prepared.splits["train"]] == [image_id("train", 0), image_id("train", 3)]
     assert prepared.notes["missing_images"]["train"] == [gone, empty]
     assert "They are left out" in caplog.text
-    assert len(prepare(folder, images_required=False).splits["train"]) == 4
+    assert len(prepare(folder, without_images=True).splits["train"]) == 4
 
 
 def _counts(rows) -> SplitCounts:

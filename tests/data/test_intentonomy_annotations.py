@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentonomy_files import ROWS, document, write_annotations, write_photos
 
-from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.intentonomy import Intentonomy, IntentonomyOptions
 from hlcli.data.datasets.intentonomy_annotations import read_annotations
 from hlcli.errors import DataError
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepare(folder: Path, **options):
-    return Intentonomy().prepare(folder, **{"allow_partial": True} | options)
+    return Intentonomy().prepare(folder, IntentonomyOptions(**{"allow_partial": True} | options))
 
 
 def edit(folder: Path, change, split: str = "val") -> Path:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from intentonomy_files import ROWS, image_id, write_annotations, write_photos
 from pycocotools import mask as coco
 
-from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.intentonomy import Intentonomy, IntentonomyOptions
 from hlcli.data.datasets.intentonomy_masks import read_object_masks, unpack_counts
 from hlcli.data.loader import LabelItem, TrainingImages
 from hlcli.data.preparation import preprocess
@@ -219,8 +219,12 @@ def masks_of_all(folder: Path, without: tuple[str, ...] = ()) -> Path:
     return write_masks(folder / "coco_maskrcnn.json", {f"low/{i}.jpg": entry for i in ids if i not in without})
 
 
+def prepare(folder: Path, **options: Any):
+    return Intentonomy().prepare(folder, IntentonomyOptions(allow_partial=True, **options))
+
+
 def test_masks_reach_the_store_and_change_nothing_else(folder):
-    plain = Intentonomy().prepare(folder, allow_partial=True)
+    plain = prepare(folder)
     section = Intentonomy(store=folder / "store")
     options = {"allow_partial": True, "masks": masks_of_all(folder), "mask_grid": 4}
     made = preprocess(section, source=folder, options=options, image_size=12)
@@ -236,8 +240,8 @@ def test_a_photo_without_mask_counts_as_empty_up_to_a_share(folder, caplog):
     gone = (image_id("train", 2), image_id("val", 0), image_id("val", 1))
     masks = masks_of_all(folder, without=gone)
     with pytest.raises(DataError, match=rf"has no masks for 1 of 4 train photos: {gone[0]}\..*--max-missing"):
-        Intentonomy().prepare(folder, allow_partial=True, masks=masks)
-    prepared = Intentonomy().prepare(folder, allow_partial=True, masks=masks, max_missing=0.25)
+        prepare(folder, masks=masks)
+    prepared = prepare(folder, masks=masks, max_missing=0.25)
     assert prepared.notes["missing_masks"] == {"train": [gone[0]], "val": list(gone[1:]), "test": []}
     assert [sum(record.object_mask) > 0 for record in prepared.splits["train"]] == [True, True, False, True]
     assert prepared.splits["val"][0].object_mask == (0.0,) * 49
@@ -245,12 +249,13 @@ def test_a_photo_without_mask_counts_as_empty_up_to_a_share(folder, caplog):
 
 
 def test_a_grid_has_at_least_one_cell(folder):
-    with pytest.raises(InputError, match=r"mask_grid must be at least 1 \(got 0\)"):
-        Intentonomy().prepare(folder, allow_partial=True, masks=masks_of_all(folder), mask_grid=0)
+    section = Intentonomy(store=folder / "store")
+    with pytest.raises(InputError, match=r"options\.mask_grid: must be at least 1 \(got 0\)"):
+        preprocess(section, source=folder, options={"masks": masks_of_all(folder), "mask_grid": 0})
 
 
 def test_masks_are_mirrored_with_their_photos(folder):
-    prepared = Intentonomy().prepare(folder, allow_partial=True, masks=masks_of_all(folder), mask_grid=2)
+    prepared = prepare(folder, masks=masks_of_all(folder), mask_grid=2)
     records = prepared.splits["train"]
     images = TrainingImages(records, 28, TrainTransform((8, 12), horizontal_flip=True), seed=3)
     plain = TrainingImages(records, 28, TrainTransform((8, 12)), seed=3)

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coco_files import write_coco
 from PIL import Image
 from typer.testing import CliRunner
 
 import hlcli
 from hlcli.cli.main import app
+from hlcli.data.datasets.coco import Coco, CocoOptions
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.shapes import Shapes
+from hlcli.data.datasets.voc import Voc2007Options
+from hlcli.data.export import write_exports
 from hlcli.data.images import load_image
-from hlcli.data.preparation import encode_image, export_matrices, preprocess
+from hlcli.data.preparation import encode_image, preprocess
 from hlcli.data.records import Record
 from hlcli.data.store import open_records
-from hlcli.errors import DataError
+from hlcli.errors import DataError, InputError
 
 SIZES = {"wide.jpg": (64, 32), "tall.png": (20, 50), "small.jpg": (12, 9), "é 漢.jpg": (33, 33)}
 
@@ -138,10 +142,32 @@ def test_an_existing_store_is_only_replaced_when_asked(photos: Path, tmp_path: P
     assert set(stored(data)) == {"wide.jpg"}
 
 
+def test_options_are_names_with_values_or_an_object_of_the_set(tmp_path: Path):
+    source = write_coco(tmp_path / "layout")
+    counts = []
+    for options in ({"allow_partial": True, "keep_unlabelled": True}, CocoOptions(allow_partial=True)):
+        made = preprocess(Coco(root=tmp_path), source=source, options=options, overwrite=True)
+        counts.append(made.meta["counts"]["test"]["images"])
+    assert counts == [3, 2]
+
+
+def test_mistakes_in_options_are_told_together(photos: Path, tmp_path: Path):
+    with pytest.raises(InputError) as caught:
+        preprocess(Coco(root=tmp_path), options={"max_mising": 1, "val_fraction": "no"})
+    assert str(caught.value).splitlines() == [
+        "hlcli preprocess coco: options.val_fraction: must be a number (got 'no').",
+        "hlcli preprocess coco: options.max_mising: unknown key. Did you mean max_missing?",
+    ]
+    with pytest.raises(InputError, match=r"options\.masks: unknown key"):
+        preprocess(folder_data(photos, tmp_path), options={"masks": "m.json"})
+    with pytest.raises(ValueError, match="options must be CocoOptions for coco, got Voc2007Options"):
+        preprocess(Coco(root=tmp_path), options=Voc2007Options())
+
+
 def test_exported_matrices_are_the_labels(tmp_path: Path):
     data = Shapes(root=tmp_path, num_train=5, num_val=2, num_test=0, render_size=16)
     preprocess(data)
-    paths = export_matrices(data)
+    paths = write_exports(data, "npy")
     assert [path.name for path in paths] == ["train_label_vectors_shapes.npy", "val_label_vectors_shapes.npy"]
     matrix = np.load(paths[0])
     assert (matrix.dtype, matrix.shape) == (np.float64, (5, 12))

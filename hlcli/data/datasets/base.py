@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from hlcli.data.records import Record
+from pydantic import Field
+
+from hlcli.data.checksums import Checksum
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record
+from hlcli.errors import DataError
+from hlcli.sections import Fraction, PrepareOptions
+
+logger = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -16,10 +25,78 @@ class Prepared(NamedTuple):
     Args:
         splits: records by split; a split whose files are absent is not there.
         notes: JSON-ready facts for `meta.json`: options, sums of the sources, what was left out.
+        labels: the labels, where their names come from a file or an option; None for the section's own.
     """
 
     splits: dict[str, list[Record]]
     notes: dict[str, Any]
+    labels: LabelSpace | None = None
+
+
+class LayoutOptions(PrepareOptions):
+    """What most sets of image files let one choose."""
+
+    allow_partial: bool = Field(False, description="Accept files that hold less than the published numbers.")
+    max_missing: Fraction = Field(0.0, description="Largest share of a split's images that may be missing.")
+    without_images: bool = Field(False, description="Keep records whose image file is not there.")
+
+
+def without_missing(
+    split: str, records: list[Record], options: LayoutOptions, *, name: str, notes: dict[str, Any]
+) -> list[Record]:
+    """The records whose image file is there, in their order; the others are noted and warned about.
+
+    Args:
+        split: its name.
+        records: records whose images are files.
+        options: how many may be missing.
+        name: the data set, for the message.
+        notes: gets the ids of the missing images, under `missing_images`.
+
+    Raises:
+        DataError: when more than `options.max_missing` of them are missing.
+    """
+    if options.without_images:
+        return records
+    missing = {record.image_id for record in records if not _is_there(Path(str(record.image)))}
+    listed = [record.image_id for record in records if record.image_id in missing]
+    notes.setdefault("missing_images", {})[split] = listed
+    if not missing:
+        return records
+    first = next(Path(str(record.image)) for record in records if record.image_id in missing)
+    shown = ", ".join(listed[:5])
+    message = f"{len(missing):,} of {len(records):,} {split} images are missing below {first.parent}: {shown}."
+    if len(missing) > options.max_missing * len(records):
+        raise DataError(
+            message,
+            f"Run `hlcli download {name}` again; up to {options.max_missing:.1%} may be missing (--max-missing).",
+        )
+    logger.warning("%s They are left out.", message)
+    return [record for record in records if record.image_id not in missing]
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def hold_out(records: list[Record], share: float, seed: int) -> tuple[list[Record], list[Record]]:
+    """Records in two parts, both in their order; which are in the second depends on ids and seed alone.
+
+    Args:
+        records: all of them.
+        share: size of the second part as a share of all.
+        seed: another seed draws another part.
+    """
+    draws = {record.image_id: hashlib.sha256(f"{seed}:{record.image_id}".encode()).digest() for record in records}
+    drawn = set(sorted(draws, key=lambda image_id: draws[image_id])[: round(share * len(records))])
+    kept = [record for record in records if record.image_id not in drawn]
+    return kept, [record for record in records if record.image_id in drawn]
+
+
+def note_source(path: Path, notes: dict[str, Any]) -> None:
+    """Keep size and sum of a file that labels were read from, under `sources`."""
+    sums = {"bytes": path.stat().st_size, "sha256": Checksum("sha256", "").of_file(path)}
+    notes.setdefault("sources", {})[path.name] = sums
 
 
 @dataclass(frozen=True)
@@ -28,14 +105,17 @@ class DownloadOptions:
 
     Args:
         annotations: annotation files to use instead of the published ones.
-        source: a folder with files placed by hand; they are checked, then copied.
-        mirror: a URL under which the annotation files lie too; asked first.
-        jobs: images worked on at the same time.
+        source: a folder with files placed by hand; they are checked, then copied, archives unpacked from there.
+        mirror: a URL under which the published files lie too; asked first.
+        jobs: images worked on at the same time; of archives, two at most.
         overwrite: fetch what is there already.
         width: most pixels across a photo; 0 takes it as published.
         retry_failed: ask again for photos that the server declared gone.
         offline: open no connection.
         verify: compare checksums.
+        parts: parts of the data set to fetch; empty for those that most people need.
+        keep_archives: leave archives in `archives/` when they are unpacked.
+        crawl: a list of addresses of single photos to fetch where no archive has them.
     """
 
     annotations: tuple[Path, ...] = ()
@@ -47,6 +127,34 @@ class DownloadOptions:
     retry_failed: bool = False
     offline: bool = False
     verify: bool = True
+    parts: tuple[str, ...] = ()
+    keep_archives: bool = False
+    crawl: Path | None = None
+
+
+class Source(NamedTuple):
+    """A file as a data set publishes it.
+
+    Args:
+        name: its file name.
+        urls: the same file on several servers, best first; none where it must be placed by hand.
+        size: the published number of bytes.
+        checksum: the published sum.
+        unpack_to: folder below the data set's own in which an archive is unpacked, `.` for that itself; None for a
+            file that is used as it is.
+        part: what it belongs to: `images`, `annotations`…
+        is_optional: fetched only where its part is asked for by name.
+        by_hand: how to get a file without `urls`.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    size: int | None = None
+    checksum: Checksum | None = None
+    unpack_to: str | None = None
+    part: str = "images"
+    is_optional: bool = False
+    by_hand: str | None = None
 
 
 class DownloadReport(NamedTuple):
@@ -55,10 +163,11 @@ class DownloadReport(NamedTuple):
     Args:
         name: the data set.
         folder: where its files are.
-        present: photos that were there before.
-        fetched: photos that came new.
-        missing: ids of photos that could not be had.
+        present: photos (or files, see `unit`) that were there before.
+        fetched: those that came new.
+        missing: ids of those that could not be had.
         failures: the list that says why, if any is missing.
+        unit: what is counted.
     """
 
     name: str
@@ -67,10 +176,11 @@ class DownloadReport(NamedTuple):
     fetched: int
     missing: tuple[str, ...]
     failures: Path | None
+    unit: str = "photo"
 
     @property
     def missing_share(self) -> float:
-        """Missing photos as a share of all."""
+        """Missing ones as a share of all."""
         return len(self.missing) / max(1, self.present + self.fetched + len(self.missing))
 
 

@@ -1,0 +1,109 @@
+"""What there is to do for a list of published files: looks at names and sizes on disk only, asks nobody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
+from hlcli.errors import InputError
+
+MOST_AT_ONCE = 2
+SPACE_MARGIN = 1.05
+
+
+def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> list[PlannedFile]:
+    """What `download` would do, without writing or asking anybody."""
+    rows, missing = [], []
+    for source in choose(name, sources, options):
+        if is_done(source, folder) and not options.overwrite:
+            rows.append(PlannedFile(source.name, "present", "0 bytes"))
+            continue
+        missing.append(source)
+        rows.append(PlannedFile(source.name, *_state(source, folder, options)))
+    needed = space_needed(missing, folder, options)
+    return [*rows, PlannedFile(f"{name}: disk space needed", "", f"{needed:,} bytes")]
+
+
+def _state(source: Source, folder: Path, options: DownloadOptions) -> tuple[str, str]:
+    """State and bytes to fetch of a file that is not done."""
+    if find_given(source, folder, options) is not None:
+        return "to be unpacked" if source.unpack_to is not None else "to be copied", "0 bytes"
+    if not source.urls:
+        return ("present", "0 bytes") if is_unpacked_by_hand(source, folder) else ("by hand", "unknown")
+    have = _partial_bytes(source, folder)
+    size = "unknown" if source.size is None else f"{source.size - have:,} bytes"
+    return "partial" if have else "missing", size
+
+
+def choose(name: str, sources: Sequence[Source], options: DownloadOptions) -> list[Source]:
+    """The files that are asked for.
+
+    Raises:
+        InputError: for a part or an option that the data set does not have.
+    """
+    parts = list(dict.fromkeys(source.part for source in sources))
+    unknown = [part for part in options.parts if part not in parts]
+    if unknown:
+        raise InputError(f"{name} has no part {unknown[0]!r}; it has {', '.join(parts)}.")
+    if options.annotations:
+        raise InputError(f"{name} takes no annotation files of one's own (--json).")
+    if options.parts:
+        return [source for source in sources if source.part in options.parts]
+    return [source for source in sources if not source.is_optional]
+
+
+def is_done(source: Source, folder: Path) -> bool:
+    """Whether a file was completed by an earlier run, and what it gave is still there."""
+    try:
+        stamp = json.loads(stamp_path(source, folder).read_text(encoding="utf-8"))
+        same_sum = source.checksum is None or stamp["checksum"] in (None, source.checksum.value)
+        return same_sum and all((folder / sample).stat().st_size == size for sample, size in stamp["samples"].items())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no stamp, or one of another version
+        return False
+
+
+def is_unpacked_by_hand(source: Source, folder: Path) -> bool:
+    """Whether the folder of an archive that we cannot fetch is there."""
+    return not source.urls and source.unpack_to not in (None, ".") and (folder / str(source.unpack_to)).is_dir()
+
+
+def find_given(source: Source, folder: Path, options: DownloadOptions) -> Path | None:
+    """A file that need not be fetched: in the folder filled by hand, in the data set's folder, or left by a run."""
+    places = [folder / source.name] if source.unpack_to is not None else []
+    if options.source is not None:
+        places += [options.source / source.name, options.source / folder.name / source.name]
+    if not options.overwrite:
+        places.append(fetched_path(source, folder))
+    return next((place for place in places if place.is_file()), None)
+
+
+def space_needed(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> int:
+    """Bytes of disk that fetching and unpacking takes at most, as far as sizes are published.
+
+    Archives are removed one by one as they are unpacked, so that no more than two lie beside their content.
+    """
+    given = {source.name for source in sources if find_given(source, folder, options) is not None}
+    lasting = sum(source.size or 0 for source in sources)
+    archives = [source for source in sources if source.unpack_to is not None and source.name not in given]
+    sizes = sorted((source.size or 0 for source in archives), reverse=True)
+    passing = sum(sizes if options.keep_archives else sizes[:MOST_AT_ONCE])
+    have = sum(_partial_bytes(source, folder) for source in sources)
+    return max(0, round((lasting + passing) * SPACE_MARGIN) - have)
+
+
+def _partial_bytes(source: Source, folder: Path) -> int:
+    part = fetched_path(source, folder)
+    part = part.with_name(f"{part.name}.part")
+    return part.stat().st_size if part.is_file() else 0
+
+
+def fetched_path(source: Source, folder: Path) -> Path:
+    """Where a file from the web goes: archives wait in a folder of their own."""
+    return folder / source.name if source.unpack_to is None else folder / "archives" / source.name
+
+
+def stamp_path(source: Source, folder: Path) -> Path:
+    """The small file that tells that a file is done."""
+    return folder / ".fetched" / f"{source.name}.json"

@@ -1,0 +1,137 @@
+"""Reading COCO's `instances_*.json`, and checking that it is whole.
+
+A file has `categories` (id, name), `images` (id, file_name) and `annotations`, one per object (image_id, category_id).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlcli.data.datasets.coco_labels import CATEGORIES, COUNTS
+from hlcli.errors import DataError
+
+FILE_NAME = re.compile(r"[\w-][\w.-]*\.(jpe?g|png)", re.ASCII | re.IGNORECASE)
+AGAIN = "Delete the file and run `hlcli download coco` again."
+
+_KEPT = {"categories", "images", "annotations", "id", "name", "file_name", "image_id", "category_id"}
+
+
+class AnnotatedImage(NamedTuple):
+    """One image.
+
+    Args:
+        id: its number.
+        file: its file name.
+        labels: indices of the labels of its objects, ascending.
+    """
+
+    id: int
+    file: str
+    labels: tuple[int, ...]
+
+
+def read_instances(path: Path) -> list[AnnotatedImage]:
+    """Read an annotation file; images in ascending order of their ids.
+
+    Raises:
+        DataError: when the file is missing, damaged, or not COCO's; the message says where.
+    """
+    document = _read_json(path)
+    _check_categories(path, document["categories"])
+    images = _read_images(path, document["images"])
+    index = {category.id: label for label, category in enumerate(CATEGORIES)}
+    labels: dict[int, set[int]] = {image_id: set() for image_id in images}
+    for position, entry in enumerate(document["annotations"]):
+        image_id, category = (_field(entry, key) for key in ("image_id", "category_id"))
+        if type(image_id) is not int or image_id not in labels:
+            raise DataError(f"{path}: annotations[{position}].image_id {image_id!r} is not among the images.", AGAIN)
+        if type(category) is not int or category not in index:
+            raise DataError(
+                f"{path}: annotations[{position}].category_id {category!r} is not one of the 80 categories.", AGAIN
+            )
+        labels[image_id].add(index[category])
+    return [AnnotatedImage(image_id, images[image_id], tuple(sorted(labels[image_id]))) for image_id in sorted(images)]
+
+
+def _read_json(path: Path) -> dict[str, list[Any]]:
+    """The file's lists; of their entries only what labels need, so that outlines of objects take no memory."""
+    try:
+        document = json.loads(path.read_bytes(), object_hook=_drop_the_rest)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.", "Run `hlcli download coco`.") from error
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.", AGAIN
+        ) from error
+    for key in ("categories", "images", "annotations"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise DataError(f"{path} has no list `{key}`; it is not one of COCO's instances files.", AGAIN)
+    return document
+
+
+def _drop_the_rest(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key in _KEPT}
+
+
+def _check_categories(path: Path, categories: Sequence[Any]) -> None:
+    """The categories must be the known 80 in the known order."""
+    if len(categories) != len(CATEGORIES):
+        raise DataError(f"{path}: {len(CATEGORIES)} categories were expected, got {len(categories)}.", AGAIN)
+    for position, (entry, known) in enumerate(zip(categories, CATEGORIES, strict=True)):
+        if _field(entry, "id") != known.id or _field(entry, "name") != known.name:
+            raise DataError(
+                f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry}).", AGAIN
+            )
+
+
+def _read_images(path: Path, images: Sequence[Any]) -> dict[int, str]:
+    """File name of every image, by id."""
+    found: dict[int, str] = {}
+    files = set[str]()
+    for position, entry in enumerate(images):
+        where = f"{path}: images[{position}]"
+        image_id, file = (_field(entry, key) for key in ("id", "file_name"))
+        if type(image_id) is not int or image_id < 0:
+            raise DataError(f"{where}.id must be a whole number (got {image_id!r}).", AGAIN)
+        if not isinstance(file, str) or not FILE_NAME.fullmatch(file):
+            raise DataError(f"{where}.file_name must be the plain name of an image (got {file!r}).", AGAIN)
+        if image_id in found or file in files:
+            raise DataError(f"{where}: image {image_id}, {file}, is listed twice.", AGAIN)
+        found[image_id] = file
+        files.add(file)
+    return found
+
+
+def _field(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, Mapping) else None
+
+
+def check_counts(split: str, images: Sequence[AnnotatedImage], path: Path) -> None:
+    """Compare a file with the published numbers.
+
+    Args:
+        split: train or val, as the year calls them.
+        images: all images of the file.
+        path: the file, for the message.
+
+    Raises:
+        DataError: naming the first number that differs.
+    """
+    expected = COUNTS[split]
+    numbers = (
+        ("images", expected.images, len(images)),
+        ("images with objects", expected.labelled, sum(bool(image.labels) for image in images)),
+        ("labels", expected.labels, sum(len(image.labels) for image in images)),
+    )
+    for what, want, have in numbers:
+        if want is not None and have != want:
+            raise DataError(
+                f"{path}: {want:,} {what} were expected, found {have:,}.",
+                "Is the file complete? A subset on purpose needs --allow-partial.",
+            )

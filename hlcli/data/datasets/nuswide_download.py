@@ -1,0 +1,119 @@
+"""Where NUS-WIDE's files come from: labels and lists from its home page, photos on request or one by one from Flickr.
+
+Most of the photos' published addresses are dead by now, and removed photos answer with a picture that says so: a set
+crawled today is another one than the published, and numbers on the two must not be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hlcli.data.archive_download import fetch_sources, open_session
+from hlcli.data.archive_plan import plan as plan_sources
+from hlcli.data.checksums import Checksum
+from hlcli.data.crawl import ImageItem, crawl_images, plan_crawl
+from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source
+from hlcli.data.manifest import FAILURES_NAME, lock_folder
+from hlcli.errors import DataError
+from hlcli.progress import Progress
+
+HOME = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide"
+ASL_LISTS = "https://github.com/xinyu1205/robust-loss-mlml/raw/master/dataset"
+
+SOURCES = (
+    *(
+        Source(f"{name}.zip", (f"{HOME}/{name}.zip",), unpack_to=name, part="annotations")
+        for name in ("ConceptsList", "Groundtruth", "ImageList")
+    ),
+    Source(
+        "Flickr.zip",
+        unpack_to="Flickr",
+        by_hand=f"Its authors send it on request: see the agreement form at {HOME}/NUS-WIDE.html. Give its folder with "
+        "--from DIR, or fetch what is left of the photos with --crawl NUS-WIDE-urls.txt.",
+    ),
+    *(
+        Source(name, (f"{ASL_LISTS}/{name}",), checksum=checksum, part="asl", is_optional=True)
+        for name, checksum in (
+            ("nus_train_full.txt", None),
+            ("nus_train_singlelabel.txt", None),
+            ("nus_val.txt", Checksum("md5", "c80a0180638af8fa39668672c026501d")),
+        )
+    ),
+)
+"""`asl`: lists of the re-crawl of 169,823 photos that ASL, SPLC and HSPNet use."""
+
+
+def download(folder: Path, options: DownloadOptions) -> DownloadReport:
+    """Fetch labels and lists, unpack photos placed by hand, and crawl photos where a list of addresses is given.
+
+    Raises:
+        DownloadError: when a file cannot be had, or a host keeps sending us away.
+        InputError: when a file placed by hand is not the published one, or an option does not fit.
+        DataError: when the list of addresses cannot be read.
+    """
+    with lock_folder(folder), open_session(options) as session:
+        fetched = fetch_sources("nuswide", SOURCES, folder, options, session)
+        if options.crawl is None:
+            return DownloadReport("nuswide", folder, fetched.present, fetched.new, (), None, "file")
+        todo = plan_crawl(
+            read_addresses(options.crawl), folder, overwrite=options.overwrite, retry_failed=options.retry_failed
+        )
+        with Progress("Downloading photos", total=len(todo.wanted), unit="photo", enabled=bool(todo.wanted)) as bar:
+            report = crawl_images(
+                todo,
+                folder,
+                session=session,
+                jobs=options.jobs,
+                overwrite=options.overwrite,
+                on_done=bar.advance,
+            )
+    missing = tuple(failure.id for failure in report.failures)
+    return DownloadReport(
+        "nuswide", folder, report.present, report.fetched, missing, folder / FAILURES_NAME if missing else None
+    )
+
+
+def plan(folder: Path, options: DownloadOptions) -> list[PlannedFile]:
+    """What `download` would do, without writing or asking anybody."""
+    rows = plan_sources("nuswide", SOURCES, folder, options)
+    if options.crawl is not None:
+        todo = plan_crawl(
+            read_addresses(options.crawl), folder, overwrite=options.overwrite, retry_failed=options.retry_failed
+        )
+        rows += [
+            PlannedFile(f"{len(photos):,} photos", state, size)
+            for state, photos, size in (
+                ("present", todo.present, "0 bytes"),
+                ("missing", todo.wanted, "unknown"),
+                ("gone", todo.gone, "0 bytes"),
+            )
+            if photos
+        ]
+    return rows
+
+
+def read_addresses(path: Path) -> Iterator[ImageItem]:
+    """The photos of the official list of addresses, `NUS-WIDE-urls.txt`, in its order; medium size where there is one.
+
+    A line has the photo's file (with backslashes), its id, and the addresses of its large, medium, small and original
+    size, or `null`. Photos without any address are left out.
+
+    Raises:
+        DataError: for a line of another form.
+    """
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.startswith("Photo_file"):
+                continue
+            words = line.split()
+            if len(words) < 6 or not all(word == "null" or word.startswith("http") for word in words[-4:]):
+                raise DataError(
+                    f"{path}, line {number}: a file, an id and four addresses were expected, got {line.strip()!r}.",
+                    "Give NUS-WIDE-urls.txt, unpacked from the official NUS-WIDE-urls.rar.",
+                )
+            file = "/".join(" ".join(words[:-5]).replace("\\", "/").split("/")[-2:])
+            large, medium, small, original = words[-4:]
+            url = next((url for url in (medium, large, small, original) if url != "null"), None)
+            if url is not None:
+                yield ImageItem(file, url, f"Flickr/{file}")

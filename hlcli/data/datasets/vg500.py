@@ -1,0 +1,189 @@
+"""VG-500: Visual Genome's photos with its 500 most frequent objects as labels, in the partition of SSGRL's authors.
+
+Official layout, below `ROOT/vg500`: `train_list_500.txt`, `test_list_500.txt`, `vg_category_500_labels_index.json`, and
+the photos in `VG_100K/` and `VG_100K_2/`. The partition has no label names: labels are called 0 to 499, unless names
+are given or recovered. It has 82,904 training images, not the 98,249 of the paper.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hlcli.data.datasets.base import LayoutOptions, Prepared, Source, note_source, without_missing
+from hlcli.data.datasets.vg500_names import (
+    NUM_LABELS,
+    NUMBERS,
+    check_agreement,
+    read_names,
+    read_objects,
+    recover_names,
+)
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record
+from hlcli.errors import DataError, InputError
+from hlcli.sections import DataSection, Fraction, PrepareOptions
+
+logger = logging.getLogger(__name__)
+
+COUNTS = {"train": 82_904, "test": 10_000}
+LABELS_NAME = "vg_category_500_labels_index.json"
+FOLDERS = ("VG_100K", "VG_100K_2")
+"""Where a photo is looked for, in this order; some are in both."""
+
+_PHOTO_HOSTS = ("https://cs.stanford.edu/people/rak248/VG_100K_2", "https://thunlp.oss-cn-qingdao.aliyuncs.com")
+_PARTITION = "https://raw.githubusercontent.com/HCPLab-SYSU/SSGRL/master/data/VG"
+_METADATA = "https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset"
+
+
+def _photos(name: str, size: int, folder: str) -> Source:
+    return Source(name, tuple(f"{host}/{name}" for host in _PHOTO_HOSTS), size, unpack_to=folder)
+
+
+def _list(name: str, size: int | None) -> Source:
+    return Source(name, (f"{_PARTITION}/{name}",), size, part="annotations")
+
+
+class Vg500Options(LayoutOptions):
+    """How VG-500's files are read."""
+
+    names: Path | None = Field(None, description="File of 500 label names, one a line; default the numbers 0 to 499.")
+    recover_names: Path | None = Field(
+        None, description="Visual Genome's objects.json (or its zip): find the names by the images that share them."
+    )
+    min_agreement: Fraction = Field(
+        0.9, description="Recovered names are refused where a label's images agree less than this with its name's."
+    )
+
+
+class Vg500(DataSection):
+    """Visual Genome's photos with 500 labels (Chen et al., ICCV 2019); splits train and test."""
+
+    licence: ClassVar[str] = (
+        "Visual Genome is CC BY 4.0; its photos come from COCO and YFCC100M, from Flickr, under their own terms."
+    )
+    sources = (
+        _list("train_list_500.txt", 983_957),
+        _list("test_list_500.txt", 118_596),
+        _list(LABELS_NAME, None),
+        _photos("images.zip", 9_731_705_982, FOLDERS[0]),
+        _photos("images2.zip", 5_471_658_058, FOLDERS[1]),
+        Source(
+            "objects.json.zip",
+            (f"{_METADATA}/objects.json.zip",),
+            55_323_929,
+            unpack_to=".",
+            part="names",
+            is_optional=True,
+        ),
+    )
+    prepare_options: ClassVar[type[PrepareOptions]] = Vg500Options
+
+    dataset: Literal["vg500"] = "vg500"
+
+    def label_space(self) -> LabelSpace:
+        """The labels as published: numbers. A store may have names for them."""
+        return LabelSpace.flat(NUMBERS)
+
+    def prepare(self, source: Path, options: Vg500Options) -> Prepared:
+        """Read the partition, images in the order of its lists.
+
+        Raises:
+            InputError: when names are both given and to be recovered.
+            DataError: when a file is missing, damaged or incomplete, names are doubtful, or too many images missing.
+        """
+        if options.names is not None and options.recover_names is not None:
+            raise InputError("names and recover_names cannot be given together.")
+        notes: dict[str, Any] = {}
+        labels = read_labels(source / LABELS_NAME)
+        note_source(source / LABELS_NAME, notes)
+        names = _names(labels, options, notes)
+        places = _find_photos(source)
+        splits = {}
+        for split, expected in COUNTS.items():
+            path = source / f"{split}_list_500.txt"
+            files = _read_list(path, labels, None if options.allow_partial else expected)
+            note_source(path, notes)
+            records = [
+                Record(file, places.get(file, source / FOLDERS[0] / file).absolute(), labels[file]) for file in files
+            ]
+            splits[split] = without_missing(split, records, options, name=self.name, notes=notes)
+        return Prepared(splits, notes, LabelSpace.flat(names))
+
+
+def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
+    """The labels of every image, by file name.
+
+    Raises:
+        DataError: when the file is missing or of another form.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        labels = {str(file): tuple(sorted({int(index) for index in row})) for file, row in document.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Run `hlcli download vg500`.") from error
+    for file, row in labels.items():
+        if row and not 0 <= row[0] <= row[-1] < NUM_LABELS:
+            raise DataError(f"{path}: {file} has a label outside 0..{NUM_LABELS - 1}.")
+    return labels
+
+
+def _read_list(path: Path, labels: dict[str, tuple[int, ...]], expected: int | None) -> list[str]:
+    """The image files of a split, every one with labels."""
+    try:
+        files = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Run `hlcli download vg500`.") from error
+    unknown = [file for file in files if file not in labels]
+    if unknown:
+        raise DataError(
+            f"{len(unknown):,} of {len(files):,} images of {path} have no labels in {LABELS_NAME}: "
+            f"{', '.join(unknown[:5])}."
+        )
+    if expected is not None and len(files) != expected:
+        raise DataError(
+            f"{path} lists {len(files):,} images, expected {expected:,}.",
+            "Is it complete? --allow-partial takes it as it is.",
+        )
+    return files
+
+
+def _names(labels: dict[str, tuple[int, ...]], options: Vg500Options, notes: dict[str, Any]) -> Sequence[str]:
+    """The label names; where they are recovered, with the agreement of each in the notes."""
+    notes["names"] = "numbers"
+    if options.names is not None:
+        notes["names"] = "given"
+        note_source(options.names, notes)
+        return read_names(options.names)
+    if options.recover_names is None:
+        logger.warning("The labels are called 0 to 499: give --names or --recover-names before embedding them as text.")
+        return NUMBERS
+    objects = read_objects(options.recover_names)
+    note_source(options.recover_names, notes)
+    matches = recover_names({file.partition(".")[0]: row for file, row in labels.items()}, objects)
+    check_agreement(matches, options.min_agreement)
+    notes["names"] = "recovered"
+    notes["name_agreement"] = {match.name: round(match.agreement, 4) for match in matches}
+    agreements = [match.agreement for match in matches]
+    logger.info(
+        "Recovered %d names; agreement %.3f in the mean, %.3f at least.",
+        len(matches),
+        sum(agreements) / len(agreements),
+        min(agreements),
+    )
+    return [match.name for match in matches]
+
+
+def _find_photos(source: Path) -> dict[str, Path]:
+    """Where every photo is; one that is in both folders is taken from the first."""
+    places: dict[str, Path] = {}
+    for name in reversed(FOLDERS):
+        if (source / name).is_dir():
+            places |= {entry.name: Path(entry.path) for entry in os.scandir(source / name)}
+    return places

@@ -1,0 +1,121 @@
+"""Names for VG-500's labels, which were published as numbers alone.
+
+Each number stands for one of the most frequent object names of Visual Genome. Which one, the images tell: the images
+of a number and the images in which objects of that name were marked are nearly the same.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlcli.errors import DataError
+
+NUM_LABELS = 500
+NUM_CANDIDATES = 1000
+NUMBERS = tuple(str(index) for index in range(NUM_LABELS))
+
+
+class Match(NamedTuple):
+    """A label's name, and how well its images agree with the name's: shared images as a share of all (Jaccard)."""
+
+    name: str
+    agreement: float
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """A file of names, one a line, in the order of the labels.
+
+    Raises:
+        DataError: when there are more or fewer than 500, or one is there twice.
+    """
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if len(names) != NUM_LABELS or repeated:
+        what = f"{repeated[0]!r} is there twice" if repeated else f"it has {len(names)}"
+        raise DataError(f"{path}: {NUM_LABELS} different names were expected, one a line, but {what}.")
+    return names
+
+
+def read_objects(path: Path) -> dict[str, set[str]]:
+    """The object names of every image, by its id, from Visual Genome's `objects.json` (or the zip it comes in).
+
+    An object's first name counts, in lower case.
+
+    Raises:
+        DataError: when the file is not of that form.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as handle:
+                document: Any = json.load(handle)
+        else:
+            with open(path, encoding="utf-8") as handle:
+                document = json.load(handle)
+        return {
+            str(image["image_id"]): {str(thing["names"][0]).strip().lower() for thing in image["objects"]}
+            for image in document
+        }
+    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not Visual Genome's objects.json: {error!r}.") from error
+
+
+def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set[str]]) -> tuple[Match, ...]:
+    """The best name for every label, each name used once; a number where nothing fits.
+
+    Pairs are chosen from the best agreement downwards. Above one half, no other choice can be better for both of two
+    labels, so that this finds what an optimal assignment would.
+
+    Args:
+        labels: label indices of every image, by its id.
+        objects: object names of every image, by its id.
+    """
+    ids = [image for image in labels if image in objects]
+    frequencies = Counter(name for image in ids for name in objects[image])
+    candidates = {
+        name for name, _ in sorted(frequencies.items(), key=lambda entry: (-entry[1], entry[0]))[:NUM_CANDIDATES]
+    }
+    sizes: Counter[int] = Counter()
+    shared: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for image in ids:
+        names = objects[image] & candidates
+        for label in set(labels[image]):
+            sizes[label] += 1
+            shared[label].update(names)
+    pairs = sorted(
+        (-count / (sizes[label] + frequencies[name] - count), label, name)
+        for label, row in shared.items()
+        for name, count in row.items()
+    )
+    found: dict[int, Match] = {}
+    taken: set[str] = set()
+    for worth, label, name in pairs:
+        if label not in found and name not in taken:
+            found[label] = Match(name, -worth)
+            taken.add(name)
+    return tuple(found.get(label, Match(NUMBERS[label], 0.0)) for label in range(NUM_LABELS))
+
+
+def check_agreement(matches: Sequence[Match], least: float) -> None:
+    """Refuse names that may be wrong.
+
+    Raises:
+        DataError: naming the most doubtful labels.
+    """
+    doubtful = sorted(
+        ((match.agreement, label, match.name) for label, match in enumerate(matches) if match.agreement < least)
+    )
+    if doubtful:
+        shown = ", ".join(f"{label} {name!r} {agreement:.2f}" for agreement, label, name in doubtful[:5])
+        raise DataError(
+            f"The names of {len(doubtful)} of {len(matches)} labels are doubtful, their images agree by less than "
+            f"{least:g}: {shown}.",
+            "Is the partition complete, and objects.json version 1.4? --min-agreement takes doubtful names too.",
+        )

@@ -1,0 +1,192 @@
+"""PASCAL VOC 2007 and 2012 as multi-label data sets: 20 labels in four groups.
+
+Official layout, below `ROOT/voc2007` or in `VOC2007/` or `VOCdevkit/VOC2007/` there (likewise 2012):
+`ImageSets/Main/<list>.txt`, `Annotations/<id>.xml`, `JPEGImages/<id>.jpg`. Only listed images are read: `JPEGImages`
+also holds images that belong to other tasks.
+
+An object can be *difficult*. A class all of whose objects in an image are difficult counts neither way in scores (it
+is in the record's `ignore`); what it means for training is an option, `negative` by default as in the papers.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hlcli.data.datasets.base import LayoutOptions, Prepared, note_source, without_missing
+from hlcli.data.datasets.grouped import GroupedData
+from hlcli.data.datasets.voc_annotations import (
+    Objects,
+    check_counts,
+    differing,
+    read_class_lists,
+    read_image_list,
+    read_objects,
+)
+from hlcli.data.datasets.voc_labels import COUNTS, GROUPS, LABEL_NAMES
+from hlcli.data.datasets.voc_sources import LICENCE, SOURCES_2007, SOURCES_2012
+from hlcli.data.records import Record
+from hlcli.errors import DataError
+from hlcli.sections import PrepareOptions
+
+logger = logging.getLogger(__name__)
+
+
+class VocOptions(LayoutOptions):
+    """How VOC's files are read."""
+
+    difficult: Literal["negative", "positive", "ignore"] = Field(
+        "negative",
+        description="What a class counts as in training images where all its objects are difficult; in other splits "
+        "it is always ignored.",
+    )
+    labels: Literal["annotations", "lists"] = Field(
+        "annotations", description="Where labels come from: the XML files, or ImageSets/Main/CLASS_LIST.txt."
+    )
+
+
+class Voc2007Options(VocOptions):
+    """How VOC 2007's files are read."""
+
+    train_on: Literal["trainval", "train"] = Field(
+        "trainval",
+        description="Images trained on: trainval as in the papers, or train, with val as its own split.",
+    )
+
+
+class Voc2012Options(VocOptions):
+    """How VOC 2012's files are read."""
+
+    train_on: Literal["train", "trainval"] = Field(
+        "train",
+        description="Images trained on: train, or as SGRE's program trainval, which has all of val in it.",
+    )
+
+
+class Voc2007(GroupedData):
+    """Photos from Flickr labelled by the objects in them, PASCAL VOC 2007; splits train (trainval) and test."""
+
+    licence: ClassVar[str] = LICENCE
+    sources = SOURCES_2007
+    prepare_options: ClassVar[type[PrepareOptions]] = Voc2007Options
+    label_names = LABEL_NAMES
+    groups = GROUPS
+
+    dataset: Literal["voc2007"] = "voc2007"
+
+    def prepare(self, source: Path, options: Voc2007Options) -> Prepared:
+        """Read the official layout, in the order of the image lists; a list that is not there gives no split.
+
+        Raises:
+            DataError: when no list is there, or a split is damaged, incomplete or lacks too many images.
+        """
+        parts = {"train": "trainval"} if options.train_on == "trainval" else {"train": "train", "val": "val"}
+        return _prepare(2007, source, parts | {"test": "test"}, options)
+
+
+class Voc2012(GroupedData):
+    """Photos from Flickr labelled by the objects in them, PASCAL VOC 2012; splits train and val."""
+
+    licence: ClassVar[str] = LICENCE
+    sources = SOURCES_2012
+    prepare_options: ClassVar[type[PrepareOptions]] = Voc2012Options
+    label_names = LABEL_NAMES
+    groups = GROUPS
+
+    dataset: Literal["voc2012"] = "voc2012"
+
+    def prepare(self, source: Path, options: Voc2012Options) -> Prepared:
+        """Read the official layout, in the order of the image lists; labels of the test images are not public.
+
+        Raises:
+            DataError: when no list is there, or a split is damaged, incomplete or lacks too many images.
+        """
+        if options.train_on == "trainval":
+            logger.warning(
+                "voc2012: all images of val are in trainval too, so scores on val are those of training images. "
+                "Compare them with nothing but SGRE's own; --train-on train is sound."
+            )
+        return _prepare(2012, source, {"train": options.train_on, "val": "val"}, options)
+
+
+def _prepare(year: int, source: Path, lists: dict[str, str], options: VocOptions) -> Prepared:
+    """The splits of a year.
+
+    Args:
+        year: 2007 or 2012.
+        source: where the layout is.
+        lists: the image list of every split.
+        options: how it is read.
+    """
+    folder = find_folder(source, year)
+    notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images"})
+    notes |= {"lists": lists, "absent_splits": [], "label_mismatches": {}}
+    splits: dict[str, list[Record]] = {}
+    for split, name in lists.items():
+        path = folder / "ImageSets" / "Main" / f"{name}.txt"
+        if not path.is_file():
+            logger.warning("%s is missing: there will be no %s split.", path, split)
+            notes["absent_splits"].append(split)
+            continue
+        ids = read_image_list(path)
+        note_source(path, notes)
+        objects = _read_labels(folder, path, ids, options.labels, notes)
+        if not options.allow_partial:
+            check_counts(path, list(objects.values()), COUNTS[year][name])
+        difficult = options.difficult if split == "train" else "ignore"
+        records = [_record(image_id, folder, entry, difficult) for image_id, entry in objects.items()]
+        splits[split] = without_missing(split, records, options, name=f"voc{year}", notes=notes)
+    if not splits:
+        raise DataError(f"{folder} has none of the image lists {', '.join(lists.values())}.")
+    return Prepared(splits, notes)
+
+
+def find_folder(source: Path, year: int) -> Path:
+    """The folder of `ImageSets/`, at or below the source.
+
+    Raises:
+        DataError: when there is none.
+    """
+    for name in ("", f"VOC{year}", f"VOCdevkit/VOC{year}"):
+        if (source / name / "ImageSets" / "Main").is_dir():
+            return (source / name).absolute()
+    raise DataError(
+        f"{source} has no VOC{year}/ImageSets/Main.",
+        f"Run `hlcli download voc{year}`, or say where the official layout is with --source.",
+    )
+
+
+def _read_labels(folder: Path, path: Path, ids: list[str], labels: str, notes: dict[str, Any]) -> dict[str, Objects]:
+    """The classes of the listed images, and how many images the XML files and the class lists disagree about."""
+    lists = read_class_lists(path.parent, path.stem)
+    if labels == "lists":
+        missing = [image_id for image_id in ids if image_id not in (lists or {})]
+        if lists is None or missing:
+            raise DataError(
+                f"{path.parent} does not say for all 20 classes which images of {path.name} have them.",
+                "Use --labels annotations.",
+            )
+        return {image_id: lists[image_id] for image_id in ids}
+    objects = {image_id: read_objects(folder / "Annotations" / f"{image_id}.xml") for image_id in ids}
+    if lists is not None:
+        others = differing(ids, objects, lists)
+        notes["label_mismatches"][path.stem] = len(others)
+        if others:
+            logger.warning(
+                "%s: the labels of %d of %d images differ between XML and class lists, e.g. %s; the XML's are used.",
+                path.name,
+                len(others),
+                len(ids),
+                ", ".join(others[:5]),
+            )
+    return objects
+
+
+def _record(image_id: str, folder: Path, objects: Objects, difficult: str) -> Record:
+    image = folder / "JPEGImages" / f"{image_id}.jpg"
+    if difficult == "positive":
+        return Record(image_id, image, tuple(sorted({*objects.present, *objects.difficult})))
+    return Record(image_id, image, objects.present, objects.difficult if difficult == "ignore" else ())

