@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,64 +24,16 @@ from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError
 from hlcli.evaluation import Evaluation, read_thresholds
 from hlcli.launching import make_accelerator
-from hlcli.metrics.multilabel import above_threshold
+from hlcli.methods.base import MethodSection
 from hlcli.model_folder import LoadedModel, open_model
+from hlcli.prediction_rows import Failure, PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
-from hlcli.scoring import level_scores
+from hlcli.scoring import level_scores, scene_probs
+
+__all__ = ["Failure", "PredictedLabel", "Prediction", "Predictions", "Predictor", "Scene", "load", "predict"]
 
 logger = logging.getLogger(__name__)
-
-
-class PredictedLabel(NamedTuple):
-    """A label with its score in [0, 1]."""
-
-    name: str
-    level: str
-    score: float
-
-
-class Prediction(NamedTuple):
-    """Scores of one image, coarse → fine, each [L of the level]; `labels` are those above their thresholds."""
-
-    image: str
-    labels: tuple[PredictedLabel, ...]
-    levels: tuple[np.ndarray, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The line that is written for the image."""
-        return {
-            "image": self.image,
-            "labels": [{"name": row.name, "level": row.level, "score": round(row.score, 6)} for row in self.labels],
-        }
-
-
-class Failure(NamedTuple):
-    """An image that could not be decoded, and why."""
-
-    image: str
-    error: str
-
-    def to_json(self) -> dict[str, str]:
-        """The line that is written for the image."""
-        return {"image": self.image, "error": self.error}
-
-
-class Predictions(list[Prediction]):
-    """Predictions in the order of the images."""
-
-    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """The best fine labels of each image, whatever the thresholds."""
-        return [
-            [(name, float(row.levels[-1][i])) for i, name in _best(row.levels[-1], self.label_names, count)]
-            for row in self
-        ]
-
-    label_names: tuple[str, ...] = ()
-
-
-def _best(scores: np.ndarray, names: Sequence[str], count: int) -> list[tuple[int, str]]:
-    return [(int(i), names[int(i)]) for i in np.argsort(-scores, kind="stable")[:count]]
 
 
 class Predictor:
@@ -118,6 +70,7 @@ class Predictor:
         self.normalize = normalize(recipe.data).to(self.accelerator.device)
         self.transform = eval_transform(recipe.data)
         self.is_consistent = recipe.eval.consistent
+        self.tells_scenes = type(recipe.model).cooccurrence is not MethodSection.cooccurrence
 
     def predict(self, images: Iterable[str | Path | Image | bytes]) -> Predictions:
         """Predict images given as paths, encoded bytes or PIL images.
@@ -153,46 +106,30 @@ class Predictor:
     @torch.inference_mode()
     def _predict_batch(self, items: list[tuple[str, Tensor | str]]) -> list[Prediction | Failure]:
         tensors = [item for _, item in items if isinstance(item, Tensor)]
-        levels = iter(self._score(torch.stack(tensors))) if tensors else iter(())
-        return [
-            make_prediction(name, next(levels), self.labels, self.thresholds, self.top_k)
-            if isinstance(item, Tensor)
-            else Failure(name, item)
-            for name, item in items
-        ]
+        scores = iter(self._score(torch.stack(tensors))) if tensors else iter(())
+        return [self._predict_one(name, *next(scores)) if isinstance(item, Tensor) else Failure(name, item)
+                for name, item in items]  # fmt: skip
 
-    def _score(self, images: Tensor) -> list[tuple[np.ndarray, ...]]:
-        """Per image its scores of every level."""
+    def _predict_one(self, name: str, levels: tuple[np.ndarray, ...], probs: np.ndarray | None) -> Prediction:
+        return make_prediction(name, levels, self.labels, self.thresholds, top_k=self.top_k, scene_probs=probs)
+
+    def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
+        """Per image its scores of every level, and the probabilities of scenes from a network that tells them."""
         with self.accelerator.autocast():
             output = self.model(self.normalize(images.to(self.accelerator.device)))
         levels = level_scores(output, self.labels, consistent=self.is_consistent)
-        return list(zip(*levels, strict=True))
-
-
-def make_prediction(
-    name: str,
-    levels: tuple[np.ndarray, ...],
-    labels: LabelSpace,
-    thresholds: Sequence[float],
-    top_k: int | None = None,
-) -> Prediction:
-    """List the labels above their level's threshold, or the best of each level, best first."""
-    listed = []
-    for level, scores, threshold in zip(labels.levels, levels, thresholds, strict=True):
-        is_above = above_threshold(scores[None], threshold)[0]
-        listed += [
-            PredictedLabel(label, level.name, float(scores[i]))
-            for i, label in _best(scores, level.label_names, top_k or len(level))
-            if top_k is not None or is_above[i]
-        ]
-    return Prediction(name, tuple(listed), levels)
+        probs = scene_probs(output)
+        scenes = [None] * len(images) if probs is None else list(probs.float().cpu().numpy())
+        return list(zip(zip(*levels, strict=True), scenes, strict=True))
 
 
 def split_predictions(evaluation: Evaluation, labels: LabelSpace) -> Iterator[Prediction]:
     """Predictions of a split that was measured, at the thresholds it was measured with."""
     for row in range(len(evaluation.records)):
         levels = tuple(level[row] for level in evaluation.scores.levels)
-        yield make_prediction(evaluation.records[row].image_id, levels, labels, evaluation.metrics.thresholds)
+        probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
+        name = evaluation.records[row].image_id
+        yield make_prediction(name, levels, labels, evaluation.metrics.thresholds, scene_probs=probs)
 
 
 def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tuple[float, ...]:
@@ -259,8 +196,9 @@ def predict(
     kept: list[Prediction] = []
     failures: list[Failure] = []
     is_main = predictor.accelerator.is_main_process
+    path, otherwise = out if is_main else None, kept.append if out is None else _forget
     with (
-        open_writer(out if is_main else None, predictor.labels, kept.append if out is None else _forget) as write,
+        open_writer(path, predictor.labels, otherwise, with_scenes=predictor.tells_scenes) as write,
         Progress("Predicting", total=len(sources), unit="image") as bar,
     ):
         for result in predictor.stream(sources):

@@ -14,29 +14,33 @@ from hlcli.errors import InputError
 from hlcli.files import whole_file
 
 if TYPE_CHECKING:
-    from hlcli.prediction import Failure, Prediction
+    from hlcli.prediction_rows import Failure, Prediction
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
 ROWS_PER_GROUP = 1000
+SCENE_COLUMNS = ("scene", "scene_score")
 
 Write = Callable[["Prediction"], None]
 
 
 @contextmanager
-def open_writer(path: Path | None, labels: LabelSpace, otherwise: Write) -> Iterator[Write]:
+def open_writer(
+    path: Path | None, labels: LabelSpace, otherwise: Write, *, with_scenes: bool = False
+) -> Iterator[Write]:
     """A function that takes predictions one by one; the file has its name once all are written.
 
     Args:
         path: decides the format by its ending; None hands predictions to `otherwise`.
         labels: for column names.
         otherwise: where predictions go without a file.
+        with_scenes: give tables columns for the scene; JSON lines have it whenever a prediction has.
     """
     if path is None:
         yield otherwise
         return
     check_ending(path)
     if path.suffix == ".parquet":
-        with _parquet_writer(path) as write:
+        with _parquet_writer(path, with_scenes) as write:
             yield write
         return
     with whole_file(path, newline="") as handle:
@@ -45,8 +49,9 @@ def open_writer(path: Path | None, labels: LabelSpace, otherwise: Write) -> Iter
         else:
             table = csv.writer(handle)
             names = [level.name for level in labels.levels]
-            table.writerow(["image", *(column for name in names for column in (name, f"{name}_scores"))])
-            yield lambda row: table.writerows([_csv_row(row, names)])
+            columns = [column for name in names for column in (name, f"{name}_scores")]
+            table.writerow(["image", *columns, *(SCENE_COLUMNS if with_scenes else ())])
+            yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
 def check_ending(path: Path) -> None:
@@ -61,28 +66,33 @@ def check_ending(path: Path) -> None:
         raise InputError(f"--out {path} is a folder; a file was expected.")
 
 
-def _csv_row(row: Prediction, levels: Sequence[str]) -> list[str]:
-    """Image, then per level the names and the scores of its labels, separated by semicolons."""
+def _csv_row(row: Prediction, levels: Sequence[str], with_scene: bool) -> list[str]:
+    """Image, then per level the names and the scores of its labels, separated by semicolons, then the scene."""
     cells = [row.image]
     for level in levels:
         listed = [label for label in row.labels if label.level == level]
         cells += [";".join(label.name for label in listed), ";".join(f"{label.score:.6f}" for label in listed)]
+    if with_scene:
+        cells += ["", ""] if row.scene is None else [str(row.scene.index), f"{row.scene.score:.6f}"]
     return cells
 
 
 @contextmanager
-def _parquet_writer(path: Path) -> Iterator[Write]:
-    """Columns image and labels, a list of {name, level, score}."""
+def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[Write]:
+    """Columns image and labels, a list of {name, level, score}; then the scene, if there is one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     label = pa.struct([("name", pa.string()), ("level", pa.string()), ("score", pa.float64())])
-    schema = pa.schema([("image", pa.string()), ("labels", pa.list_(label))])
+    scene = list(zip(SCENE_COLUMNS, (pa.int64(), pa.float64()), strict=True)) if with_scenes else []
+    schema = pa.schema([("image", pa.string()), ("labels", pa.list_(label)), *scene])
     waiting: list[dict] = []
     with whole_file(path, "wb") as handle, pq.ParquetWriter(handle, schema) as writer:
 
         def write(row: Prediction) -> None:
-            waiting.append(row.to_json())
+            line = row.to_json()
+            found = line.pop("scene", None) or {}
+            waiting.append({**line, **dict(zip(SCENE_COLUMNS, found.values(), strict=False))})
             if len(waiting) == ROWS_PER_GROUP:
                 flush()
 

@@ -11,12 +11,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import hlcli
+from hlcli.cli import main
 from hlcli.data.image_files import find_images
+from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
 from hlcli.model_folder import open_model
-from hlcli.prediction import Failure, Predictor, predict
+from hlcli.prediction import Predictor, predict
+from hlcli.prediction_rows import Failure
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +152,58 @@ def test_names_that_are_not_utf8_cost_nothing(model: Path, photos: Path, tmp_pat
     else:
         names = out.read_text(encoding="utf-8").splitlines()
     assert sum("bad" in line and "xff" in line for line in names) == 1
+
+
+@pytest.fixture(scope="module")
+def scene_model(tmp_path_factory) -> Path:
+    """A trained SALGL run."""
+    from tiny import TINY
+
+    from hlcli.recipe import Recipe
+
+    sizes = {"attention_dim": 16, "feedforward_dim": 16, "num_heads": 2, "label_embedding_dim": 8}
+    tree = {**TINY, "model": {"method": "salgl", "num_scenes": 3, **sizes}}
+    recipe = Recipe.from_dict(tree, ["train.epochs=1", "train.ema_decay=null"])
+    return hlcli.train(recipe, tmp_path_factory.mktemp("scenes") / "run").folder
+
+
+def test_scenes_are_part_of_predictions(scene_model: Path, photos: Path, tmp_path: Path):
+    predictor = hlcli.load(scene_model)
+    images = [photos / "a.jpg", photos / "b.PNG"]
+    for name in ("o.jsonl", "o.csv", "o.parquet"):
+        predict(predictor, images, tmp_path / name)
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    table = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    rows = list(csv.DictReader((tmp_path / "o.csv").open(newline="")))
+    for line, from_parquet, row, known in zip(lines, table, rows, predictor.predict(images), strict=True):
+        assert known.scene is not None
+        assert line["scene"]["index"] == known.scene.index == known.scene.probs.argmax()
+        assert line["scene"]["score"] == pytest.approx(known.scene.score, abs=1e-6)
+        assert list(row)[-2:] == list(from_parquet)[-2:] == ["scene", "scene_score"]
+        expected = (line["scene"]["index"], line["scene"]["score"])
+        assert (from_parquet["scene"], from_parquet["scene_score"]) == expected
+        assert (int(row["scene"]), float(row["scene_score"])) == expected
+
+
+def test_scenes_of_a_split_are_those_of_its_images(scene_model: Path, tmp_path: Path):
+    out = tmp_path / "out.csv"
+    result = CliRunner().invoke(main.app, ["eval", str(scene_model), "--split", "test", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    records = open_records(open_model(scene_model).recipe.data, "test")
+    images = [record.image.draw() for record in records]
+    with out.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row, prediction in zip(rows, hlcli.load(scene_model).predict(images), strict=True):
+        assert prediction.scene is not None
+        assert int(row["scene"]) == prediction.scene.index
+        assert float(row["scene_score"]) == pytest.approx(prediction.scene.score, abs=1e-4)
+
+
+def test_models_without_scenes_have_no_columns_for_them(model: Path, photos: Path, tmp_path: Path):
+    predictor = hlcli.load(model)
+    for name in ("o.jsonl", "o.csv", "o.parquet"):
+        predict(predictor, [photos / "a.jpg"], tmp_path / name)
+    assert list(json.loads((tmp_path / "o.jsonl").read_text())) == ["image", "labels"]
+    assert "scene" not in (tmp_path / "o.csv").read_text().splitlines()[0]
+    assert pq.read_table(tmp_path / "o.parquet").column_names == ["image", "labels"]
+    assert predictor.predict([photos / "a.jpg"])[0].scene is None

@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, new_figure, shorten, text_width
+from hlcli.visualization.panels import (
+    FOOTER,
+    PANEL,
+    LabelMap,
+    column_left,
+    draw_panel,
+    draw_scale,
+    figure_width,
+    map_title,
+    photo_title,
+    row_height,
+)
+from hlcli.visualization.style import INK, TITLE_POINTS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOUR_MAP = "inferno"
-TRUE_MARK = "✓"
-
-# All in inches.
-PANEL, GAP, MARGIN = 2.1, 0.12, 0.2
-TITLE, HEADER, FOOTER = 0.44, 0.3, 0.42
-
-
-class LabelMap(NamedTuple):
-    """A predicted label and where it looks: attention_map [h, w]; `is_true` None where nobody knows."""
-
-    name: str
-    score: float
-    attention_map: np.ndarray
-    is_true: bool | None = None
+HEADER = 0.3  # inches
 
 
 class Example(NamedTuple):
@@ -49,21 +48,21 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
 
     Args:
         examples: at least one.
-        level_names: coarse → fine.
+        level_names: the levels that are shown, coarse → fine.
     """
     if not examples or any(len(example.levels) != len(level_names) for example in examples):
         raise ValueError(f"Expected at least one example, each with {len(level_names)} levels.")
-    width = 2 * MARGIN + (len(level_names) + 1) * (PANEL + GAP) - GAP
+    width = figure_width(len(level_names) + 1)
     height = HEADER + sum(_block_height(example) for example in examples) + FOOTER
     figure = new_figure(width, height)
     for column, name in enumerate(["photo", *level_names]):
-        figure.text((_left(column) + PANEL / 2) / width, 1 - HEADER / 2 / height, name, fontsize=TITLE_POINTS,
+        figure.text((column_left(column) + PANEL / 2) / width, 1 - HEADER / 2 / height, name, fontsize=TITLE_POINTS,
                     weight="bold", color=INK, ha="center", va="center")  # fmt: skip
     top = HEADER
     for example in examples:
         _draw_block(figure, example, top)
         top += _block_height(example)
-    _draw_scale(figure)
+    draw_scale(figure, heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo")
     return figure
 
 
@@ -92,76 +91,12 @@ def upsample(attention_map: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _draw_block(figure: Figure, example: Example, top: float) -> None:
     """One photo with its rows of maps."""
-    _draw_panel(figure, 0, top, example.image, _photo_title(example))
+    draw_panel(figure, 0, top, example.image, photo_title(example.name, example.true_labels))
     for column, level in enumerate(example.levels, start=1):
         for rank, label in enumerate(level):
-            row_top = top + rank * _row_height(example)
-            _draw_panel(figure, column, row_top, overlay(example.image, label.attention_map), _map_title(label))
-
-
-def _draw_panel(figure: Figure, column: int, top: float, image: np.ndarray, title: str) -> None:
-    """An image below its title; `top` in inches from the figure's upper edge."""
-    width, height = figure.get_size_inches()
-    panel_width, panel_height = _panel_size(image)
-    left = _left(column) + (PANEL - panel_width) / 2
-    bottom = height - top - TITLE - panel_height
-    axes = figure.add_axes((left / width, bottom / height, panel_width / width, panel_height / height))
-    axes.imshow(image, aspect="auto")
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=TEXT_POINTS, color=INK, pad=3, parse_math=False)
-
-
-def _photo_title(example: Example) -> str:
-    name = shorten(example.name, PANEL)
-    if example.true_labels is None:
-        return name
-    return "\n".join([name, *_two_lines(["true:", *_with_commas(example.true_labels or ("no label",))])])
-
-
-def _map_title(label: LabelMap) -> str:
-    score = f"{label.score:.2f} {TRUE_MARK}" if label.is_true else f"{label.score:.2f}"
-    return f"{shorten(label.name, PANEL)}\n{score}"
-
-
-def _with_commas(names: Sequence[str]) -> list[str]:
-    return [*(f"{name}," for name in names[:-1]), names[-1]]
-
-
-def _two_lines(parts: Sequence[str]) -> list[str]:
-    """The parts on one line or two; what does not fit is cut."""
-    first = ""
-    for used, part in enumerate(parts):
-        longer = f"{first} {part}".strip()
-        if first and text_width(longer) > PANEL:
-            return [shorten(first, PANEL), shorten(" ".join(parts[used:]), PANEL)]
-        first = longer
-    return [shorten(first, PANEL)]
-
-
-def _draw_scale(figure: Figure) -> None:
-    """What the colours mean."""
-    width, height = figure.get_size_inches()
-    bar_width = 1.2
-    axes = figure.add_axes(((width - bar_width) / 2 / width, 0.17 / height, bar_width / width, 0.09 / height))
-    axes.imshow(heat_colours(np.linspace(0, 1, 256))[None], aspect="auto")
-    axes.set_axis_off()
-    for place, text, side in ((-0.04, "least", "right"), (1.04, "most attention in the photo", "left")):
-        axes.text(place, 0.45, text, transform=axes.transAxes, fontsize=TEXT_POINTS, color=FAINT, ha=side, va="center")
-
-
-def _panel_size(image: np.ndarray) -> tuple[float, float]:
-    """Width and height in inches; tall photos are made narrower."""
-    aspect = image.shape[0] / image.shape[1]
-    return (PANEL, PANEL * aspect) if aspect <= 1.25 else (1.25 * PANEL / aspect, 1.25 * PANEL)
-
-
-def _row_height(example: Example) -> float:
-    return TITLE + _panel_size(example.image)[1] + GAP
+            row_top = top + rank * row_height(example.image)
+            draw_panel(figure, column, row_top, overlay(example.image, label.attention_map), map_title(label))
 
 
 def _block_height(example: Example) -> float:
-    return max(1, *(len(level) for level in example.levels)) * _row_height(example)
-
-
-def _left(column: int) -> float:
-    return MARGIN + column * (PANEL + GAP)
+    return max(1, *(len(level) for level in example.levels)) * row_height(example.image)

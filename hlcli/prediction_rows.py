@@ -1,0 +1,115 @@
+"""What is found in one image: its labels, its scores, its scene, or why it could not be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hlcli.data.labels import LabelSpace
+from hlcli.metrics.multilabel import above_threshold
+
+
+class PredictedLabel(NamedTuple):
+    """A label with its score in [0, 1]."""
+
+    name: str
+    level: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The most probable scene, and the probabilities [S] of all."""
+
+    index: int
+    score: float
+    probs: np.ndarray
+
+
+class Prediction(NamedTuple):
+    """Scores of one image, coarse → fine, each [L of the level]; `labels` are those above their thresholds.
+
+    `scene` is None for models that tell no scenes.
+    """
+
+    image: str
+    labels: tuple[PredictedLabel, ...]
+    levels: tuple[np.ndarray, ...]
+    scene: Scene | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The line that is written for the image."""
+        line: dict[str, Any] = {
+            "image": self.image,
+            "labels": [{"name": row.name, "level": row.level, "score": round(row.score, 6)} for row in self.labels],
+        }
+        if self.scene is not None:
+            line["scene"] = {"index": self.scene.index, "score": round(self.scene.score, 6)}
+        return line
+
+
+class Failure(NamedTuple):
+    """An image that could not be decoded, and why."""
+
+    image: str
+    error: str
+
+    def to_json(self) -> dict[str, str]:
+        """The line that is written for the image."""
+        return {"image": self.image, "error": self.error}
+
+
+class Predictions(list[Prediction]):
+    """Predictions in the order of the images."""
+
+    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """The best fine labels of each image, whatever the thresholds."""
+        return [
+            [(name, float(row.levels[-1][i])) for i, name in _best(row.levels[-1], self.label_names, count)]
+            for row in self
+        ]
+
+    label_names: tuple[str, ...] = ()
+
+
+def _best(scores: np.ndarray, names: Sequence[str], count: int) -> list[tuple[int, str]]:
+    return [(int(i), names[int(i)]) for i in np.argsort(-scores, kind="stable")[:count]]
+
+
+def make_prediction(
+    name: str,
+    levels: tuple[np.ndarray, ...],
+    labels: LabelSpace,
+    thresholds: Sequence[float],
+    *,
+    top_k: int | None = None,
+    scene_probs: np.ndarray | None = None,
+) -> Prediction:
+    """List the labels above their level's threshold, or the best of each level, best first.
+
+    Args:
+        name: of the image.
+        levels: scores of every level, coarse → fine, each [L of the level].
+        labels: the label space.
+        thresholds: one per level.
+        top_k: so many labels of each level, whatever the thresholds.
+        scene_probs: probabilities of scenes [S].
+    """
+    listed = []
+    for level, scores, threshold in zip(labels.levels, levels, thresholds, strict=True):
+        is_above = above_threshold(scores[None], threshold)[0]
+        listed += [
+            PredictedLabel(label, level.name, float(scores[i]))
+            for i, label in _best(scores, level.label_names, top_k or len(level))
+            if top_k is not None or is_above[i]
+        ]
+    return Prediction(name, tuple(listed), levels, None if scene_probs is None else make_scene(scene_probs))
+
+
+def make_scene(probs: np.ndarray) -> Scene:
+    """The most probable scene; of equal ones the first."""
+    index = int(probs.argmax())
+    return Scene(index, float(probs[index]), probs)

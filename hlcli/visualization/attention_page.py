@@ -1,0 +1,51 @@
+"""One photo, and for every chosen label the same photo with its attention in SGRE's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hlcli.visualization.attention import jet, normalise_map, overlay
+from hlcli.visualization.panels import (
+    FOOTER,
+    LabelMap,
+    draw_panel,
+    draw_scale,
+    figure_width,
+    map_title,
+    photo_title,
+    row_height,
+)
+from hlcli.visualization.style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LABELS_IN_A_ROW = 4
+TOP = 0.08  # inches
+
+
+def attention_figure(
+    name: str, image: np.ndarray, labels: Sequence[LabelMap], true_labels: Sequence[str] | None = None
+) -> Figure:
+    """The photo on the left, its labels beside it in the order given.
+
+    Args:
+        name: of the photo.
+        image: [H, W, 3] uint8.
+        labels: may be empty.
+        true_labels: names, None where nobody knows them.
+    """
+    columns = min(LABELS_IN_A_ROW, max(1, len(labels)))
+    rows = max(1, -(-len(labels) // LABELS_IN_A_ROW))
+    figure = new_figure(figure_width(1 + columns), TOP + rows * row_height(image) + FOOTER)
+    draw_panel(figure, 0, TOP, image, photo_title(name, true_labels))
+    for number, label in enumerate(labels):
+        row, column = divmod(number, LABELS_IN_A_ROW)
+        top = TOP + row * row_height(image)
+        note = " (even)" if normalise_map(label.attention_map).max() < 1 else ""  # not stretched: it stays blue
+        draw_panel(figure, 1 + column, top, overlay(image, label.attention_map), map_title(label) + note)
+    draw_scale(figure, jet(np.arange(256, dtype=np.uint8)) / 255, "least", "most attention in the photo")
+    return figure

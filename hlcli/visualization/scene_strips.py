@@ -1,0 +1,87 @@
+"""Images with the probabilities of their scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hlcli.visualization.style import FAINT, INK, LEVEL_COLOURS, LINE, TEXT_POINTS, new_figure, shorten, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# All in inches.
+PHOTO_WIDTH, PHOTO_HEIGHT = 1.8, 1.4
+BAR_ROW, LONGEST_BAR, NUMBER = 0.18, 1.1, 0.35
+WIDEST_NAME = 2.2
+MARGIN, GAP, TITLE, BETWEEN = 0.2, 0.15, 0.24, 0.4
+
+
+class Strip(NamedTuple):
+    """A photo [H, W, 3] uint8 and the probabilities [S] of scenes."""
+
+    name: str
+    image: np.ndarray
+    probs: np.ndarray
+
+
+def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, columns: int = 2) -> Figure:
+    """A strip per image: the photo, and a bar per scene; the most probable scene stands out.
+
+    Args:
+        strips: at least one.
+        scene_names: of all scenes, S.
+        columns: strips beside each other.
+    """
+    if not strips or any(strip.probs.shape != (len(scene_names),) for strip in strips):
+        raise ValueError(f"Expected at least one strip, each with probabilities of {len(scene_names)} scenes.")
+    columns = min(columns, len(strips))
+    names = [shorten(name, WIDEST_NAME) for name in scene_names]
+    names_width = 1.1 * max(map(text_width, names))  # one of them is bold
+    strip_width = PHOTO_WIDTH + GAP + names_width + GAP / 2 + LONGEST_BAR + NUMBER
+    strip_height = TITLE + max(PHOTO_HEIGHT, BAR_ROW * len(names)) + GAP
+    rows = -(-len(strips) // columns)
+    width, height = 2 * MARGIN + columns * (strip_width + BETWEEN) - BETWEEN, 2 * MARGIN + rows * strip_height - GAP
+    figure = new_figure(width, height)
+    for number, strip in enumerate(strips):
+        row, column = divmod(number, columns)
+        left, top = MARGIN + column * (strip_width + BETWEEN), MARGIN + row * strip_height
+        title = shorten(strip.name, strip_width)
+        figure.text(left / width, 1 - top / height, title, fontsize=TEXT_POINTS, color=INK, va="top", parse_math=False)
+        _draw_photo(figure, strip.image, left, top + TITLE)
+        _draw_bars(figure, strip.probs, names, left + PHOTO_WIDTH + GAP + names_width + GAP / 2, top + TITLE)
+    return figure
+
+
+def _draw_photo(figure: Figure, image: np.ndarray, left: float, top: float) -> None:
+    """The photo, as large as its place allows."""
+    width, height = figure.get_size_inches()
+    scale = min(PHOTO_WIDTH / image.shape[1], PHOTO_HEIGHT / image.shape[0])
+    photo_width, photo_height = scale * image.shape[1], scale * image.shape[0]
+    box = (left / width, 1 - (top + photo_height) / height, photo_width / width, photo_height / height)
+    axes = figure.add_axes(box)
+    axes.imshow(image, aspect="auto")
+    axes.set_axis_off()
+
+
+def _draw_bars(figure: Figure, probs: np.ndarray, names: Sequence[str], left: float, top: float) -> None:
+    """Names to the left of `left`, bars and numbers to the right."""
+    width, height = figure.get_size_inches()
+    tall = BAR_ROW * len(names)
+    box = (left / width, 1 - (top + tall) / height, (LONGEST_BAR + NUMBER) / width, tall / height)
+    axes = figure.add_axes(box, xlim=(0, 1 + NUMBER / LONGEST_BAR), ylim=(len(names) - 0.5, -0.5))
+    axes.set_axis_off()
+    best = int(probs.argmax())
+    axes.barh(range(len(names)), np.ones(len(names)), height=0.62, color=LINE, alpha=0.4, linewidth=0)
+    axes.barh(range(len(names)), probs, height=0.62, linewidth=0,
+              color=[LEVEL_COLOURS[0] if scene == best else FAINT for scene in range(len(names))])  # fmt: skip
+    for scene, (name, prob) in enumerate(zip(names, probs.tolist(), strict=True)):
+        style: dict[str, Any] = {
+            "fontsize": TEXT_POINTS,
+            "va": "center_baseline",
+            "weight": "bold" if scene == best else "normal",
+        }
+        axes.text(-GAP / 2 / LONGEST_BAR, scene, name, ha="right", color=INK, parse_math=False, **style)
+        axes.text(1 + 0.05 / LONGEST_BAR, scene, f"{prob:.2f}", color=INK if scene == best else FAINT, **style)
