@@ -38,7 +38,7 @@ def recipe_of(method: str, arguments: argparse.Namespace) -> Recipe:
                 "dataset": "folder", "images": str(arguments.images), "labels": str(arguments.labels),
                 "image_size": arguments.image_size, "horizontal_flip": True, "random_shift": 8, "workers": 0,
             },
-            "backbone": {"name": arguments.backbone, "pretrained": False},
+            "backbone": {"name": arguments.backbone, "pretrained": False, "stage": arguments.stage},
             "model": METHODS[method],
             "objective": {"loss": "asymmetric", "gamma_neg": 2},
             "optim": {"optimizer": "adamw", "lr": arguments.lr, "weight_decay": 5e-2},
@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--stage", type=int, help="Stage of the backbone that gives the grid; default the last.")
     parser.add_argument("--image-size", type=int, nargs=2, default=[64, 96], help="Height and width.")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=60)

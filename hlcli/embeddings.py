@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
 from hlcli import __version__
+from hlcli.data.checksums import Checksum
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_label_space, store_folder
 from hlcli.errors import DataError, InputError
@@ -187,6 +188,21 @@ def open_label_embeddings(path: Path) -> LabelEmbeddings:
     if vectors.ndim != 2 or len(vectors) != len(label_names):
         raise DataError(f"{path}: {len(label_names)} labels, but vectors of shape {list(vectors.shape)}.", _again())
     return made
+
+
+def describe_label_embeddings(path: Path) -> str:
+    """File, sha256, and for our own files encoder and settings, in a line.
+
+    Raises:
+        DataError: when the file is missing, damaged, or something else.
+    """
+    _check_exists(path)
+    words = [str(path), f"sha256 {Checksum('sha256', '').of_file(path)}"]
+    if path.suffix == ".safetensors":
+        made = open_label_embeddings(path)
+        settings = ", ".join(f"{name} {value}" for name, value in made.settings.items() if value is not None)
+        words += [made.encoder, settings]
+    return "; ".join(words)
 
 
 def read_label_embeddings(path: Path, labels: LabelSpace) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -123,13 +124,21 @@ class Predictor:
         return list(zip(zip(*levels, strict=True), scenes, strict=True))
 
 
-def split_predictions(evaluation: Evaluation, labels: LabelSpace) -> Iterator[Prediction]:
+def split_predictions(
+    evaluation: Evaluation, labels: LabelSpace, *, at_threshold: bool = False
+) -> Iterator[Prediction]:
     """Predictions of a split that was measured, at the thresholds it was measured with."""
+    thresholds = _cuts(evaluation.metrics.thresholds, at_threshold)
     for row in range(len(evaluation.records)):
         levels = tuple(level[row] for level in evaluation.scores.levels)
         probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
         name = evaluation.records[row].image_id
-        yield make_prediction(name, levels, labels, evaluation.metrics.thresholds, scene_probs=probs)
+        yield make_prediction(name, levels, labels, thresholds, scene_probs=probs)
+
+
+def _cuts(thresholds: Sequence[float], at_threshold: bool) -> tuple[float, ...]:
+    """Numbers that scores must exceed: where one that equals the threshold counts too, the next smaller ones."""
+    return tuple(math.nextafter(value, 0.0) if at_threshold else value for value in thresholds)
 
 
 def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tuple[float, ...]:
@@ -137,8 +146,8 @@ def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tu
     chosen = given or read_thresholds(loaded.recipe.eval.threshold, loaded.labels) or loaded.thresholds
     if chosen is None:
         logger.warning("No thresholds were tuned for this model: labels above 0.5 are listed.")
-        return (0.5,) * len(loaded.labels.levels)
-    return tuple(chosen)
+        chosen = (0.5,) * len(loaded.labels.levels)
+    return _cuts(chosen, loaded.recipe.eval.at_threshold)
 
 
 class ImageSources(Dataset):

@@ -14,7 +14,7 @@ from rich.text import Text
 from hlcli.metrics.summary import LabelRow, Metrics, as_text
 
 if TYPE_CHECKING:
-    from hlcli.prediction import Prediction
+    from hlcli.prediction_rows import Prediction
 
 
 def metrics_report(metrics: Metrics, *, title: str | None = None, per_label: bool = False) -> RenderableType:
@@ -79,7 +79,7 @@ def label_table(labels: tuple[LabelRow, ...]) -> Table:
 
 
 def prediction_table(predictions: Iterable[Prediction]) -> Table:
-    """One row per image: its predicted labels with their scores, one line per level."""
+    """One row per image: its predicted labels with their scores, one line per level; then its scene, if it has one."""
     table = Table(show_lines=True)
     table.add_column("image", overflow="fold")
     table.add_column("labels", overflow="fold")
@@ -88,5 +88,8 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
             f"{level}: {', '.join(f'{row.name} {row.score:.2f}' for row in rows)}"
             for level, rows in groupby(prediction.labels, key=lambda row: row.level)
         ]
-        table.add_row(Text(prediction.image), Text("\n".join(lines) or "none above its threshold"))
+        lines = lines or ["none above its threshold"]
+        if prediction.scene is not None:
+            lines.append(f"scene: {prediction.scene.index} ({prediction.scene.score:.2f})")
+        table.add_row(Text(prediction.image), Text("\n".join(lines)))
     return table

@@ -42,11 +42,11 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def start(self, recipe: Recipe, device: str, num_processes: int) -> None:
-        """Write what is known before the first step."""
+    def start(self, recipe: Recipe, device: str, num_processes: int, files: Mapping[str, str] | None = None) -> None:
+        """Write what is known before the first step; `files` are those the network was built from, in words."""
         with whole_file(self.recipe_file) as handle:
             handle.write(recipe.to_yaml())
-        write_json(self.folder / "environment.json", environment(device, num_processes))
+        write_json(self.folder / "environment.json", {**environment(device, num_processes), "files": dict(files or {})})
         self.metrics_file.touch()
         self.write_status("running", exit_code=None)
 

@@ -144,7 +144,9 @@ def _restore(training: Training, resume: bool) -> None:
     if not (resume and run.checkpoint_file.is_file()):
         if training.accelerator.is_main_process:
             _clear(run)
-            run.start(training.recipe, str(training.accelerator.device), training.accelerator.num_processes)
+            recipe, accelerator = training.recipe, training.accelerator
+            files = recipe.model.describe_files(recipe.data.folder())
+            run.start(recipe, str(accelerator.device), accelerator.num_processes, files)
         return
     training.progression, states = checkpoints.load_checkpoint(run.checkpoint_file)
     if training.accelerator.device.type == "cpu":

@@ -71,6 +71,7 @@ HEAVY = {
     "PIL",
     "safetensors",
     "httpx",
+    "wordcloud",
 }
 
 

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 import hlcli
 from hlcli.cli import main
 from hlcli.data.image_files import find_images
+from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
 from hlcli.model_folder import open_model
-from hlcli.prediction import Predictor, predict
-from hlcli.prediction_rows import Failure
+from hlcli.prediction import Predictor, _cuts, predict
+from hlcli.prediction_rows import Failure, make_prediction
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,12 @@ def test_models_without_scenes_have_no_columns_for_them(model: Path, photos: Pat
     assert "scene" not in (tmp_path / "o.csv").read_text().splitlines()[0]
     assert pq.read_table(tmp_path / "o.parquet").column_names == ["image", "labels"]
     assert predictor.predict([photos / "a.jpg"])[0].scene is None
+
+
+def test_a_score_at_the_threshold_is_listed_where_it_counts_as_predicted():
+    labels = LabelSpace.flat("ab")
+    scores = np.array([0.5, 0.4999], dtype=np.float32)
+    strict = make_prediction("a.jpg", (scores,), labels, _cuts((0.5,), at_threshold=False))
+    inclusive = make_prediction("a.jpg", (scores,), labels, _cuts((0.5,), at_threshold=True))
+    assert [row.name for row in strict.labels] == []
+    assert [row.name for row in inclusive.labels] == ["a"]

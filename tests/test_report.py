@@ -10,7 +10,7 @@ from rich.console import Console
 from hlcli.data.labels import LabelSpace
 from hlcli.metrics.hierarchy import lift_scores, lift_targets
 from hlcli.metrics.summary import Metrics, summarise
-from hlcli.prediction import PredictedLabel, Prediction
+from hlcli.prediction_rows import PredictedLabel, Prediction, Scene
 from hlcli.report import metrics_report, numbers_table, prediction_table
 
 LONG = "manageable, make plans, and then some more words that no window is wide enough for"
@@ -95,3 +95,11 @@ def test_predictions_are_listed_by_level():
     assert ["a[1].jpg", "coarse: pets 0.90"] in lines
     assert ["", "fine: [b]cat 0.80, dog 0.46"] in lines
     assert ["b.jpg", "none above its threshold"] in lines
+
+
+def test_the_scene_of_an_image_has_a_line_of_its_own():
+    found = Prediction("a.jpg", (), (), Scene(4, 0.75, np.array([0.25, 0, 0, 0, 0.75])))
+    nothing = Prediction("b.jpg", (), ())
+    lines = [cells(line) for line in show(prediction_table([found, nothing]))]
+    assert ["", "scene: 4 (0.75)"] in lines
+    assert sum("scene" in line for row in lines for line in row) == 1

@@ -183,7 +183,7 @@ def _write_split(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
 
     with_scenes = result.scores.scene_probs is not None
     with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
-        for prediction in split_predictions(result, loaded.labels):
+        for prediction in split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold):
             write(prediction)
     typer.echo(f"Predictions: {out}", err=True)
 

@@ -47,4 +47,4 @@ class LabelAttention(nn.Module):
         constant = self.hidden_linear.bias @ target + self.target_linear.bias
         scores = bilinear_scores(self.token_projection(tokens), self.label_projection(label_embeddings), weight)
         maps = ((scores + constant) / temperature).softmax(dim=-1)  # [B, L, N]
-        return LabelFeatures(maps @ tokens, maps)
+        return LabelFeatures(maps.to(tokens.dtype) @ tokens, maps)

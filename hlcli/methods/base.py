@@ -88,6 +88,10 @@ class MethodSection(Section):
         """How often labels were seen together in each scene, [S, L, L]; None for methods without scenes."""
         return None
 
+    def describe_files(self, data_folder: Path) -> dict[str, str]:
+        """What `build` reads besides the backbone's weights, in words, for the run's `environment.json`."""
+        return {}
+
     def copied_by_average(self) -> tuple[str, ...]:
         """Names of buffers that the averaged model takes from the trained one as they are."""
         return ()

@@ -48,8 +48,11 @@ class LabelAttentionSection(MethodSection):
 
     @model_validator(mode="after")
     def _check_embeddings(self) -> LabelAttentionSection:
-        if self.label_embeddings == Path(""):
-            raise ValueError("label_embeddings: a file, random or prepared was expected, got an empty text")
+        given = self.label_embeddings
+        if isinstance(given, Path) and given.suffix not in (".safetensors", ".npy"):
+            raise ValueError(
+                f"label_embeddings must be random, prepared, or a file: *.safetensors or *.npy (got '{given}')"
+            )
         return self
 
     def embedding_dim(self, random_dim: int) -> int:
@@ -69,7 +72,7 @@ class LabelAttentionSection(MethodSection):
 
         if data_folder is None:
             return torch.zeros(labels.num_labels, width)
-        path = data_folder / PREPARED if self.label_embeddings == "prepared" else Path(self.label_embeddings)
+        path = self._embeddings_path(data_folder)
         vectors = read_label_embeddings(path, labels)
         if vectors.shape[1] != width:
             raise RecipeError(
@@ -77,6 +80,17 @@ class LabelAttentionSection(MethodSection):
                 f"Set model.label_embedding_dim={vectors.shape[1]}.",
             )
         return vectors
+
+    def describe_files(self, data_folder: Path) -> dict[str, str]:
+        """Where given label embeddings come from: file, sum, encoder and its settings."""
+        from hlcli.embeddings import describe_label_embeddings
+
+        if self.label_embeddings == "random":
+            return {}
+        return {"label_embeddings": describe_label_embeddings(self._embeddings_path(data_folder))}
+
+    def _embeddings_path(self, data_folder: Path) -> Path:
+        return data_folder / PREPARED if self.label_embeddings == "prepared" else Path(self.label_embeddings)
 
     def build_encoder(self, dim: int, *, pre_norm: bool = False) -> Encoder:
         """The transformer over grid tokens of width `dim`, with torch's own first weights and no final norm.

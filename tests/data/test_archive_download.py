@@ -285,7 +285,7 @@ def test_a_plan_tells_states_and_bytes_and_writes_nothing(server, sources, folde
 
 
 def test_progress_counts_bytes_and_files(server, sources, folder, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "hlcli"):
         fetch(sources, folder)
     assert f"Fetching train.tar ({len(TRAIN):,} bytes)." in caplog.text
     assert "Unpacking: 9 files in" in caplog.text

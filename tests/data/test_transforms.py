@@ -97,5 +97,5 @@ def test_normalization_constants_follow_the_device_but_are_no_weights():
 
 
 def test_unknown_normalizations_are_refused():
-    with pytest.raises(ValueError, match="imagenet, clip, none"):
+    with pytest.raises(ValueError, match="imagenet, clip, half, none"):
         Normalize.named("imagnet")

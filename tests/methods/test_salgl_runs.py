@@ -60,6 +60,6 @@ def test_a_run_is_measured_with_its_scenes_and_so_is_its_published_form(tmp_path
     logged = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]
     assert all("scene/entropy" in values for values in logged)
     file = export_upstream(run.folder, tmp_path / "published.pth")
-    assert "comatrix" in torch.load(file, weights_only=True)["state_dict"]
+    assert "module.comatrix" in torch.load(file, weights_only=True)
     again = evaluate(file, split="test", recipe=recipe).metrics
     assert dict(again) == dict(metrics)

@@ -106,7 +106,7 @@ class SalglHead(nn.Module):
     def _scene_probs(self, tokens: Tensor) -> Tensor:
         """Probability of every scene, [B, S], from the mean of the tokens [B, N, D]; never in half precision."""
         with without_autocast(tokens):
-            context = tokens.mean(dim=1).to(self.scene_classifier.weight.dtype)  # [B, D]
+            context = tokens.mean(dim=1, dtype=self.scene_classifier.weight.dtype)  # [B, D]
             return self.scene_classifier(context).softmax(dim=-1)
 
     def _adjacency(self, scene_probs: Tensor, targets: Tensor | None) -> Tensor:
