@@ -205,12 +205,13 @@ def describe_label_embeddings(path: Path) -> str:
     return "; ".join(words)
 
 
-def read_label_embeddings(path: Path, labels: LabelSpace) -> Tensor:
+def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") -> Tensor:
     """Vectors [L, E] float32 of the fine labels, in their order.
 
     Args:
         path: our own file, or the papers' `.npy` (an array [L, E] without names).
         labels: the label space that they must be made for.
+        variant: `--variant` with which BERT's vectors should have been made; another one gets a warning.
 
     Raises:
         DataError: when the file cannot be read, or belongs to another label space.
@@ -221,6 +222,12 @@ def read_label_embeddings(path: Path, labels: LabelSpace) -> Tensor:
         made = open_label_embeddings(path)
         _check_names(path, made.label_names, labels.label_names)
         vectors = made.vectors
+        used = made.settings.get("variant")
+        if variant and used and used != variant:
+            logger.warning(
+                "%s was made with --variant %s; the published %s has its own: `hlcli embed labels DATASET --variant %s "
+                "--overwrite`, or a file of its own with --out.", path, used, variant.upper(), variant,
+            )  # fmt: skip
     _check_vectors(vectors, labels.label_names, source=path)
     return vectors
 

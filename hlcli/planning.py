@@ -28,19 +28,21 @@ class Plan(NamedTuple):
     weight_bytes: int
     activation_bytes: int
     note: str
+    missing_file: str = ""  # what training will ask for, and how to get it
 
     def lines(self) -> list[str]:
         """The plan in words."""
         steps = (
             f"{self.steps_per_epoch} steps per epoch, {self.total_steps} in all" if self.steps_per_epoch else self.note
         )
-        return [
+        lines = [
             f"parameters: {self.parameters:,}, {self.trained:,} of them trained",
             f"steps: {steps}",
             f"memory of one process: about {_in_words(self.weight_bytes + self.activation_bytes)} "
             f"({_in_words(self.weight_bytes)} weights, gradients, optimiser and average; "
             f"{_in_words(self.activation_bytes)} activations)",
         ]
+        return [*lines, f"missing: {self.missing_file}"] if self.missing_file else lines
 
 
 def _in_words(count: int) -> str:
@@ -54,7 +56,7 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
         RecipeError: when the network cannot be built.
         DataError: when the training split fills no batch, or a batch cannot be shared evenly.
     """
-    note, steps = "", None
+    note, missing_file, steps = "", "", None
     try:
         labels = open_label_space(recipe.data)
         rows = len(open_records(recipe.data, "train"))
@@ -63,6 +65,10 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
         labels = recipe.data.label_space()
     else:
         steps = _steps_per_epoch(recipe.train, rows, num_processes)
+    try:
+        recipe.model.describe_files(recipe.data.folder())
+    except DataError as error:
+        missing_file = str(error)
     with torch.device("meta"):
         model = build_model(recipe, labels, initial_weights=False)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -72,7 +78,8 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
     images = recipe.train.batch_size // (num_processes * recipe.train.accumulation_steps)
     width = 2 if recipe.train.precision in ("fp16", "bf16") else 4
     activations = _saved_bytes(model, recipe.data.height_width) * images // PROBE_BATCH * width // 4
-    return Plan(parameters, trained, steps, steps and steps * recipe.train.epochs, copies * 4, activations, note)
+    total_steps = steps and steps * recipe.train.epochs
+    return Plan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
 
 
 def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:

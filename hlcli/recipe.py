@@ -168,6 +168,8 @@ def _conflicts(recipe: Recipe) -> list[str]:
             f"eval.threshold: val is tuned on val, but eval.split is {recipe.eval.split} during training. "
             "Set eval.threshold to self, or eval.split to val"
         )
+    if recipe.eval.weights == "ema" and train.ema_decay is None:
+        found.append("eval.weights: there are no averaged weights while train.ema_decay is null")
     if train.init_omit and train.init_weights is None:
         found.append("train.init_omit: nothing is omitted while train.init_weights is null")
     if isinstance(schedule, OneCycle):

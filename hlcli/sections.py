@@ -183,6 +183,9 @@ class Eval(Section):
     every_epochs: int = Field(
         1, ge=1, description="Epochs from one evaluation to the next; the last is never left out."
     )
+    weights: Literal["best", "ema", "regular"] = Field(
+        "best", description="Which weights are evaluated during training: both kinds and the better ones kept, or one."
+    )
     select_by: str = Field("F1_samples", description="Metric that chooses the best model, e.g. mAP or coarse/CF1.")
     threshold: Literal["self", "val"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "val", description="Tuned on the evaluated split (self), on val, or a fixed number."

@@ -65,6 +65,7 @@ def _evaluate(training: Training) -> list[Candidate]:
     models = {"regular": training.model}
     if training.ema is not None and progression.epoch >= recipe.train.ema_start_epoch:
         models["ema"] = training.ema.model
+        models = models if recipe.eval.weights == "best" else {recipe.eval.weights: models[recipe.eval.weights]}
     training.model.eval()
     scored = score_split(
         list(models.values()),

@@ -141,7 +141,8 @@ def _train_epoch(training: Training) -> None:
             if every is not None and progression.step % every == 0 and progression.step_in_epoch < steps:
                 save(training)
             _stop_if_asked(training)
-    flush(training)
+        if rest := flush(training):
+            bar.note(**{name: round(value, 4) for name, value in rest.items()})
 
 
 def _step(training: Training, batches: Iterator[LabelBatch]) -> None:

@@ -245,3 +245,13 @@ def test_neighbours_are_ordered_by_cosine_and_never_the_label_itself():
 def test_there_are_no_more_neighbours_than_other_labels():
     assert nearest_labels(made(VECTORS[:1], ("cat",)), 3) == {"cat": []}
     assert [len(near) for near in nearest_labels(made(), 9).values()] == [2, 2, 2]
+
+
+def test_vectors_made_for_the_other_paper_get_a_warning(tmp_path, caplog):
+    made = LabelEmbeddings(torch.randn(2, 3), ("a", "b"), ("a", "b"), "bert-base-uncased", {"variant": "salgl"})
+    write_label_embeddings(tmp_path / "vectors.safetensors", made)
+    with caplog.at_level("WARNING", "hlcli"):
+        read_label_embeddings(tmp_path / "vectors.safetensors", LabelSpace.flat("ab"), variant="salgl")
+        assert not caplog.records
+        read_label_embeddings(tmp_path / "vectors.safetensors", LabelSpace.flat("ab"), variant="sgre")
+    assert "was made with --variant salgl; the published SGRE has its own" in caplog.text

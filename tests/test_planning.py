@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import tiny_recipe
+from tiny import TINY, tiny_recipe
 
 from hlcli.building import build_model
 from hlcli.errors import DataError, RecipeError
@@ -71,3 +71,10 @@ def test_sizes_are_written_in_words():
     assert lines[0] == "parameters: 1,234, 1,000 of them trained"
     assert lines[2].startswith("memory of one process: about 3.5 GiB (3.0 GiB weights")
     assert "512 MiB activations" in lines[2]
+
+
+def test_label_embeddings_that_are_missing_are_named_before_training(tmp_path) -> None:
+    model = {"method": "sgre", "label_embeddings": "prepared", "attention_dim": 16, "feedforward_dim": 32}
+    tree = {**TINY, "data": {**TINY["data"], "root": str(tmp_path)}, "model": model}
+    (line,) = [line for line in plan(Recipe.from_dict(tree)).lines() if line.startswith("missing: ")]
+    assert "label_embeddings.safetensors is missing. Run `hlcli embed labels DATASET` first" in line

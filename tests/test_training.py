@@ -213,3 +213,11 @@ def test_error_that_nobody_foresaw_is_in_the_status(tiny, tmp_path: Path, monkey
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 1)
     assert "a bug" in status["message"]
+
+
+@pytest.mark.parametrize("weights", ["ema", "regular"])
+def test_one_kind_of_weights_can_be_evaluated_alone(tiny, tmp_path: Path, weights: str) -> None:
+    run = hlcli.train(tiny(f"eval.weights={weights}"), tmp_path / "run")
+    evaluations = [event for event in run.events() if event["event"] == "evaluation"]
+    assert [event["weights"] for event in evaluations] == [weights] * 2
+    assert run.best_model()["weights"] == weights

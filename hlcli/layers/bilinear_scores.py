@@ -92,8 +92,6 @@ class _BilinearScores(torch.autograd.Function):
 def tiled_scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     """Scores [L, R] of rows [R, K] for labels [L, K], tile by tile; weight is [K]."""
     scores = rows.new_empty(len(labels), len(rows))
-    if rows.is_meta:
-        return scores
     rows, labels = 2 * rows.T.contiguous(), labels.T.contiguous()  # [K, R], [K, L]
     for part, tiles in _tiles(rows, labels):
         total = scores.new_zeros(scores[:, part].numel())  # [L * R of the part]

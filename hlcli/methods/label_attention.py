@@ -28,6 +28,9 @@ class LabelAttentionSection(MethodSection):
 
     published_weights: ClassVar[Literal["regular", "ema"]] = "ema"
 
+    text_variant: ClassVar[str] = ""
+    """How the method's own program feeds label names to BERT: the `--variant` of `hlcli embed labels`."""
+
     label_embeddings: Literal["random", "prepared"] | Path = Field(
         "random",
         description="Vectors of the labels: trained from random ones; `prepared`, what `hlcli embed labels` wrote "
@@ -73,7 +76,7 @@ class LabelAttentionSection(MethodSection):
         if data_folder is None:
             return torch.zeros(labels.num_labels, width)
         path = self._embeddings_path(data_folder)
-        vectors = read_label_embeddings(path, labels)
+        vectors = read_label_embeddings(path, labels, variant=self.text_variant)
         if vectors.shape[1] != width:
             raise RecipeError(
                 f"model.label_embeddings: the vectors of {path} have width {vectors.shape[1]}, not {width}.",

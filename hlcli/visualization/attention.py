@@ -13,8 +13,17 @@ HEAT_SHARE = 0.5
 def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
     """Half the heat map's colours added to the whole photo: [H, W, 3] and [h, w] → [H, W, 3], uint8."""
     weights = resize_bilinear(normalise_map(attention_map), image.shape[:2])  # [H, W]
-    heat = jet(to_bytes(weights))  # [H, W, 3]
-    return np.rint(HEAT_SHARE * heat + image).clip(0, 255).astype(np.uint8)  # half goes to even
+    return to_pixels(blend(image, jet(to_bytes(weights))))
+
+
+def blend(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Half of the colours added to the photo: two of [H, W, 3] uint8 → float, beyond 255 where both are bright."""
+    return HEAT_SHARE * heat + image
+
+
+def to_pixels(values: np.ndarray) -> np.ndarray:
+    """Round to 0…255 uint8; a half goes to the even neighbour."""
+    return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
 def normalise_map(attention_map: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hlcli.metrics.arguments import Flags
+from hlcli.metrics.multilabel import PrecisionRecall
+
 IS_DEFAULT_ROOT = not os.environ.get("HLCLI_GOLDEN")
 ROOT = Path(os.environ.get("HLCLI_GOLDEN") or Path(__file__).parent)
 
@@ -54,6 +57,24 @@ def assert_near(name: str, actual: Tensor, expected: Tensor, rtol: float, atol: 
     torch.testing.assert_close(
         actual.detach().to(expected.dtype), expected, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m: f"{name}: {m}"
     )
+
+
+def with_undefined(values: PrecisionRecall, expected: Tensor, predictions: Flags, targets: Flags) -> Tensor:
+    """Our six numbers as the programs of SALGL and SGRE give them: where these divide 0 by 0 they say NaN, we say 0.
+
+    Args:
+        values: ours.
+        expected: [6], theirs; ours become NaN only where these are.
+        predictions: [N, L].
+        targets: [N, L].
+    """
+    has_undefined = {
+        "OP": not predictions.any(),
+        "OR": not targets.any(),
+        "OF1": not (predictions & targets).any(),
+    }
+    allowed = torch.tensor([has_undefined.get(name, False) for name in values._fields])
+    return torch.tensor(values, dtype=torch.float64).masked_fill(allowed & expected.isnan(), float("nan"))
 
 
 def find_cases(method: str) -> list[Path]:

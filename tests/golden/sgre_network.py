@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hlcli import sections
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch
 from hlcli.ema import Ema
@@ -23,9 +22,12 @@ from hlcli.model_folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .cases import Case, assert_near
+from .training import momentum_of, optim_of, schedule_of
 
 EMBEDDINGS = "head.label_embeddings"
 COUNTER = ".num_batches_tracked"
+# Their gradient, like that of the encoder's key biases, is zero but for rounding, which Adam turns into steps.
+NOISE = ("attention.hidden_linear.bias", "attention.target_linear.bias")
 
 
 class Tokens(nn.Module):
@@ -163,12 +165,12 @@ def check_positions(case: Case, model: Any) -> None:
     head, backbone = model.head, model.backbone
     if head.position is not None:
         anew = sine_position(*backbone.grid, backbone.num_features, class_tokens=backbone.class_tokens)
-        assert_near("positions made anew", anew.double(), head.position, 0, 1e-5)
+        assert_near("positions made anew", anew.double(), head.position, 0, 1e-6)
     if "out.pos" in case.tensors:
         table = case["state.position_embedding.pe"] if case.has("state.position_embedding.pe") else case["out.pos"]
         side = round((case["out.pos"].shape[1]) ** 0.5)
         anew = sine_position(side, side, table.shape[1] if table.ndim == 4 else table.shape[2])
-        case.expect("out.pos", anew[None].double(), rtol=0, atol=1e-5)
+        case.expect("out.pos", anew[None].double(), rtol=0, atol=1e-6)
         if head.position is not None:
             expect(case, "out.pos", head.position[None, backbone.class_tokens :])
 
@@ -213,7 +215,7 @@ def check_gradients(case: Case, model: Any) -> None:
 def check_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     config = case.about["config"]
     total_steps = config["steps_per_epoch"] * config["max_epochs"]
-    schedule = sections.OneCycle(warmup_fraction=config["pct_start"])
+    schedule = schedule_of(config)
     for is_folded in (False, True):
         monkeypatch.setattr(attention, "folding_pays", lambda *_, answer=is_folded: answer)
         section, model, criterion = build(case)
@@ -223,8 +225,7 @@ def check_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         for step in range(len(case["in.tokens"])):
             apply_schedule(optimizer, schedule_point(schedule, step, total_steps))
             case.expect(f"step{step}.lr", optimizer.param_groups[0]["lr"])
-            if "betas" in optimizer.param_groups[0]:
-                case.expect(f"step{step}.beta1", optimizer.param_groups[0]["betas"][0])
+            case.expect(f"step{step}.beta1", momentum_of(optimizer))
             batch = as_batch(case["in.tokens"][step], case["in.target"][step])
             loss = torch.stack(list(section.training_losses(model, batch, criterion, epoch=0).values())).sum()
             case.expect(f"step{step}.loss", loss)
@@ -247,13 +248,9 @@ def check_end(case: Case, name: str, model: Any) -> None:
     for key, value in own.items():
         if key.endswith(COUNTER):
             assert value == len(case["in.tokens"]), key
-        else:
-            assert_near(f"{name} {key}", value, expected[key], 0, 1e-6 * max(1e-3, float(expected[key].abs().max())))
-
-
-def optim_of(config: dict[str, Any]) -> Any:
-    rates = {"lr": config["lr"], "weight_decay": config["weight_decay"]}
-    rates["decay_vectors"] = not config.get("true_weight_decay", False)
-    if config["optimizer"] == "SGD":
-        return sections.Sgd(momentum=0.0, **rates)
-    return {"AdamW": sections.AdamW, "Adam": sections.Adam}[config["optimizer"]](**rates)
+            continue
+        largest = float(expected[key].abs().max())
+        parts = 3 if key.endswith("in_proj_bias") else 1  # of queries, keys and values
+        for part, (ours, theirs) in enumerate(zip(value.chunk(parts), expected[key].chunk(parts), strict=True)):
+            is_noise = key.endswith(NOISE) or (parts, part) == (3, 1)
+            assert_near(f"{name} {key}", ours, theirs, 0, 1e-6 * (max(1e-3, largest) if is_noise else largest))

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hlcli.metrics import multilabel
-from hlcli.visualization.attention import HEAT_SHARE, jet, normalise_map, overlay, resize_bilinear, to_bytes
+from hlcli.visualization.attention import blend, jet, normalise_map, overlay, resize_bilinear, to_bytes, to_pixels
 
-from .cases import IS_DEFAULT_ROOT, Case, find_cases
+from .cases import IS_DEFAULT_ROOT, Case, assert_near, find_cases, with_undefined
 from .sgre_network import check_forward, check_training, criterion_of, expect
 
 
@@ -43,10 +43,13 @@ def check_metrics(case: Case, _: pytest.MonkeyPatch) -> None:
         counted = np.ones_like(targets) if ignore is None else ~ignore
         for kind, predictions in (("threshold", above & counted), ("topk", top & counted)):
             values = multilabel.precision_recall(predictions, targets & counted, undefined=1.0)
-            for name, value in values._asdict().items():
-                is_undefined = name in ("OP", "OF1") and not predictions.any()  # 0 / 0 in the published program
-                published = f"out.{kind}.{'or_' if name == 'OR' else name.lower()}.{suffix}"
-                case.expect(published, float("nan") if is_undefined else value, rtol=1e-6)  # stored as float32
+            published = {
+                name: f"out.{kind}.{'or_' if name == 'OR' else name.lower()}.{suffix}" for name in values._fields
+            }
+            stored = torch.stack([case.tensors.get(key, torch.zeros(())).double() for key in published.values()])
+            ours = with_undefined(values, stored, predictions, targets & counted)
+            for key, value in zip(published.values(), ours, strict=True):
+                case.expect(key, value, rtol=1e-6)  # stored as float32
 
 
 def check_attention_map(case: Case, _: pytest.MonkeyPatch) -> None:
@@ -65,10 +68,12 @@ def check_attention_map(case: Case, _: pytest.MonkeyPatch) -> None:
         found["out.weight_resized"].append(large)
         found["out.weight_uint8"].append(to_bytes(large))
         found["out.heatmap_bgr"].append(heat[..., ::-1])
-        found["out.blend_float"].append((HEAT_SHARE * heat + resized)[..., ::-1])
-        found["out.blend_saved_uint8"].append(overlay(resized, attention_map)[..., ::-1])
-    # A grey level is up to four colour levels, of which half are seen.
-    allowed = {"weight_normalised": 1e-6, "weight_resized": 1e-5, "weight_uint8": 1, "blend_saved_uint8": 2}
+        found["out.blend_float"].append(blend(resized, heat)[..., ::-1])
+        found["out.blend_saved_uint8"].append(to_pixels(blend(resized, heat))[..., ::-1])
+        # A grey level of our own map is up to four colour levels, of which half are seen.
+        painted = torch.from_numpy(overlay(resized, attention_map)[..., ::-1].copy())
+        assert_near("overlay", painted.int(), case["out.blend_saved_uint8"][label].int(), 0, 2)
+    allowed = {"weight_normalised": 1e-6, "weight_resized": 1e-5, "weight_uint8": 1, "blend_saved_uint8": 1}
     for name, values in found.items():
         case.expect(name, torch.from_numpy(np.stack(values)), rtol=0, atol=allowed.get(name.removeprefix("out."), 0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,42 +42,41 @@ class LayoutOptions(PrepareOptions):
     without_images: bool = Field(False, description="Keep records whose image file is not there.")
 
 
-def without_missing(
-    split: str, records: list[Record], options: LayoutOptions, *, name: str, notes: dict[str, Any]
-) -> list[Record]:
-    """The records whose image file is there, in their order; the others are noted and warned about.
+def read_lines(path: Path, hint: str | None = None) -> list[tuple[int, str]]:
+    """Numbered lines of a text file, without blanks at their ends; empty ones are passed over.
 
     Args:
-        split: its name.
-        records: records whose images are files.
-        options: how many may be missing.
-        name: the data set, for the message.
-        notes: gets the ids of the missing images, under `missing_images`.
+        path: the file, in UTF-8.
+        hint: how to mend a file that cannot be read.
 
     Raises:
-        DataError: when more than `options.max_missing` of them are missing.
+        DataError: when it cannot be read.
     """
-    if options.without_images:
-        return records
-    missing = {record.image_id for record in records if not _is_there(Path(str(record.image)))}
-    listed = [record.image_id for record in records if record.image_id in missing]
-    notes.setdefault("missing_images", {})[split] = listed
-    if not missing:
-        return records
-    first = next(Path(str(record.image)) for record in records if record.image_id in missing)
-    shown = ", ".join(listed[:5])
-    message = f"{len(missing):,} of {len(records):,} {split} images are missing below {first.parent}: {shown}."
-    if len(missing) > options.max_missing * len(records):
-        raise DataError(
-            message,
-            f"Run `hlcli download {name}` again; up to {options.max_missing:.1%} may be missing (--max-missing).",
-        )
-    logger.warning("%s They are left out.", message)
-    return [record for record in records if record.image_id not in missing]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", hint) from error
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _is_there(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+def check_counts(where: object, counts: Iterable[tuple[str, int | None, int]], *, is_verified: bool = True) -> None:
+    """Compare numbers with the published ones.
+
+    Args:
+        where: what was counted, for the message.
+        counts: what it is, the published number (None where there is none), the number found.
+        is_verified: False for numbers that are cited but were never confirmed: they only warn.
+
+    Raises:
+        DataError: naming the first verified number that differs.
+    """
+    for what, expected, found in counts:
+        if expected is None or found == expected:
+            continue
+        message = f"{where}: {expected:,} {what} were expected, found {found:,}."
+        if is_verified:
+            raise DataError(message, "Is it complete? A subset on purpose needs --allow-partial.")
+        logger.warning("%s The expected number is often cited, but was never confirmed.", message)
 
 
 def hold_out(records: list[Record], share: float, seed: int) -> tuple[list[Record], list[Record]]:

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, hold_out, note_source, without_missing
-from hlcli.data.datasets.coco_annotations import AnnotatedImage, check_counts, read_instances
+from hlcli.data.datasets.base import LayoutOptions, Prepared, hold_out, note_source
+from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
 from hlcli.data.datasets.coco_labels import GROUPS, LABEL_NAMES
 from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
 from hlcli.data.datasets.grouped import GroupedData
+from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 from hlcli.sections import PrepareOptions
@@ -69,10 +70,10 @@ class Coco(GroupedData):
             images = read_instances(path)
             note_source(path, notes)
             if not options.allow_partial:
-                check_counts(theirs, images, path)
+                compare_with_published(theirs, images, path)
             notes["images_without_labels"][ours] = sum(not image.labels for image in images)
-            records = _records(images, folder / f"{theirs}2014", keep_unlabelled=options.keep_unlabelled)
-            splits[ours] = without_missing(ours, records, options, name=self.name, notes=notes)
+            splits[ours] = _records(images, folder / f"{theirs}2014", keep_unlabelled=options.keep_unlabelled)
+        splits = without_missing(self, splits, options, notes=notes)
         if options.val_fraction > 0 and "train" in splits:
             train, val = hold_out(splits["train"], options.val_fraction, options.val_seed)
             splits = {"train": train, "val": val} | {name: rows for name, rows in splits.items() if name != "train"}

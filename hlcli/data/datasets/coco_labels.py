@@ -46,12 +46,14 @@ class Counts(NamedTuple):
         images: images in it.
         labelled: those with at least one object.
         labels: labels of all images together; None where that was never published.
+        is_verified: whether somebody counted; False for numbers that are only cited.
     """
 
     images: int
     labelled: int
     labels: int | None
+    is_verified: bool = True
 
 
-COUNTS = {"train": Counts(82_783, 82_081, 241_035), "val": Counts(40_504, 40_137, None)}
+COUNTS = {"train": Counts(82_783, 82_081, 241_035), "val": Counts(40_504, 40_137, None, is_verified=False)}
 """By the year's own split; val is the papers' test set."""

@@ -16,40 +16,41 @@ HOSTS = ("http://images.cocodataset.org", "https://s3.amazonaws.com/images.cocod
 
 
 def _source(
-    path: str, size: int, sha256: str, *, unpack_to: str = ".", part: str = "images", is_optional: bool = False
+    path: str, *, size: int, sha256: str, part: str = "images", is_optional: bool = False
 ) -> Source:
     urls = tuple(f"{host}/{path}" for host in HOSTS)
-    return Source(path.rpartition("/")[2], urls, size, Checksum("sha256", sha256), unpack_to, part, is_optional)
+    name, checksum = path.rpartition("/")[2], Checksum("sha256", sha256)
+    return Source(name, urls, size=size, checksum=checksum, unpack_to=".", part=part, is_optional=is_optional)
 
 
 SOURCES = (
     _source(
         "annotations/annotations_trainval2014.zip",
-        252_872_794,
-        "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+        size=252_872_794,
+        sha256="031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
         part="annotations",
     ),
     _source(
         "zips/train2014.zip",
-        13_510_573_713,
-        "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
+        size=13_510_573_713,
+        sha256="ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
     ),
     _source(
         "zips/val2014.zip",
-        6_645_013_297,
-        "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
+        size=6_645_013_297,
+        sha256="fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
     ),
     _source(
         "zips/test2014.zip",
-        6_660_437_059,
-        "ead40c62230cb2cf70ff4c8b4c70abdc260a7556e77b3282621d06d8e2e35bdf",
+        size=6_660_437_059,
+        sha256="ead40c62230cb2cf70ff4c8b4c70abdc260a7556e77b3282621d06d8e2e35bdf",
         part="test",
         is_optional=True,
     ),
     _source(
         "annotations/image_info_test2014.zip",
-        763_464,
-        "7cecc66f6b09c1671c1896a1bcc1f35eb09b7fcf00a5c18420a5f0f5983dc8c9",
+        size=763_464,
+        sha256="7cecc66f6b09c1671c1896a1bcc1f35eb09b7fcf00a5c18420a5f0f5983dc8c9",
         part="test",
         is_optional=True,
     ),
@@ -59,10 +60,10 @@ SOURCES = (
             "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
             "https://huggingface.co/datasets/gpantaz/karpathy_split/resolve/main/caption_datasets.zip",
         ),
-        36_745_453,
-        Checksum("sha256", "4cfd70132527b80933105e5829dc9034eaab9573482e2e680abbab6130244817"),
-        "karpathy",
-        "karpathy",
+        size=36_745_453,
+        checksum=Checksum("sha256", "4cfd70132527b80933105e5829dc9034eaab9573482e2e680abbab6130244817"),
+        unpack_to="karpathy",
+        part="karpathy",
         is_optional=True,
     ),
 )

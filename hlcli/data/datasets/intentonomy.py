@@ -20,7 +20,6 @@ from hlcli.data.datasets.base import (
     PlannedFile,
     Prepared,
     note_source,
-    without_missing,
 )
 from hlcli.data.datasets.intentonomy_annotations import (
     Annotation,
@@ -120,8 +119,8 @@ class Intentonomy(DataSection):
         for split, path in present.items():
             entries = _read_split(split, path, options, notes)
             images = (source / "images" if (source / "images").is_dir() else source).absolute()
-            records = [Record(entry.image_id, images / entry.file, entry.labels) for entry in entries]
-            splits[split] = without_missing(split, records, options, name=self.name, notes=notes)
+            splits[split] = [Record(entry.image_id, images / entry.file, entry.labels) for entry in entries]
+        splits = without_missing(self, splits, options, notes=notes)
         if options.masks is not None:
             splits = with_object_masks(
                 splits, options.masks, grid=options.mask_grid, max_missing=options.max_missing, notes=notes

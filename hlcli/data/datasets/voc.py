@@ -5,7 +5,8 @@ Official layout, below `ROOT/voc2007` or in `VOC2007/` or `VOCdevkit/VOC2007/` t
 also holds images that belong to other tasks.
 
 An object can be *difficult*. A class all of whose objects in an image are difficult counts neither way in scores (it
-is in the record's `ignore`); what it means for training is an option, `negative` by default as in the papers.
+is in the record's `ignore`); what it means for training is an option: `negative`, the default, as in SGRE's program,
+`positive` as in SALGL's, or `ignore`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, note_source, without_missing
+from hlcli.data.datasets.base import LayoutOptions, Prepared, note_source
 from hlcli.data.datasets.grouped import GroupedData
+from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.voc_annotations import (
     Objects,
-    check_counts,
+    compare_with_published,
     differing,
     read_class_lists,
     read_image_list,
@@ -40,8 +42,8 @@ class VocOptions(LayoutOptions):
 
     difficult: Literal["negative", "positive", "ignore"] = Field(
         "negative",
-        description="What a class counts as in training images where all its objects are difficult; in other splits "
-        "it is always ignored.",
+        description="What a class counts as in training images where all its objects are difficult: negative as in "
+        "SGRE's program, positive as in SALGL's; in other splits it is always ignored.",
     )
     labels: Literal["annotations", "lists"] = Field(
         "annotations", description="Where labels come from: the XML files, or ImageSets/Main/CLASS_LIST.txt."
@@ -84,7 +86,7 @@ class Voc2007(GroupedData):
             DataError: when no list is there, or a split is damaged, incomplete or lacks too many images.
         """
         parts = {"train": "trainval"} if options.train_on == "trainval" else {"train": "train", "val": "val"}
-        return _prepare(2007, source, parts | {"test": "test"}, options)
+        return _prepare(self, 2007, source, parts | {"test": "test"}, options)
 
 
 class Voc2012(GroupedData):
@@ -109,13 +111,14 @@ class Voc2012(GroupedData):
                 "voc2012: all images of val are in trainval too, so scores on val are those of training images. "
                 "Compare them with nothing but SGRE's own; --train-on train is sound."
             )
-        return _prepare(2012, source, {"train": options.train_on, "val": "val"}, options)
+        return _prepare(self, 2012, source, {"train": options.train_on, "val": "val"}, options)
 
 
-def _prepare(year: int, source: Path, lists: dict[str, str], options: VocOptions) -> Prepared:
+def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], options: VocOptions) -> Prepared:
     """The splits of a year.
 
     Args:
+        data: the data set of that year.
         year: 2007 or 2012.
         source: where the layout is.
         lists: the image list of every split.
@@ -135,13 +138,12 @@ def _prepare(year: int, source: Path, lists: dict[str, str], options: VocOptions
         note_source(path, notes)
         objects = _read_labels(folder, path, ids, options.labels, notes)
         if not options.allow_partial:
-            check_counts(path, list(objects.values()), COUNTS[year][name])
+            compare_with_published(path, list(objects.values()), COUNTS[year][name])
         difficult = options.difficult if split == "train" else "ignore"
-        records = [_record(image_id, folder, entry, difficult) for image_id, entry in objects.items()]
-        splits[split] = without_missing(split, records, options, name=f"voc{year}", notes=notes)
+        splits[split] = [_record(image_id, folder, entry, difficult) for image_id, entry in objects.items()]
     if not splits:
         raise DataError(f"{folder} has none of the image lists {', '.join(lists.values())}.")
-    return Prepared(splits, notes)
+    return Prepared(without_missing(data, splits, options, notes=notes), notes)
 
 
 def find_folder(source: Path, year: int) -> Path:

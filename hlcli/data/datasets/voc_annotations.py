@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from hlcli.data.datasets.base import check_counts, read_lines
 from hlcli.data.datasets.voc_labels import LABEL_NAMES, Counts
 from hlcli.errors import DataError
 
+INCOMPLETE = "The folder of the official layout may be incomplete."
 LARGEST_FILE = 1 << 20
 """Bytes of an annotation; real ones have a few thousand."""
 
@@ -37,10 +39,9 @@ def read_image_list(path: Path) -> list[str]:
         DataError: when the file is missing or damaged, or an image is listed twice.
     """
     ids: dict[str, int] = {}
-    for number, line in _lines(path):
-        image_id = line.strip()
+    for number, image_id in read_lines(path, INCOMPLETE):
         if not _IMAGE_ID.fullmatch(image_id):
-            raise DataError(f"{path}, line {number}: an image id was expected, e.g. 000005 (got {line[:40]!r}).")
+            raise DataError(f"{path}, line {number}: an image id was expected, e.g. 000005 (got {image_id[:40]!r}).")
         if image_id in ids:
             raise DataError(f"{path}, line {number}: {image_id} was listed before, in line {ids[image_id]}.")
         ids[image_id] = number
@@ -82,7 +83,7 @@ def _parse(path: Path) -> ElementTree.Element:
             raise DataError(f"{path} declares a document type; annotations of VOC have none.")
         root = ElementTree.fromstring(text)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.", "The folder of the official layout may be incomplete.") from error
+        raise DataError(f"{path} is missing.", INCOMPLETE) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
@@ -110,8 +111,8 @@ def read_class_lists(folder: Path, name: str) -> dict[str, Objects] | None:
         return None
     found: dict[str, tuple[set[int], set[int]]] = {}
     for label, path in enumerate(paths):
-        for number, line in _lines(path):
-            image_id, _, value = line.strip().partition(" ")
+        for number, line in read_lines(path, INCOMPLETE):
+            image_id, _, value = line.partition(" ")
             if value.strip() not in ("1", "0", "-1"):
                 raise DataError(f"{path}, line {number}: an id with 1, 0 or -1 was expected (got {line[:40]!r}).")
             present, difficult = found.setdefault(image_id, (set(), set()))
@@ -120,18 +121,7 @@ def read_class_lists(folder: Path, name: str) -> dict[str, Objects] | None:
     return {image_id: Objects(tuple(sorted(a)), tuple(sorted(b))) for image_id, (a, b) in found.items()}
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines that are not blank."""
-    try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.", "The folder of the official layout may be incomplete.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def check_counts(path: Path, objects: Sequence[Objects], expected: Counts) -> None:
+def compare_with_published(path: Path, objects: Sequence[Objects], expected: Counts) -> None:
     """Compare an image list with the published numbers.
 
     Args:
@@ -142,22 +132,17 @@ def check_counts(path: Path, objects: Sequence[Objects], expected: Counts) -> No
     Raises:
         DataError: naming the first number that differs.
     """
-    numbers: list[tuple[str, int | None, int]] = [
+    counts: list[tuple[str, int | None, int]] = [
         ("images", expected.images, len(objects)),
         ("labels", expected.labels, sum(len(entry.present) for entry in objects)),
     ]
     present = Counter(label for entry in objects for label in entry.present)
     difficult = Counter(label for entry in objects for label in entry.difficult)
     for label, known in enumerate(expected.positives or ()):
-        numbers.append((f"images with {LABEL_NAMES[label]}", known, present[label]))
+        counts.append((f"images with {LABEL_NAMES[label]}", known, present[label]))
     for label, known in enumerate(expected.difficult or ()):
-        numbers.append((f"images with difficult {LABEL_NAMES[label]} only", known, difficult[label]))
-    for what, want, have in numbers:
-        if want is not None and have != want:
-            raise DataError(
-                f"{path}: {want:,} {what} were expected, found {have:,}.",
-                "Is the folder complete? A subset on purpose needs --allow-partial.",
-            )
+        counts.append((f"images with difficult {LABEL_NAMES[label]} only", known, difficult[label]))
+    check_counts(path, counts)
 
 
 def differing(ids: Sequence[str], ours: Mapping[str, Objects], theirs: Mapping[str, Objects]) -> list[str]:

