@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,10 +39,12 @@ from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear
 from hlcli.visualization.attention_page import attention_figure
+from hlcli.visualization.branches import find_branches
 from hlcli.visualization.saving import save_figure
 
 TRUE, PREDICTED = "true", "predicted"
 JPEG_QUALITY = 95
+MOST_SUGGESTED = 6
 
 Place = tuple[int, int]
 """A label: depth of its level (0 is the coarsest), index on it."""
@@ -69,7 +72,7 @@ def draw_attention(
         recipe: where the data is, or what an upstream checkpoint is.
         images: files, folders and patterns.
         split: all its images; without one and without images, a few of test.
-        max_images: so many images of the split, evenly spread.
+        max_images: so many of the images, evenly spread.
         labels: names, `true`, `predicted`; default the true ones, where nobody knows them the predicted ones.
         level: of the labels; default fine.
         raw: also write `attention/NAME/raw_image.jpg` and `_LABEL.jpg` of the size that the network sees.
@@ -87,8 +90,10 @@ def draw_attention(
     wanted = find_wanted(loaded.labels, levels_with_maps(predictor, method), labels, level)
     if images:
         if wanted.true:
-            raise InputError("--labels true: nobody knows the true labels of images.", "Give a --split, or predicted.")
-        items = named_images(images)
+            raise InputError(
+                "--labels true: nobody knows the true labels of images.", "Give a --split, or `--labels predicted`."
+            )
+        items = named_images(images, max_images)
     else:
         count = max_images or (None if split else IMAGES_OF_A_SPLIT)
         items = images_of_split(recipe or loaded.recipe, loaded.labels, split, count)
@@ -144,13 +149,23 @@ def _find_label(labels: LabelSpace, depths: Sequence[int], name: str) -> Place:
     searched = " or ".join(labels.levels[depth].name for depth in depths)
     for level in labels.levels:
         if name in level.label_names:
-            raise InputError(f"Label {name!r} is on level {level.name}; there are maps of level {searched}.")
+            raise InputError(
+                f"Label {name!r} is on level {level.name}; there are maps of level {searched}.",
+                _suggest_children(labels, depths[0], name),
+            )
     known = [label for depth in depths for label in labels.levels[depth].label_names]
     near = difflib.get_close_matches(name, [*known, TRUE, PREDICTED], n=1)
     raise InputError(
         f"There is no label {name!r} on level {searched}.",
         f"Did you mean {near[0]!r}?" if near else "`hlcli visualize labels MODEL` shows all labels.",
     )
+
+
+def _suggest_children(labels: LabelSpace, depth: int, name: str) -> str | None:
+    """Ask for the labels of that level that lie below (or above) the one that has no map itself."""
+    near = find_branches(labels, [name])[depth]
+    names = [f"--labels {shlex.quote(labels.levels[depth].label_names[i])}" for i in near[:MOST_SUGGESTED]]
+    return f"Try {' '.join(names)}{' …' if len(near) > MOST_SUGGESTED else ''}"
 
 
 def choose(

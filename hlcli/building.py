@@ -7,6 +7,7 @@ from torch import nn
 from hlcli.backbones import build_backbone
 from hlcli.data.labels import LabelSpace
 from hlcli.data.transforms import EvalTransform, Normalize, TrainTransform
+from hlcli.errors import RecipeError
 from hlcli.recipe import Recipe
 from hlcli.sections import DataSection
 
@@ -22,7 +23,22 @@ def build_model(
         initial_weights: load the backbone's published or local weights; False where all weights follow anyway.
         data_files: read what belongs to the data set and not to a checkpoint of others, such as label embeddings;
             None: as `initial_weights`.
+
+    Raises:
+        RecipeError: when it is too large for the memory of this machine.
     """
+    try:
+        return _build(recipe, labels, initial_weights, data_files)
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and "memory" not in text and "overflow" not in text:
+            raise
+        raise RecipeError(
+            f"The network does not fit into memory: {text or type(error).__name__}.", "Set smaller widths in model."
+        ) from error
+
+
+def _build(recipe: Recipe, labels: LabelSpace, initial_weights: bool, data_files: bool | None) -> nn.Module:
     reads_files = initial_weights if data_files is None else data_files
     backbone = build_backbone(
         recipe.backbone.name,

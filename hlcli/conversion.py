@@ -9,7 +9,7 @@ import torch
 
 from hlcli.errors import CheckpointError
 from hlcli.files import whole_file
-from hlcli.model_folder import cpu_state, open_model, open_upstream, save_model
+from hlcli.model_folder import MODEL_FILES, cpu_state, open_model, open_upstream, save_model
 from hlcli.recipe import Recipe
 
 
@@ -20,13 +20,13 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
         checkpoint: the reference's file; code inside it is never run.
         recipe: says which method, backbone, image size and labels it has.
         out: the new model folder.
-        overwrite: replace an existing one.
+        overwrite: replace an existing model folder; never a folder with anything else in it.
 
     Raises:
-        CheckpointError: when the file does not fit the recipe, or the folder exists.
+        CheckpointError: when the file does not fit the recipe, or `out` is there and may not be replaced.
     """
     out = Path(out)
-    _refuse_existing(out, overwrite)
+    _check_folder(out, overwrite)
     loaded = open_upstream(Path(checkpoint), recipe)
     save_model(out, cpu_state(loaded.model), recipe, loaded.labels, thresholds=None, facts=loaded.facts)
     return out
@@ -38,9 +38,11 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
     That is `{"state_dict": …, "epoch", "arch"}`, or the averaged weights alone, each name with `module.` in front.
 
     Raises:
-        CheckpointError: when the model cannot be read, or the file exists.
+        CheckpointError: when the model cannot be read, the file exists, or `out` is a folder.
     """
     out = Path(out)
+    if out.is_dir():
+        raise CheckpointError(f"{out} is a folder; --out must be a file for --to upstream.")
     _refuse_existing(out, overwrite)
     loaded = open_model(model)
     method = loaded.recipe.model
@@ -51,6 +53,20 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
     with whole_file(out, "wb") as handle:
         torch.save(content, handle)
     return out
+
+
+def _check_folder(path: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but an empty folder or one that holds a model and nothing else."""
+    _refuse_existing(path, overwrite)
+    if not path.exists():
+        return
+    held = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    strangers = sorted(held - set(MODEL_FILES))
+    if strangers or (held and "model.json" not in held) or not path.is_dir() or not path.name:
+        shown = f" (it holds {', '.join(strangers[:3])})" if strangers and path.is_dir() else ""
+        raise CheckpointError(
+            f"{path} is not a model folder{shown}; it is not replaced.", "Give the name of a new folder with --out."
+        )
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

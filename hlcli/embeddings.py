@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 TENSOR = "embeddings"
 DEFAULT_ENCODER = "bert-base-uncased"
+# What NumPy raises for a file that is no array, or whose header promises more than there is.
+_NO_ARRAY = (OSError, ValueError, EOFError, MemoryError, ArithmeticError, TypeError, SyntaxError, tokenize.TokenError)
 
 
 class LabelEmbeddings(NamedTuple):
@@ -245,15 +248,17 @@ def _check_names(path: Path, found: Sequence[str], expected: Sequence[str]) -> N
 def _read_array(path: Path, num_labels: int) -> Tensor:
     _check_exists(path)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open(path, "rb") as handle, np.errstate(all="ignore"):
+            array = np.lib.format.read_array(handle, allow_pickle=False)
+    except _NO_ARRAY as error:
         raise DataError(f"{path} is not an array: {error}") from error
     if array.ndim != 2 or len(array) != num_labels or array.dtype.kind not in "fiu":
         raise DataError(
             f"{path}: {num_labels} rows of numbers were expected, got {array.dtype} {list(array.shape)}.", _again()
         )
     logger.warning("%s holds no label names: whether its rows are in the order of the labels cannot be checked.", path)
-    return torch.from_numpy(array.astype(np.float32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        return torch.from_numpy(array.astype(np.float32))
 
 
 def _check_exists(path: Path) -> None:

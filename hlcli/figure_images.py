@@ -73,9 +73,10 @@ class Items:
                 failures.append(Failure(item.name, error.message))
 
 
-def named_images(places: Sequence[Path]) -> Items:
-    """Files, folders and patterns."""
+def named_images(places: Sequence[Path], count: int | None = None) -> Items:
+    """Files, folders and patterns; at most so many of the images found, evenly spread."""
     paths = find_images(places)
+    paths = [paths[row] for row in _spread(len(paths), count)]
     return Items(list(map(printable, paths)), lambda number: Item(printable(paths[number]), paths[number]))
 
 
@@ -93,7 +94,7 @@ def images_of_split(recipe: Recipe, labels: LabelSpace, split: str | None, count
     """
     check_labels(recipe, labels)
     records = open_records(recipe.data, split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split))
-    rows = np.linspace(0, len(records) - 1, num=min(count or len(records), len(records))).round().astype(int).tolist()
+    rows = _spread(len(records), count)
     names = _image_ids(records, rows)
 
     def read(number: int) -> Item:
@@ -101,6 +102,11 @@ def images_of_split(recipe: Recipe, labels: LabelSpace, split: str | None, count
         return Item(record.image_id, record.image, record.labels)
 
     return Items(names, read)
+
+
+def _spread(total: int, count: int | None) -> list[int]:
+    """At most so many numbers below `total`, evenly spread; None takes all."""
+    return np.linspace(0, total - 1, num=min(count or total, total)).round().astype(int).tolist()
 
 
 def _image_ids(records: Records, rows: Sequence[int]) -> list[str]:

@@ -23,7 +23,7 @@ class Options(TypedDict, total=False):
 
     images: Sequence[Path]  # files, folders and patterns
     split: str | None  # where images are taken from, or what is counted
-    max_images: int | None  # so many images of a split, evenly spread
+    max_images: int | None  # so many of the images, evenly spread
     labels: Sequence[str]  # names; for `attention` also true and predicted
     level: str | None  # of the labels that are chosen by themselves
     top_k: int | None  # so many labels of each level
@@ -124,8 +124,6 @@ def find_kind(name: str, given: Sequence[str]) -> Kind:
             raise InputError(f"{name} has no use for --{option.replace('_', '-')}; it is for {listed}.")
     if "images" in given and "split" in given:
         raise InputError("--images and --split exclude each other.", "Leave one of them out.")
-    if "images" in given and "max_images" in given:
-        raise InputError("--max-images is for images of a split.", "Leave it out, or name fewer images.")
     return kinds[name]
 
 

@@ -42,7 +42,7 @@ def draw_levels(
     recipe: Recipe | None = None,
     images: Sequence[Path] = (),
     split: str | None = None,
-    max_images: int = IMAGES_OF_A_SPLIT,
+    max_images: int | None = None,
     labels: Sequence[str] = (),
     top_k: int = 1,
 ) -> Figures:
@@ -55,7 +55,7 @@ def draw_levels(
         recipe: where the data is, or what an upstream checkpoint is.
         images: files, folders and patterns; default some images of a split.
         split: where they are taken from; default test where there is one.
-        max_images: so many images of it, evenly spread.
+        max_images: so many of the images, evenly spread; default all that are named, six of a split.
         labels: names on any level: no others but these, what is above and what is below them.
         top_k: so many labels of each level.
 
@@ -70,9 +70,9 @@ def draw_levels(
     check_offers(method, "level_maps", "attention per label")
     branches = find_branches(loaded.labels, labels) if labels else None
     if images:
-        items = named_images(images)
+        items = named_images(images, max_images)
     else:
-        items = images_of_split(recipe or loaded.recipe, loaded.labels, split, max_images)
+        items = images_of_split(recipe or loaded.recipe, loaded.labels, split, max_images or IMAGES_OF_A_SPLIT)
     predictor = Predictor(loaded)
     per_page = max(1, ROWS_PER_PAGE // top_k)
     starts = range(0, len(items), per_page)

@@ -19,6 +19,7 @@ from hlcli.files import recover_folder, whole_folder, write_json
 from hlcli.recipe import Recipe
 
 FORMAT = 1
+MODEL_FILES = ("model.safetensors", "model.json")
 
 
 class LoadedModel(NamedTuple):
@@ -115,6 +116,7 @@ def _open_folder(folder: Path) -> LoadedModel:
         raise CheckpointError(f"{description_file} cannot be read: {error!r}") from error
     model = build_model(recipe, labels, initial_weights=False)
     load_weights(model, _read_safetensors(folder / "model.safetensors"), str(folder))
+    _check_finite(model, str(folder))
     return LoadedModel(model.eval(), recipe, labels, None if thresholds is None else tuple(thresholds), facts)
 
 
@@ -127,6 +129,7 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     method = recipe.model
     model = build_model(recipe, labels, initial_weights=False, data_files=method.published_needs_files)
     load_weights(model, method.from_upstream(state, model), str(path))
+    _check_finite(model, str(path))
     is_wrapped = all(name.startswith("module.") for name in state)
     # HLEG's averaged copy is saved without the wrapper of its trained weights; the others save nothing but an average.
     weights = "regular" if is_wrapped and method.published_weights == "regular" else "ema"
@@ -162,7 +165,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     """Load a complete state.
 
     Raises:
-        CheckpointError: naming keys that are missing, left over, or of another shape.
+        CheckpointError: naming keys that are missing, left over, of another shape, or no real numbers.
     """
     own = model.state_dict()
     missing = sorted(set(own) - set(state))
@@ -174,8 +177,26 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             f"{_listed([f'{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}' for n in misshapen], 'misshapen')}.",
             "Is it of the method, the backbone, the image size and the labels that the recipe says?",
         )
+    parameters = {name for name, _ in model.named_parameters()}
+    unreal = sorted(
+        name for name, value in state.items()
+        if value.is_complex() or (name in parameters and not value.is_floating_point())
+    )  # fmt: skip
+    if unreal:
+        raise CheckpointError(
+            f"{source}: {_listed([f'{name} {state[name].dtype}' for name in unreal], 'that are no real numbers')}.",
+            "Weights are floating-point numbers; quantised ones cannot be loaded.",
+        )
     own.update(state)  # keeps the versions of modules that torch notes in a state dict
     model.load_state_dict(own)
+
+
+def _check_finite(model: nn.Module, source: str) -> None:
+    bad = sorted(name for name, value in model.state_dict().items() if not value.isfinite().all())
+    if bad:
+        raise CheckpointError(
+            f"{source}: {_listed(bad, 'with values that are not finite')}.", "Its training failed, or it is damaged."
+        )
 
 
 def _listed(names: list[str], what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from hlcli.visualization.label_groups import label_groups, most_frequent, tick_n
 from hlcli.visualization.saving import save_figure
 from hlcli.visualization.scene_strips import Strip, strips_figure
 from hlcli.visualization.scenes import SceneSummary, arrange_words, heat_map_figure, overview_figure, words_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STRIPS_PER_PAGE = 12
 NAMING_LABELS = 3
@@ -52,7 +56,7 @@ def draw_scenes(
         recipe: where the data is, or what an upstream checkpoint is.
         images: files, folders and patterns.
         split: all its images.
-        max_images: so many of them, evenly spread.
+        max_images: so many of the images, evenly spread; without images and a split: of test.
         labels: names on any level: the labels (or those below them) of the heat maps.
 
     Returns:
@@ -71,7 +75,7 @@ def draw_scenes(
     if labels:
         raise InputError("--labels chooses labels of heat maps; images have none.", "Leave one of the two out.")
     if images:
-        items = named_images(images)
+        items = named_images(images, max_images)
     else:
         items = images_of_split(recipe or loaded.recipe, loaded.labels, split, max_images)
     return draw_images(loaded, items, scene_names(numbers, loaded.labels), out, file_format)
@@ -88,25 +92,27 @@ def draw_counts(
     shares, probs = scene_label_shares(counts), heat_map(counts)
     ticks = np.array(tick_names(labels))
     summaries, files = [], []
+    total = 1 + int(seen.any(axis=1).sum()) * (1 + len(label_groups(labels, seen[0], chosen)))
+    with Progress("Drawing", total=total, unit="figure") as bar:
 
-    def save(figure_of: str, figure: object) -> None:
-        files.append(save_figure(figure, out, figure_of, file_format))  # type: ignore[arg-type]
+        def save(figure_of: str, figure: Figure) -> None:
+            files.append(save_figure(figure, out, figure_of, file_format))
+            bar.advance()
 
-    for scene, title in enumerate(scene_titles(seen)):
-        top = list(most_frequent(seen[scene], chosen))
-        words = dict(zip(labels.label_names, shares[scene].tolist(), strict=True))
-        cloud = arrange_words(words) if seen[scene].any() else None
-        summaries.append(SceneSummary(title, cloud, ticks[top].tolist(), probs[scene][np.ix_(top, top)]))
-        if cloud is None:
-            continue
-        save(f"scene-{scene}-words", words_figure(title, cloud))
-        for group in label_groups(labels, seen[scene], chosen):
-            members = list(group.labels)
-            cells = probs[scene][np.ix_(members, members)]
-            figure = heat_map_figure(f"scene {scene}, {group.name}", ticks[members].tolist(), cells)
-            save(f"scene-{scene}-{safe_name(group.name)}", figure)
-    heading = f"{len(counts)} scenes. The larger a label in a cloud, the more of its images are in this scene."
-    save("scenes", overview_figure(heading, summaries))
+        for scene, title in enumerate(scene_titles(seen)):
+            top = list(most_frequent(seen[scene], chosen))
+            words = dict(zip(labels.label_names, shares[scene].tolist(), strict=True))
+            cloud = arrange_words(words) if seen[scene].any() else None
+            summaries.append(SceneSummary(title, cloud, ticks[top].tolist(), probs[scene][np.ix_(top, top)]))
+            if cloud is None:
+                continue
+            save(f"scene-{scene}-words", words_figure(title, cloud))
+            for group in label_groups(labels, seen[scene], chosen):
+                members = list(group.labels)
+                cells = probs[scene][np.ix_(members, members)]
+                figure = heat_map_figure(f"scene {scene}, {group.name}", ticks[members].tolist(), cells)
+                save(f"scene-{scene}-{safe_name(group.name)}", figure)
+        save("scenes", overview_figure(f"{len(counts)} scenes.", summaries))
     files.insert(0, files.pop())
     remove_older(out, file_format, r"scenes|scene-\d+-.+", files)
     return Figures(files)
@@ -120,7 +126,7 @@ def scene_titles(seen: np.ndarray) -> list[str]:
 
 
 def scene_names(counts: np.ndarray, labels: LabelSpace) -> list[str]:
-    """`0: fish, fir, bird`: the labels that belong to each scene more than to any other."""
+    """`0: fish, fir, bird`: the labels with the largest share of their images in each scene."""
     typical = typical_labels(counts.diagonal(axis1=1, axis2=2))
     words = [", ".join(labels.label_names[label] for label in row[:NAMING_LABELS]) for row in typical]
     return [f"{scene}: {text}" if text else str(scene) for scene, text in enumerate(words)]

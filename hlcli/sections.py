@@ -167,7 +167,9 @@ class Train(Section):
         500, ge=1, description="Save all training state this often, besides the end of every epoch."
     )
     log_every_steps: int = Field(10, ge=1, description="Optimiser steps between two lines of metrics.jsonl.")
-    early_stop_epochs: int | None = Field(None, ge=1, description="Stop after this many epochs without a new best.")
+    early_stop_epochs: int | None = Field(
+        None, ge=1, description="Stop when more than this many epochs in a row bring no new best."
+    )
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = Field(
         (), description="Where metrics go besides metrics.jsonl; each needs its own package."
     )

@@ -131,9 +131,9 @@ def _keep(training: Training, best: Candidate) -> None:
 
 
 def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
-    """The reference's rule: long since the best epoch of either kind, and the average is past its best."""
+    """HLEG's rule: long since the best epoch of either kind, and the average is below its best; of one kind, SGRE's."""
     progression, patience = training.progression, training.recipe.train.early_stop_epochs
-    ema_value = candidates[-1].value if candidates[-1].weights == "ema" else None
+    ema_value = candidates[-1].value if len(candidates) > 1 else None
     is_past_best = ema_value is None or (
         progression.best_ema_value is not None and ema_value < progression.best_ema_value
     )

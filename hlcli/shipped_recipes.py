@@ -27,7 +27,7 @@ def list_recipes() -> tuple[str, ...]:
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
-    """The file of a recipe, given its path or the name of a shipped one; a file comes first.
+    """The file of a recipe: a file, else the name of a shipped one, else a folder with a recipe.yaml, as runs have.
 
     Raises:
         RecipeError: when there is neither.
@@ -38,9 +38,12 @@ def find_recipe(path_or_name: str | Path) -> Path:
     names = list_recipes()
     if text in names:
         return recipes_folder() / f"{text}.yaml"
+    inside = os.path.join(text, "recipe.yaml")
+    if text and os.path.isfile(inside):
+        return Path(inside)
     wanted = text.replace("\\", "/").removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
     near = difflib.get_close_matches(wanted[-100:], names, n=1)
-    kind = "is a folder, not a recipe" if os.path.isdir(text) else "is neither a file nor a shipped recipe"
+    kind = "is a folder without recipe.yaml" if os.path.isdir(text) else "is neither a file nor a shipped recipe"
     raise RecipeError(
         f"{text or 'An empty name'} {kind}.",
         f"Did you mean {near[0]}?" if near else "`hlcli recipes list` shows the shipped ones.",

@@ -178,6 +178,7 @@ def _announce(training: Training) -> None:
     count = sum(parameter.numel() for parameter in training.model.parameters())
     trainable = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
     recipe, accelerator = training.recipe, training.accelerator
+    processes = accelerator.num_processes
     logger.info("Run folder: %s", training.run.folder)
     logger.info(
         "%s on %s: %s training images, %s for %s; labels per level %s.",
@@ -185,9 +186,10 @@ def _announce(training: Training) -> None:
         f"{len(training.eval_records):,}", recipe.eval.split, "/".join(map(str, training.labels.level_sizes)),
     )  # fmt: skip
     logger.info(
-        "%s parameters, %s trained; %d steps per epoch of %d images; %s, %d process(es), %s.",
+        "%s parameters, %s trained; %d steps per epoch of %d images; %s, %d %s, %s.",
         f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
-        accelerator.device, accelerator.num_processes, accelerator.mixed_precision,
+        accelerator.device, processes, "process" if processes == 1 else "processes",
+        {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
     )  # fmt: skip
 
 

@@ -65,7 +65,17 @@ def read_upstream(path: Path | str) -> Upstream:
             f"{path} is not a state dict: {found}.",
             f"The weights are looked for under {' and '.join(map(repr, CONTAINERS))}, then in the whole file.",
         )
+    odd = [f"{name!r} ({value.layout})" for name, value in state.items() if _is_odd(value)]
+    if odd:
+        raise CheckpointError(
+            f"{path}: {len(odd)} weights are sparse, quantised or nested: {', '.join(odd[:5])}.",
+            "Ask its authors for plain (dense) weights.",
+        )
     return Upstream(dict(state), {} if container is None else _plain_values(content))
+
+
+def _is_odd(value: Tensor) -> bool:
+    return value.layout != torch.strided or value.is_quantized or value.is_nested
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

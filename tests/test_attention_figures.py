@@ -23,6 +23,7 @@ from hlcli.visualization.attention_page import attention_figure
 from hlcli.visualization.panels import LabelMap
 
 LABELS = LabelSpace.from_tree(TREE)
+EVEN_NOTE = "(even): differences too small to stretch"
 FINE = range(2, 3)
 
 
@@ -88,7 +89,12 @@ def test_true_labels_of_a_level_above_are_the_parents():
     [
         (["hose"], None, "no label 'hose' on level fine", "Did you mean 'house'?"),
         (["tru"], None, "no label 'tru'", "Did you mean 'true'?"),
-        (["nature"], None, "'nature' is on level coarse; there are maps of level fine.", ""),
+        (
+            ["nature"],
+            None,
+            "'nature' is on level coarse; there are maps of level fine.",
+            "Try --labels tree --labels fir --labels",
+        ),
         (["zzz"], None, "no label 'zzz' on level fine", "shows all labels"),
         ([], "coarse", "no maps on level 'coarse'", "Choose from: fine."),
     ],
@@ -124,7 +130,10 @@ def test_a_page_has_a_photo_and_a_panel_per_label():
     boxes = [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(boxes):
         assert not [other for other in boxes[i + 1 :] if box.overlaps(other)]
-    assert len(attention_figure("a.jpg", image, []).axes) == 2
+    assert EVEN_NOTE in [text.get_text() for text in figure.texts]
+    plain = attention_figure("a.jpg", image, [])
+    assert len(plain.axes) == 2
+    assert EVEN_NOTE not in [text.get_text() for text in plain.texts]
 
 
 def test_a_split_gives_a_page_per_image(model: Path, tmp_path: Path):
@@ -161,8 +170,9 @@ def test_raw_overlays_are_those_of_the_network(model: Path, tmp_path: Path):
 
 
 def test_true_labels_of_images_are_not_known(model: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="nobody knows the true labels"):
+    with pytest.raises(InputError, match="nobody knows the true labels") as caught:
         hlcli.visualize("attention", model, images=[tmp_path], labels=["true"], out=tmp_path)
+    assert caught.value.hint == "Give a --split, or `--labels predicted`."
 
 
 def test_levels_without_maps_are_left_out(model: Path, tmp_path: Path):

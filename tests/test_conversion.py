@@ -174,3 +174,29 @@ def test_a_method_without_a_published_program_says_so(tmp_path: Path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
     with pytest.raises(CheckpointError, match="no published checkpoints of method linear"):
         open_upstream(tmp_path / "foreign.pth", recipe)
+
+
+def test_overwrite_replaces_nothing_but_a_model(tmp_path: Path):
+    recipe = made(tmp_path / "model")
+    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    (tmp_path / "empty").mkdir()
+    convert(file, recipe, tmp_path / "empty", overwrite=True)
+    (tmp_path / "model" / "thesis.tex").write_text("years of work")
+    with pytest.raises(CheckpointError, match=r"is not a model folder \(it holds thesis.tex\)"):
+        convert(file, recipe, tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model" / "thesis.tex").exists()
+    with pytest.raises(CheckpointError, match=r"up\.pth is not a model folder"):
+        convert(file, recipe, file, overwrite=True)
+    with pytest.raises(CheckpointError, match="is a folder; --out must be a file"):
+        export_upstream(tmp_path / "empty", tmp_path / "empty", overwrite=True)
+    assert open_upstream(file, recipe)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path):
+    recipe = made(tmp_path / "model")
+    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    content = torch.load(file, weights_only=True)
+    next(value for value in content["state_dict"].values() if value.is_floating_point()).view(-1)[0] = torch.inf
+    torch.save(content, file)
+    with pytest.raises(CheckpointError, match=r"up\.pth: 1 keys with values that are not finite \(\w+\."):
+        open_upstream(file, recipe)

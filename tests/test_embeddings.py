@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,24 @@ def test_vectors_made_for_the_other_paper_get_a_warning(tmp_path, caplog):
         assert not caplog.records
         read_label_embeddings(tmp_path / "vectors.safetensors", LabelSpace.flat("ab"), variant="sgre")
     assert "was made with --variant salgl; the published SGRE has its own" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_that_only_look_like_arrays_are_refused(tmp_path: Path):
+    path = tmp_path / "bert.npy"
+    np.savez(tmp_path / "a.npz", a=np.ones((3, 2)))
+    (tmp_path / "a.npz").rename(path)
+    headers = [f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({n}, 2)}}".encode() for n in (10**12, 10**40)]
+    headers += [b"{'descr': '<f8', 'fortran_order': False, 'shape': (((", b"x" * 20_000]
+    contents = [path.read_bytes(), b"", b"\x93NUMPY"]
+    contents += [b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header for header in headers]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="is not an array"):
+            read_label_embeddings(path, LABELS)
+    np.save(path, np.float64(1))
+    with pytest.raises(DataError, match="3 rows of numbers were expected"):
+        read_label_embeddings(path, LABELS)
+    np.save(path, np.full((3, 2), 1e300))
+    with pytest.raises(DataError, match="is not finite for 3 of 3 labels"):
+        read_label_embeddings(path, LABELS)

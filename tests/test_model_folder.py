@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_recipe
 
+from hlcli import building
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.model_folder import cpu_state, finite, load_weights, open_model, save_model
@@ -146,3 +148,30 @@ def test_loading_keeps_running_statistics(folder: Path):
     state = {name: torch.full_like(value, 3) for name, value in loaded.model.state_dict().items()}
     load_weights(loaded.model, state, "x")
     assert all((value == 3).all() for value in loaded.model.state_dict().values())
+
+
+def test_values_that_are_not_finite_are_refused_by_name(folder: Path):
+    state = load_file(folder / "model.safetensors")
+    state["head.classifier.weight"][0, 0] = float("nan")
+    change_weights(folder, state)
+    with pytest.raises(CheckpointError, match=r"1 keys with values that are not finite \(head\.classifier\.weight\)"):
+        open_model(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(folder: Path, dtype: torch.dtype):
+    state = load_file(folder / "model.safetensors")
+    state["head.classifier.weight"] = state["head.classifier.weight"].to(dtype)
+    change_weights(folder, state)
+    with pytest.raises(CheckpointError, match=r"no real numbers \(head\.classifier\.weight torch\."):
+        open_model(folder)
+
+
+def test_a_network_beyond_memory_is_a_mistake_in_the_recipe(monkeypatch: pytest.MonkeyPatch):
+    recipe = tiny_recipe()
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+        monkeypatch.setattr(building, "build_backbone", Mock(side_effect=error))
+        with pytest.raises(RecipeError, match="does not fit into memory"):
+            build_model(recipe, recipe.data.label_space())
+    with pytest.raises(RecipeError, match=r"hidden_dim"):
+        tiny_recipe("model.hidden_dim=4000000000")

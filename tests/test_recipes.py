@@ -54,6 +54,19 @@ def test_a_file_comes_before_a_shipped_recipe_of_that_name(tmp_path, monkeypatch
     assert Recipe.from_yaml("hleg/intentonomy").data.dataset == "shapes"
 
 
+def test_a_folder_with_a_recipe_is_its_recipe_unless_a_shipped_one_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("quickstart", "runs/mine"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "recipe.yaml").write_text("data: {dataset: shapes}\nmodel: {method: hleg}\n")
+    assert Recipe.from_yaml("runs/mine").data.dataset == "shapes"
+    assert find_recipe("./quickstart").parent.name == "quickstart"
+    assert find_recipe("quickstart").parent == recipes_folder()
+    (tmp_path / "recipe.yaml").write_text("")
+    with pytest.raises(RecipeError):
+        find_recipe("")  # no name is not this folder
+
+
 @pytest.mark.parametrize("name", ["", "hleg", "../recipes/quickstart", "a\0b", "x" * 5000, "-"])
 def test_names_that_are_no_recipes_are_refused(name):
     with pytest.raises(RecipeError):

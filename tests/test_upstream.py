@@ -125,3 +125,10 @@ def test_damage_never_ends_in_another_error(
     path.write_bytes(content if cut is None else content[: int(cut * len(content))])
     with suppress(CheckpointError):
         read_upstream(path)
+
+
+def test_weights_that_are_not_dense_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(saved({"state_dict": {**STATE, "b": torch.eye(3).to_sparse()}}))
+    with pytest.raises(CheckpointError, match=r"1 weights are sparse.*'b'"):
+        read_upstream(path)

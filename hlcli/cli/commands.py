@@ -15,6 +15,8 @@ from hlcli.errors import HlcliError
 from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130
+ORDER = ("download", "preprocess", "embed", "train", "eval", "visualize", "recipes", "convert", "env")
+"""The commands in the order in which one needs them."""
 
 
 class Command(TyperCommand):
@@ -33,6 +35,10 @@ class Commands(TyperGroup):
         """Write examples, usage, text, options and commands."""
         self.help = _write_examples(self.help or "", formatter)
         super().format_help(ctx, formatter)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, in the order in which one needs them; others last."""
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for, and leave its exit code where launchers do not lose it."""

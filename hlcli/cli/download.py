@@ -72,7 +72,7 @@ def download(
 
     Archives are unpacked and then removed; those placed by hand stay where they are.
 
-    Exit codes: 0 all there, 3 some photos are missing (listed in failures.jsonl), 1 failed, 2 wrong input.
+    Exit codes: 0 all there, 3 some files are missing (photos: listed in failures.jsonl), 1 failed, 2 wrong input.
     """
     from hlcli.data.datasets.base import DownloadOptions
     from hlcli.data.download import download as fetch
@@ -121,12 +121,14 @@ def _show_plan(rows: list[PlannedFile]) -> None:
 
 def _show(report: DownloadReport, max_missing: float) -> None:
     there = report.present + report.fetched
-    typer.echo(f"{report.name}: {there:,} {report.unit}s in {report.folder} ({report.fetched:,} of them new).")
+    of_all = f"of {there + len(report.missing):,} " if report.missing else ""
+    typer.echo(f"{report.name}: {there:,} {of_all}{report.unit}s in {report.folder} ({report.fetched:,} of them new).")
     if report.missing:
         shown = ", ".join(report.missing[:5])
+        where = "to be placed by hand" if report.failures is None else f"see {report.failures}"
         tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
         typer.echo(
             f"warning: {len(report.missing):,} {report.unit}s ({report.missing_share:.1%}) are missing{tolerated}: "
-            f"{shown}{'…' if len(report.missing) > 5 else ''} (see {report.failures}).",
+            f"{shown}{'…' if len(report.missing) > 5 else ''} ({where}).",
             err=True,
         )

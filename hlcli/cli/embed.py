@@ -9,12 +9,14 @@ import typer
 
 from hlcli.cli.commands import Command
 
-app = typer.Typer(help="Make vectors of labels.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Make the label vectors that SALGL and SGRE start from.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.callback()
 def embed() -> None:
-    """Make vectors of labels."""
+    """Make the label vectors that SALGL and SGRE start from."""
 
 
 @app.command("labels", cls=Command)

@@ -101,13 +101,11 @@ def predict_images(
     as_json: bool,
 ) -> int:
     """Predict and show; returns the exit code."""
-    from hlcli.data.image_files import find_images
     from hlcli.prediction import Predictor, predict
     from hlcli.prediction_files import check_ending
 
     if out is not None:
         check_ending(out)
-    find_images(places)
     workers = loaded.recipe.data.workers if workers is None else workers
     predictor = Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
     predictions, failures = predict(predictor, places, out)

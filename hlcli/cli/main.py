@@ -46,15 +46,15 @@ def hlcli(
     set_up_logging(quiet=quiet, debug=debug)
 
 
-app.command("download", cls=Command)(download)
-app.add_typer(preprocess.app, name="preprocess")
+app.command("download", cls=Command, short_help="Fetch a data set's files; safe to interrupt.")(download)
+app.add_typer(preprocess.app, name="preprocess", short_help="Turn a data set's files into a store for training.")
 app.add_typer(embed.app, name="embed")
-app.command("train", cls=Command)(train)
+app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
 app.command("eval", cls=Command)(evaluate)
 app.command("visualize", cls=Command)(visualize)
-app.command("convert", cls=Command)(convert)
+app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)
 app.add_typer(recipes.app, name="recipes")
-app.command("env", cls=Command)(env)
+app.command("env", cls=Command, short_help="Versions, devices and data sets found, for bug reports.")(env)
 
 
 def main() -> None:

@@ -60,5 +60,21 @@ def show_run(run: Run, *, as_json: bool) -> None:
     title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
     Console().print(numbers_table(facts["metrics"], title=title))
     typer.echo(f"Run folder: {run.folder}", err=True)
-    for command in ("eval {}", "eval {} --images FOLDER", "visualize levels {}"):
+    figures = [f"visualize {kind} {{}}" for kind in _telling_figures(run)]
+    for command in ("eval {}", "eval {} --images FOLDER", *figures):
         typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)
+
+
+def _telling_figures(run: Run) -> list[str]:
+    """The kinds of figures that show most of a model of this method."""
+    from hlcli.methods.base import MethodSection
+    from hlcli.methods.label_attention import LabelAttentionSection
+    from hlcli.recipe import Recipe
+
+    method = Recipe.from_yaml(run.recipe_path()).model
+    kinds = []
+    if type(method).level_maps is not MethodSection.level_maps:
+        kinds.append("attention" if isinstance(method, LabelAttentionSection) else "levels")
+    if type(method).cooccurrence is not MethodSection.cooccurrence:
+        kinds.append("scenes")
+    return kinds or ["curves"]

@@ -20,20 +20,26 @@ def visualize(
     ],
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="levels, attention, scenes: a folder, files, or a pattern in quotes; may be repeated."),
+        typer.Option(
+            help="levels, attention, scenes: a folder, files, or a pattern in quotes; may be repeated. Default: "
+            "levels and attention six images of test (else the recipe's split), scenes none."
+        ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="attention, scenes: all images of this split; levels: some of it; labels: count it (train)."),
+        typer.Option(
+            help="attention, scenes: all images of this split; levels: six of it; labels: count it, default train."
+        ),
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=1, help="So many images of the split, evenly spread; levels: default 6.")
+        int | None, typer.Option(min=1, help="So many of the images, evenly spread over the split or the files found.")
     ] = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
             help="Only this label (attention: or `true`, or `predicted`; the others: with its parents and its "
-            "children); may be repeated."
+            "children); may be repeated. Default: attention the true ones (unknown: the predicted ones), levels the "
+            "best ones, labels and scenes all."
         ),
     ] = None,
     level: Annotated[
@@ -45,11 +51,17 @@ def visualize(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; default MODEL/figures.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the files; default MODEL/figures, or ./figures where MODEL is no folder."),
+    ] = None,
     file_format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Draw figures: curves of a run, the label tree with counts, where a model looks, the scenes it tells apart.
+    """Draw how a run went, its labels, where a model looks.
+
+    Kinds: curves of a run, labels (the tree with counts), levels and attention (where a model looks), scenes (those
+    it tells apart).
 
     Example: hlcli visualize curves runs/quickstart
     Example: hlcli visualize labels hleg/intentonomy --format pdf

@@ -21,6 +21,7 @@ from hlcli.data.archive_plan import (
     find_given,
     is_done,
     is_unpacked_by_hand,
+    is_unverified,
     space_needed,
     stamp_path,
 )
@@ -41,10 +42,11 @@ _MEGABYTE = 1_000_000
 
 
 class Fetched(NamedTuple):
-    """How many files were there, and how many came new."""
+    """How many files were there, how many came new, and which are left to be placed by hand."""
 
     present: int
     new: int
+    missing: tuple[str, ...] = ()
 
 
 def download(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> DownloadReport:
@@ -62,7 +64,7 @@ def download(name: str, sources: Sequence[Source], folder: Path, options: Downlo
     """
     with lock_folder(folder), open_session(options) as session:
         fetched = fetch_sources(name, sources, folder, options, session)
-    return DownloadReport(name, folder, fetched.present, fetched.new, (), None, "file")
+    return DownloadReport(name, folder, fetched.present, fetched.new, fetched.missing, None, "file")
 
 
 @contextmanager
@@ -82,7 +84,10 @@ def fetch_sources(
         InputError: when a file placed by hand is not the published one, or an option does not fit.
     """
     wanted = choose(name, sources, options)
-    todo = [source for source in wanted if options.overwrite or not is_done(source, folder)]
+    todo = [source for source in wanted if options.overwrite or not is_done(source, folder, options)]
+    for source in wanted:
+        if source not in todo and is_unverified(source, folder, options):
+            logger.warning("%s was fetched without verification; --overwrite fetches it anew.", source.name)
     by_hand = [source for source in todo if not source.urls and find_given(source, folder, options) is None]
     absent = [source for source in by_hand if not is_unpacked_by_hand(source, folder)]
     for source in absent:
@@ -103,7 +108,8 @@ def fetch_sources(
     if errors:
         kind = InputError if any(isinstance(error, InputError) for error in errors) else DownloadError
         raise kind("\n".join(map(str, errors)), "What is complete is kept; run the same command again.")
-    return Fetched(len(wanted) - len(todo) - len(absent), len(todo))
+    names = tuple(source.name for source in absent)
+    return Fetched(len(wanted) - len(todo) - len(absent), len(todo), names)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
 from hlcli.errors import InputError
@@ -17,7 +18,7 @@ def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOp
     """What `download` would do, without writing or asking anybody."""
     rows, missing = [], []
     for source in choose(name, sources, options):
-        if is_done(source, folder) and not options.overwrite:
+        if is_done(source, folder, options) and not options.overwrite:
             rows.append(PlannedFile(source.name, "present", "0 bytes"))
             continue
         missing.append(source)
@@ -54,14 +55,31 @@ def choose(name: str, sources: Sequence[Source], options: DownloadOptions) -> li
     return [source for source in sources if not source.is_optional]
 
 
-def is_done(source: Source, folder: Path) -> bool:
-    """Whether a file was completed by an earlier run, and what it gave is still there."""
+def is_done(source: Source, folder: Path, options: DownloadOptions) -> bool:
+    """Whether a file was completed by an earlier run, and what it gave is still there.
+
+    One that came without verification is not done as long as it can be verified now.
+    """
     try:
-        stamp = json.loads(stamp_path(source, folder).read_text(encoding="utf-8"))
+        stamp = _read_stamp(source, folder)
         same_sum = source.checksum is None or stamp["checksum"] in (None, source.checksum.value)
-        return same_sum and all((folder / sample).stat().st_size == size for sample, size in stamp["samples"].items())
+        is_whole = all((folder / sample).stat().st_size == size for sample, size in stamp["samples"].items())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no stamp, or one of another version
         return False
+    can_verify = is_unverified(source, folder, options) and find_given(source, folder, options) is not None
+    return same_sum and is_whole and not can_verify
+
+
+def is_unverified(source: Source, folder: Path, options: DownloadOptions) -> bool:
+    """Whether a file that is there should have been compared with its published sum, and was not."""
+    try:
+        return options.verify and source.checksum is not None and _read_stamp(source, folder)["checksum"] is None
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _read_stamp(source: Source, folder: Path) -> Any:
+    return json.loads(stamp_path(source, folder).read_text(encoding="utf-8"))
 
 
 def is_unpacked_by_hand(source: Source, folder: Path) -> bool:

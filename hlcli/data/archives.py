@@ -34,7 +34,7 @@ NUM_SAMPLES = 20
 _ZIP_BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError),
-    *(zlib.error, struct.error, EOFError, UnicodeError, NotImplementedError),
+    *(zlib.error, struct.error, EOFError, ValueError, OverflowError, RuntimeError, MemoryError),
 )
 _moving = threading.Lock()  # two archives may share folders
 
@@ -92,6 +92,7 @@ def unpack(
                 _write(opened, archive, member, staging)
                 on_files(1)
         top = _single_top(staging, folder.name)
+        _check_top(top, archive)
         with _moving:
             _move(top, folder)
     except _DAMAGED as error:
@@ -167,7 +168,26 @@ def _listing(
     for entry in opened:
         if not (entry.isreg() or entry.isdir()):
             raise _unsafe(archive, entry.name, "is a link or a device")
+        if entry.issparse():
+            raise _unsafe(archive, entry.name, "is stored with holes")
         yield entry.name, entry.size, entry.isdir(), entry
+    _check_end(opened, archive)
+
+
+def _check_end(opened: tarfile.TarFile, archive: Path) -> None:
+    """What follows the last member are two blocks of zeros or more: `tarfile` takes a damaged header for the end.
+
+    A compressed stream is read to its own end, where its sum is compared.
+    """
+    assert opened.fileobj is not None
+    opened.fileobj.seek(opened.offset)
+    num_zeros = 0
+    while chunk := opened.fileobj.read(CHUNK_BYTES):
+        if chunk.count(0) != len(chunk):
+            raise DataError(f"{archive} is damaged: what follows byte {opened.offset:,} of the tar is no member.")
+        num_zeros += len(chunk)
+    if num_zeros < 2 * tarfile.BLOCKSIZE:
+        raise DataError(f"{archive} is damaged: it is cut off, the mark of its end is missing.")
 
 
 def _safe_path(name: str, archive: Path) -> PurePosixPath:
@@ -244,6 +264,13 @@ def _single_top(staging: Path, name: str) -> Path:
     """The folder whose content is wanted: a sole one of that name, or the hidden folder itself."""
     entries = list(staging.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() and entries[0].name == name else staging
+
+
+def _check_top(top: Path, archive: Path) -> None:
+    """Hidden names at the top are our own: the lock, the notes on what is done."""
+    hidden = next((entry.name for entry in sorted(top.iterdir()) if entry.name.startswith(".")), None)
+    if hidden is not None:
+        raise _unsafe(archive, hidden, "is hidden")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from hlcli.errors import DownloadError
+from hlcli.errors import DownloadError, HlcliError
 from hlcli.files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -128,9 +128,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         DownloadError: when another process holds it.
+        HlcliError: when it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a", encoding="utf-8") as handle:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = open(folder / ".lock", "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise HlcliError(f"{folder} cannot be written: {error.strerror or error}.", "Give another --root.") from error
+    with opened as handle:
         _lock(handle, folder)
         yield
 

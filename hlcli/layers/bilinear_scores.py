@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CPU_TILE = 2**20  # numbers in a tile: cores share it in their caches, and each step is worth waking them (measured)
+CPU_TILE = 2**21  # numbers in a tile: the shared cache holds them, and each step is worth waking the threads (measured)
 DEVICE_TILE = 2**24  # on other devices: few and long kernels
 CHANNELS = 8  # at least, in a tile of full size: sums over channels then cost little beside making them
 
@@ -98,7 +98,7 @@ def tiled_scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
         for channels, tile in tiles:
             _tangents(rows[channels, part], labels[channels], out=tile)
             total.addmv_(tile.flatten(1).T, weight[channels])
-        scores[:, part] = total.view(len(scores), -1)
+        scores[:, part] = total.view_as(scores[:, part])
     return scores
 
 

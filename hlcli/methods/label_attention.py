@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from hlcli.errors import RecipeError
-from hlcli.methods.base import MethodSection
+from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +39,14 @@ class LabelAttentionSection(MethodSection):
     label_embedding_dim: int | None = Field(
         None, ge=1, description="Their width; null: 768, as BERT's, or what the method takes for random ones."
     )
-    attention_dim: int = Field(1024, ge=1, description="Width in which labels and tokens are compared.")
+    attention_dim: int = Field(1024, ge=1, le=65536, description="Width in which labels and tokens are compared.")
     encoder_layers: int = Field(1, ge=0, description="Transformer layers over the grid.")
     num_heads: int = Field(8, ge=1, description="Their attention heads; they share the backbone's width evenly.")
-    feedforward_dim: int = Field(2048, ge=1, description="Hidden width of their feed-forward steps.")
+    feedforward_dim: int = Field(2048, ge=1, le=65536, description="Hidden width of their feed-forward steps.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Probability with which they drop a value in training.")
     positions: bool = Field(False, description="Add sine codes of the place to queries and keys of the encoder.")
-    loss_scale: float = Field(
-        1000.0, gt=0, description="Factor of the mean classification loss (published: 1000; 1 with bce)."
+    loss_scale: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Factor of the mean classification loss; null: as published, 1000, but 1 with bce."
     )
 
     @model_validator(mode="after")
@@ -57,6 +57,14 @@ class LabelAttentionSection(MethodSection):
                 f"label_embeddings must be random, prepared, or a file: *.safetensors or *.npy (got '{given}')"
             )
         return self
+
+    def scale_of(self, criterion: Criterion) -> float:
+        """`loss_scale`, or the published one for that loss."""
+        from hlcli.losses.bce import BceLoss
+
+        if self.loss_scale is not None:
+            return self.loss_scale
+        return 1.0 if isinstance(criterion, BceLoss) else 1000.0
 
     def embedding_dim(self, random_dim: int) -> int:
         """Width of the label embeddings; `random_dim` is the method's own for random ones."""

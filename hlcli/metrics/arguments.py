@@ -58,8 +58,8 @@ def without_ignored(scores: ArrayLike, targets: ArrayLike, ignore: ArrayLike | N
     return np.where(ignored, checked.dtype.type(-np.inf), checked), flags & ~ignored
 
 
-def as_cut(threshold: float, dtype: np.dtype) -> np.floating:
-    """The largest number of that type that is not above the threshold.
+def as_cut(threshold: float, dtype: np.dtype, *, inclusive: bool = False) -> np.floating:
+    """The largest number of that type that is not above the threshold; with `inclusive`, that is below it.
 
     Comparing float32 scores with it gives exactly what comparing them as real numbers with the threshold would;
     a threshold rounded to the nearest float32 would not.
@@ -70,4 +70,5 @@ def as_cut(threshold: float, dtype: np.dtype) -> np.floating:
     if not math.isfinite(threshold):
         raise ValueError(f"Expected argument `threshold` to be finite, but got {threshold}")
     cut = dtype.type(threshold)
-    return cut if float(cut) <= float(threshold) else np.nextafter(cut, dtype.type(-np.inf))
+    is_too_high = float(cut) >= float(threshold) if inclusive else float(cut) > float(threshold)
+    return np.nextafter(cut, dtype.type(-np.inf)) if is_too_high else cut

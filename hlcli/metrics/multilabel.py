@@ -127,9 +127,7 @@ def above_threshold(scores: ArrayLike, threshold: float, *, inclusive: bool = Fa
     `inclusive` also takes those that equal it, as SALGL and SGRE do.
     """
     checked = as_scores(scores)
-    if inclusive:
-        return checked.astype(np.float64) >= threshold
-    return checked > as_cut(threshold, checked.dtype)
+    return checked > as_cut(threshold, checked.dtype, inclusive=inclusive)
 
 
 def top_k_predictions(scores: ArrayLike, k: int, *, threshold: float | None = None) -> Flags:
@@ -165,7 +163,12 @@ def f1_scores(predictions: ArrayLike, targets: ArrayLike) -> F1:
 
 
 def f1_curve(
-    scores: ArrayLike, targets: ArrayLike, thresholds: Sequence[float] = THRESHOLDS, *, ignore: ArrayLike | None = None
+    scores: ArrayLike,
+    targets: ArrayLike,
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    ignore: ArrayLike | None = None,
+    inclusive: bool = False,
 ) -> F1Curve:
     """`f1_scores` at each of T thresholds, in one pass over the scores.
 
@@ -174,11 +177,12 @@ def f1_curve(
         targets: [N, L], 0 or 1.
         thresholds: T numbers in any order.
         ignore: [N, L], 1 where an image is left out for a label.
+        inclusive: a score that equals the threshold is predicted too.
     """
     if not len(thresholds):
         raise ValueError("Expected argument `thresholds` to hold at least one number, but got none")
     checked, flags = without_ignored(scores, targets, ignore)
-    counts = _count(checked, flags, [as_cut(float(threshold), checked.dtype) for threshold in thresholds])
+    counts = _count(checked, flags, [as_cut(float(t), checked.dtype, inclusive=inclusive) for t in thresholds])
     sizes = counts.label_predicted + flags.sum(axis=0)  # [T, L]
     per_label = _ratio(2 * counts.label_hits, sizes)
     micro = _ratio(2 * counts.label_hits.sum(axis=1), sizes.sum(axis=1))
@@ -219,10 +223,15 @@ def _count(scores: Floats, targets: Flags, cuts: Sequence[np.floating]) -> _Coun
 
 
 def tune_threshold(
-    scores: ArrayLike, targets: ArrayLike, thresholds: Sequence[float] = THRESHOLDS, *, ignore: ArrayLike | None = None
+    scores: ArrayLike,
+    targets: ArrayLike,
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    ignore: ArrayLike | None = None,
+    inclusive: bool = False,
 ) -> float:
-    """The threshold with the highest macro F1; the first of several."""
-    curve = f1_curve(scores, targets, thresholds, ignore=ignore)
+    """The threshold with the highest macro F1, as in `f1_curve`; the first of several."""
+    curve = f1_curve(scores, targets, thresholds, ignore=ignore, inclusive=inclusive)
     return float(thresholds[int(curve.macro.argmax())])
 
 

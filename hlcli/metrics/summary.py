@@ -160,9 +160,9 @@ def summarise(
         average_precision: which definition.
         empty_labels: what average precision does with labels without positives.
         consistent: first lower the scores of children that are above their parent.
-        undefined_as_one: precision of a label that is never predicted, and recall of one without positives: 1 in
-            CP, CR and CF1, instead of 0.
-        at_threshold: a score that equals the threshold counts as predicted.
+        undefined_as_one: precision of a label that is never predicted, and recall of one without positives: 1
+            instead of 0, in its row and in CP, CR and CF1.
+        at_threshold: a score that equals the threshold counts as predicted, in tuning too.
         scene_probs: [N, S], adds `scene/entropy`.
     """
     scores, targets = _as_levels(level_scores, level_targets, labels)
@@ -223,7 +223,7 @@ def _measure(
 ) -> _Measured:
     """Measure one level."""
     if threshold is None:
-        threshold = multilabel.tune_threshold(scores, targets, ignore=ignore)
+        threshold = multilabel.tune_threshold(scores, targets, ignore=ignore, inclusive=inclusive)
     counted = np.True_ if ignore is None else ~ignore
     targets = targets & counted
     predictions = multilabel.above_threshold(scores, threshold, inclusive=inclusive) & counted
@@ -240,7 +240,7 @@ def _measure(
         top = multilabel.top_k_predictions(scores, TOP_K) & predictions
         best = multilabel.precision_recall(top, targets, undefined=undefined)
         numbers |= {f"{name}_top{TOP_K}": value for name, value in best._asdict().items()}
-    precision, recall = multilabel.label_precision_recall(predictions, targets)
+    precision, recall = multilabel.label_precision_recall(predictions, targets, undefined=undefined)
     columns = (targets.sum(axis=0), ap, f1.per_label, precision, recall)
     rows = [
         LabelRow(level.name, name, *row)

@@ -29,10 +29,16 @@ def to_pixels(values: np.ndarray) -> np.ndarray:
 def normalise_map(attention_map: np.ndarray) -> np.ndarray:
     """Stretch a map [h, w] to 0…1, float32; one that is almost even (weights sum to 1) stays as dark as it is."""
     weights = np.asarray(attention_map, dtype=np.float32)
-    lowest, highest = weights.min(), weights.max()
-    if highest - lowest <= 1 / weights.size:
+    if is_even(weights):
         return weights
+    lowest, highest = weights.min(), weights.max()
     return (weights - lowest) / (highest - lowest)
+
+
+def is_even(attention_map: np.ndarray) -> bool:
+    """Whether the weights of a map [h, w] differ by no more than an even share, 1/(h·w)."""
+    weights = np.asarray(attention_map, dtype=np.float32)
+    return bool(weights.max() - weights.min() <= 1 / weights.size)
 
 
 def resize_bilinear(values: np.ndarray, side: int | tuple[int, int]) -> np.ndarray:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlcli.visualization.attention import jet, normalise_map, overlay
+from hlcli.visualization.attention import jet, overlay
 from hlcli.visualization.panels import (
     FOOTER,
     LabelMap,
     draw_panel,
     draw_scale,
+    even_note,
     figure_width,
     map_title,
     photo_title,
@@ -45,7 +46,12 @@ def attention_figure(
     for number, label in enumerate(labels):
         row, column = divmod(number, LABELS_IN_A_ROW)
         top = TOP + row * row_height(image)
-        note = " (even)" if normalise_map(label.attention_map).max() < 1 else ""  # not stretched: it stays blue
-        draw_panel(figure, 1 + column, top, overlay(image, label.attention_map), map_title(label) + note)
-    draw_scale(figure, jet(np.arange(256, dtype=np.uint8)) / 255, "least", "most attention in the photo")
+        draw_panel(figure, 1 + column, top, overlay(image, label.attention_map), map_title(label))
+    draw_scale(
+        figure,
+        jet(np.arange(256, dtype=np.uint8)) / 255,
+        "least",
+        "most attention in the photo",
+        note=even_note(labels),
+    )
     return figure

@@ -19,6 +19,7 @@ METRICS = ("mAP", "F1_samples")
 TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
 LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
 WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
+LEGEND_POINTS = 12.0  # height of the row between a title and its axes
 MOST_MARKERS = 30
 MOST_RAW_POINTS = 150
 
@@ -108,12 +109,13 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=min(0.0, smallest) if names else None)
-    _name_axes(axes, "training loss", "step")
+    _name_axes(axes, "training loss", "step", room=LEGEND_POINTS)
     if names:
-        axes.legend(
-            frameon=False, fontsize=TEXT_POINTS, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(names),
-            columnspacing=1.2, borderaxespad=0,
+        legend = axes.legend(
+            frameon=False, fontsize=TEXT_POINTS, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names),
+            handlelength=1.4, columnspacing=1.2, borderpad=0.2, borderaxespad=0,
         )  # fmt: skip
+        legend.set_in_layout(False)  # the title above holds its place; axes need not shrink for its width
 
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
@@ -196,9 +198,10 @@ def _points(events: Sequence[Event], axis: str, metric: str) -> tuple[list[float
     return [event[axis] for event in events], [float("nan") if value is None else value for value in values]
 
 
-def _name_axes(axes: Axes, title: str, x_name: str) -> None:
+def _name_axes(axes: Axes, title: str, x_name: str, *, room: float = 0.0) -> None:
+    """Title, with so many points of room for a legend below it, and the name of the x axis."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
-    axes.set_title(title, fontsize=TITLE_POINTS, color=INK, loc="left", parse_math=False)
+    axes.set_title(title, fontsize=TITLE_POINTS, color=INK, loc="left", pad=6 + room, parse_math=False)
     axes.set_xlabel(x_name, fontsize=TEXT_POINTS, color=INK)

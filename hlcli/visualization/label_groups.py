@@ -89,12 +89,11 @@ def most_frequent(seen: np.ndarray, among: Sequence[int] = ()) -> tuple[int, ...
 
 
 def typical_labels(seen: np.ndarray) -> list[tuple[int, ...]]:
-    """Per scene the labels that it has seen more often than any other scene has, most frequent first.
+    """Per scene the labels that it has seen, largest share of the label's images first; of equal ones the frequent.
 
     Args:
         seen: [S, L].
     """
-    home = np.where(seen.max(axis=0) > 0, seen.argmax(axis=0), -1)  # [L]
-    return [
-        tuple(i for i in np.argsort(-row, kind="stable").tolist() if home[i] == scene) for scene, row in enumerate(seen)
-    ]
+    shares = seen / np.maximum(seen.sum(axis=0), np.finfo(np.float64).tiny)  # [S, L]
+    orders = [np.lexsort((-row, -share)).tolist() for row, share in zip(seen, shares, strict=True)]
+    return [tuple(i for i in order if row[i] > 0) for order, row in zip(orders, seen, strict=True)]

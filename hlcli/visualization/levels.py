@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from hlcli.visualization.attention import is_even, normalise_map
 from hlcli.visualization.panels import (
     FOOTER,
     PANEL,
@@ -15,6 +16,7 @@ from hlcli.visualization.panels import (
     column_left,
     draw_panel,
     draw_scale,
+    even_note,
     figure_width,
     map_title,
     photo_title,
@@ -44,7 +46,7 @@ class Example(NamedTuple):
 def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Figure:
     """A row per photo: the photo, then for every level the attention of its best label; further labels below.
 
-    Every map is coloured from its own lowest to its own highest value.
+    Every map is coloured from its own lowest to its own highest value, but for those that are almost even.
 
     Args:
         examples: at least one.
@@ -62,7 +64,8 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
     for example in examples:
         _draw_block(figure, example, top)
         top += _block_height(example)
-    draw_scale(figure, heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo")
+    note = even_note(label for example in examples for level in example.levels for label in level)
+    draw_scale(figure, heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo", note=note)
     return figure
 
 
@@ -82,9 +85,8 @@ def heat_colours(heat: np.ndarray) -> np.ndarray:
 
 
 def upsample(attention_map: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map [h, w] stretched to 0…1 and smoothly enlarged to [height, width]; an even one becomes zeros."""
-    low, high = float(attention_map.min()), float(attention_map.max())
-    stretched = (attention_map - low) / (high - low) if high > low else np.zeros_like(attention_map)
+    """A map [h, w] stretched to 0…1 and smoothly enlarged to [height, width]; one that is almost even becomes zeros."""
+    stretched = np.zeros_like(attention_map) if is_even(attention_map) else normalise_map(attention_map)
     enlarged = Image.fromarray(stretched.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(enlarged).clip(0, 1)
 

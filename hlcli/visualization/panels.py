@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hlcli.visualization.attention import is_even
 from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, shorten, text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRUE_MARK = "✓"
+TRUE_MARK, EVEN_MARK = "✓", "(even)"
 
 PANEL, GAP, MARGIN = 2.1, 0.12, 0.2
-TITLE, FOOTER = 0.44, 0.42
+TITLE, FOOTER = 0.44, 0.48
 TALLEST = 1.25  # times the width of a panel; taller photos are made narrower
 
 
@@ -40,15 +41,22 @@ def draw_panel(figure: Figure, column: int, top: float, image: np.ndarray, title
     axes.set_title(title, fontsize=TEXT_POINTS, color=INK, pad=3, parse_math=False)
 
 
-def draw_scale(figure: Figure, colours: np.ndarray, least: str, most: str) -> None:
-    """What the colours [256, 3] mean, at the lower edge."""
+def draw_scale(figure: Figure, colours: np.ndarray, least: str, most: str, *, note: str = "") -> None:
+    """What the colours [256, 3] mean, at the lower edge, with a note below."""
     width, height = figure.get_size_inches()
     bar_width = 1.2
-    axes = figure.add_axes(((width - bar_width) / 2 / width, 0.17 / height, bar_width / width, 0.09 / height))
+    axes = figure.add_axes(((width - bar_width) / 2 / width, 0.23 / height, bar_width / width, 0.09 / height))
     axes.imshow(colours[None], aspect="auto")
     axes.set_axis_off()
     for place, text, side in ((-0.04, least, "right"), (1.04, most, "left")):
         axes.text(place, 0.45, text, transform=axes.transAxes, fontsize=TEXT_POINTS, color=FAINT, ha=side, va="center")
+    figure.text(0.5, 0.1 / height, note, fontsize=TEXT_POINTS, color=FAINT, ha="center", va="center")
+
+
+def even_note(labels: Iterable[LabelMap]) -> str:
+    """What the mark of almost even maps means, where there are any."""
+    has_even = any(is_even(label.attention_map) for label in labels)
+    return f"{EVEN_MARK}: differences too small to stretch" if has_even else ""
 
 
 def photo_title(name: str, true_labels: Sequence[str] | None) -> str:
@@ -60,9 +68,9 @@ def photo_title(name: str, true_labels: Sequence[str] | None) -> str:
 
 
 def map_title(label: LabelMap) -> str:
-    """Name and score of a label, and a mark if it is true."""
-    score = f"{label.score:.2f} {TRUE_MARK}" if label.is_true else f"{label.score:.2f}"
-    return f"{shorten(label.name, PANEL)}\n{score}"
+    """Name and score of a label, a mark if it is true, and one if its map is almost even."""
+    marks = [TRUE_MARK] * bool(label.is_true) + [EVEN_MARK] * is_even(label.attention_map)
+    return "\n".join([shorten(label.name, PANEL), " ".join([f"{label.score:.2f}", *marks])])
 
 
 def panel_size(image: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PHOTO_WIDTH, PHOTO_HEIGHT = 1.8, 1.4
 BAR_ROW, LONGEST_BAR, NUMBER = 0.18, 1.1, 0.35
 WIDEST_NAME = 2.2
-MARGIN, GAP, TITLE, BETWEEN = 0.2, 0.15, 0.24, 0.4
+MARGIN, GAP, TITLE, BETWEEN, FOOTER = 0.2, 0.15, 0.24, 0.4, 0.25
+
+READING = "words beside a scene: the labels with the largest share of their images in it"
 
 
 class Strip(NamedTuple):
@@ -43,8 +45,10 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
     strip_width = PHOTO_WIDTH + GAP + names_width + GAP / 2 + LONGEST_BAR + NUMBER
     strip_height = TITLE + max(PHOTO_HEIGHT, BAR_ROW * len(names)) + GAP
     rows = -(-len(strips) // columns)
-    width, height = 2 * MARGIN + columns * (strip_width + BETWEEN) - BETWEEN, 2 * MARGIN + rows * strip_height - GAP
+    width = 2 * MARGIN + max(columns * (strip_width + BETWEEN) - BETWEEN, text_width(READING))
+    height = 2 * MARGIN + rows * strip_height - GAP + FOOTER
     figure = new_figure(width, height)
+    figure.text(MARGIN / width, MARGIN / height, READING, fontsize=TEXT_POINTS, color=FAINT)
     for number, strip in enumerate(strips):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (strip_width + BETWEEN), MARGIN + row * strip_height

@@ -20,8 +20,10 @@ COLOUR_MAP = "magma"
 # All in inches.
 CLOUD_WIDTH, CLOUD_HEIGHT = 4.0, 2.0
 CELL, WIDEST_TICK = 0.21, 1.05
-MARGIN, GAP, TITLE, SCALE = 0.2, 0.35, 0.3, 0.45
+MARGIN, GAP, TITLE, LINE_HEIGHT, SCALE = 0.2, 0.35, 0.3, 0.2, 0.45
 COLUMNS = 3
+
+READING = "Within one cloud, larger = larger share of the label's images; sizes do not compare between clouds."
 
 # Font sizes in a cloud are whole numbers of its units.
 UNITS_WIDE, UNITS_HIGH = 600, 300
@@ -49,9 +51,10 @@ class SceneSummary(NamedTuple):
 def words_figure(title: str, cloud: Sequence[PlacedWord]) -> Figure:
     """The cloud of one scene."""
     width, height = 1.5 * CLOUD_WIDTH, 1.5 * CLOUD_HEIGHT
-    figure = new_figure(width + 2 * MARGIN, height + TITLE + 2 * MARGIN)
+    figure = new_figure(width + 2 * MARGIN, height + TITLE + LINE_HEIGHT + 2 * MARGIN)
     _write_title(figure, MARGIN, MARGIN, title, width)
-    draw_cloud(_add_axes(figure, MARGIN, MARGIN + TITLE, width, height), cloud)
+    _write_title(figure, MARGIN, MARGIN + LINE_HEIGHT, READING, width, points=TEXT_POINTS, colour=FAINT)
+    draw_cloud(_add_axes(figure, MARGIN, MARGIN + TITLE + LINE_HEIGHT, width, height), cloud)
     return figure
 
 
@@ -77,11 +80,13 @@ def overview_figure(title: str, scenes: Sequence[SceneSummary]) -> Figure:
         if scene.cloud is not None
     ]
     height = TITLE + CLOUD_HEIGHT + max(maps, default=0.0)
-    top = MARGIN + TITLE
+    top = MARGIN + TITLE + LINE_HEIGHT
     figure = new_figure(
         2 * MARGIN + columns * (CLOUD_WIDTH + GAP) - GAP, top + rows * (height + GAP) - GAP + SCALE + MARGIN / 2
     )
     _write_title(figure, MARGIN, MARGIN, title, figure.get_figwidth() - 2 * MARGIN, points=TITLE_POINTS + 1.5)
+    _write_title(figure, MARGIN, MARGIN + 1.2 * LINE_HEIGHT, READING, figure.get_figwidth() - 2 * MARGIN,
+                 points=TEXT_POINTS, colour=FAINT)  # fmt: skip
     for number, scene in enumerate(scenes):
         row, column = divmod(number, columns)
         _draw_scene(figure, scene, MARGIN + column * (CLOUD_WIDTH + GAP), top + row * (height + GAP))
@@ -105,7 +110,7 @@ def _draw_scene(figure: Figure, scene: SceneSummary, left: float, top: float) ->
 
 
 def arrange_words(words: Mapping[str, int]) -> list[PlacedWord]:
-    """A cloud of words as large as they count; always the same one for the same words.
+    """A cloud of words, those that count more not smaller; always the same one for the same words.
 
     Words that count 0 are left out, and those that would be too small to read.
     """
@@ -136,7 +141,8 @@ def draw_cloud(axes: Axes, cloud: Sequence[PlacedWord]) -> None:
     axes.set(xlim=(0, UNITS_WIDE), ylim=(UNITS_HIGH, 0))
     _frame(axes)
     for placed in cloud:
-        axes.add_patch(PathPatch(placed.outline, facecolor=placed.colour, linewidth=0, gid=placed.word))
+        # add_patch would measure every curve to find limits that are set already
+        axes.add_artist(PathPatch(placed.outline, facecolor=placed.colour, linewidth=0, gid=placed.word))
 
 
 def word_outline(word: str, font: str, size: int, left: float, top: float, *, is_turned: bool) -> Path:
@@ -203,10 +209,17 @@ def _add_axes(figure: Figure, left: float, top: float, width: float, height: flo
 
 
 def _write_title(
-    figure: Figure, left: float, top: float, title: str, width: float, *, points: float = TITLE_POINTS
+    figure: Figure,
+    left: float,
+    top: float,
+    title: str,
+    width: float,
+    *,
+    points: float = TITLE_POINTS,
+    colour: str = INK,
 ) -> None:
     full_width, full_height = figure.get_size_inches()
-    figure.text(left / full_width, 1 - top / full_height, shorten(title, width, points), fontsize=points, color=INK,
+    figure.text(left / full_width, 1 - top / full_height, shorten(title, width, points), fontsize=points, color=colour,
                 va="top", parse_math=False)  # fmt: skip
 
 

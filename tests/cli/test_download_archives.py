@@ -104,3 +104,20 @@ def test_published_files_are_named_once_have_an_address_and_a_well_formed_sum(na
         assert source.urls or source.by_hand
         assert source.checksum is None or len(source.checksum.value) == digits[source.checksum.algorithm]
         assert source.unpack_to is not None or not source.name.endswith((".zip", ".tar"))
+
+
+def test_a_file_to_be_placed_by_hand_is_counted_as_missing(archive_server, root, monkeypatch):
+    by_hand = Source("Photos.zip", unpack_to="Photos", by_hand="Write to the authors.")
+    monkeypatch.setattr(Voc2007, "sources", (*Voc2007.sources, by_hand))
+    result = run(root, "voc2007")
+    assert result.exit_code == 3
+    assert "voc2007: 2 of 3 files in" in result.stdout
+    assert "warning: 1 files (33.3%) are missing: Photos.zip (to be placed by hand)." in result.stderr
+
+
+def test_a_root_that_cannot_be_written_is_explained(archive_server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    result = run(tmp_path / "file", "voc2007")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+    assert "Traceback" not in result.output

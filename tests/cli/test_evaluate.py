@@ -180,6 +180,12 @@ def test_a_pipe_is_not_waited_for(model: Path, tmp_path: Path):
     failed(run("eval", model, "--images", tmp_path / "pipe.jpg"), 2, "no image there")
 
 
+def test_files_that_are_left_aside_are_counted_once(model: Path, photos: Path):
+    (photos / "notes.txt").write_text("no image")
+    (photos / "broken.jpg").unlink(missing_ok=True)
+    assert run("eval", model, "--images", photos).stderr.count("are left aside") == 1
+
+
 def test_settings_of_evaluation_can_be_changed(model: Path):
     done = run("eval", model, "--set", "data.num_test=3", "--set", "eval.consistent=true", "--json")
     assert done.exit_code == 0, done.output

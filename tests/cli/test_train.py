@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from hlcli.cli.main import app
 from hlcli.cli.train import _without_processes
+from hlcli.cli.training_report import show_run
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
@@ -50,7 +52,7 @@ def test_json_stands_alone_on_stdout(trained: tuple[Path, Any]):
     document = json.loads(done.stdout)
     assert document["run"] == str(folder)
     assert document["metrics"]["mAP"] == Run(folder).best_model()["metrics"]["mAP"]
-    assert "Run folder:" in done.stderr
+    assert "cpu, 1 process, fp32." in done.stderr
 
 
 def test_a_finished_run_can_be_resumed_without_its_recipe(trained: tuple[Path, Any]):
@@ -91,7 +93,7 @@ def test_a_dry_run_prints_an_equal_recipe_and_trains_nothing(tmp_path: Path, mon
         ([], "No recipe was given."),
         (["--resume"], "No recipe was given."),
         (["--recipe", "nothing.yaml"], "nothing.yaml is neither a file nor a shipped recipe."),
-        (["--recipe", "."], "is a folder, not a recipe"),
+        (["--recipe", "."], "is a folder without recipe.yaml"),
         (["--run", "nothing", "--resume"], "nothing is not a run"),
         (["--recipe", "RECIPE", "--set", "optim.lr=fast"], "optim.lr"),
         (["--recipe", "RECIPE", "--set", "optim"], "expected section.key=value"),
@@ -181,3 +183,16 @@ def test_the_option_that_starts_processes_is_not_handed_on():
     words = ["train", "--num-processes", "2", "--recipe", "x", "--json"]
     assert _without_processes(words) == ["train", "--recipe", "x", "--json"]
     assert _without_processes(["train", "--num-processes=2", "--json"]) == ["train", "--json"]
+
+
+@pytest.mark.parametrize(
+    ("method", "kinds"),
+    [("hleg", ["levels"]), ("sgre", ["attention"]), ("salgl", ["attention", "scenes"]), ("linear", ["curves"])],
+)
+def test_the_figures_proposed_are_those_that_the_method_has(tmp_path: Path, capsys, method: str, kinds: list[str]):
+    (tmp_path / "recipe.yaml").write_text(f"data: {{dataset: shapes}}\nmodel: {{method: {method}}}\n")
+    facts = {"weights": "regular", "epoch": 1, "split": "val", "metrics": {"mAP": 0.5}}
+    run = SimpleNamespace(folder="RUN", recipe_path=lambda: tmp_path / "recipe.yaml", best_model=lambda: facts)
+    show_run(run, as_json=False)
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "visualize" in line] == [f"Next: hlcli visualize {kind} RUN" for kind in kinds]

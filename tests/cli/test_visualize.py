@@ -85,6 +85,13 @@ def test_photos_are_drawn_on_pages_and_failures_are_listed(run: Path, photos: Pa
     assert [path.name for path in out.iterdir()] == ["levels.png"]  # no older pages, no older failures
 
 
+def test_some_of_the_files_found_are_spread_over_them(run: Path, photos: Path, tmp_path: Path):
+    images = ["--images", photos / "?.png", "--max-images", 3, "--out", tmp_path / "out"]
+    files = visualize("attention", run, *images).stdout.splitlines()
+    assert [Path(file).stem for file in files] == ["0", "3", "6"]
+    assert visualize("levels", run, *images).stdout == f"{tmp_path / 'out' / 'levels.png'}\n"  # seven need two pages
+
+
 def test_only_broken_images_give_no_page(run: Path, photos: Path, tmp_path: Path):
     result = visualize("levels", run, "--images", photos / "empty.png", "--out", tmp_path / "out", code=3)
     assert result.stdout == ""
@@ -122,7 +129,6 @@ def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
             None,
         ),
         (["levels", "RUN", "--raw"], "levels has no use for --raw; it is for attention.", None),
-        (["levels", "RUN", "--images", "x", "--max-images", "3"], "--max-images is for images of a split.", None),
         (["attention", "RUN", "--level", "midle"], "no maps on level 'midle'", "coarse, middle, fine"),
         (["attention", "RUN", "--labels", "flowr"], "There is no label 'flowr'", "Did you mean 'flower'?"),
         (["scenes", "RUN"], "A model of method hleg has no scenes.", "Methods that have: salgl."),

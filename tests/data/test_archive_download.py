@@ -256,9 +256,9 @@ def test_parts_are_fetched_alone_and_optional_ones_by_name_only(server, sources,
     fetch([*sources, extra], folder, parts=("annotations",))
     assert visible(folder) == {"labels.txt"}
     fetch([*sources, extra], folder)
-    assert not is_done(extra, folder)
+    assert not is_done(extra, folder, DownloadOptions())
     fetch([*sources, extra], folder, parts=("extra",))
-    assert is_done(extra, folder)
+    assert is_done(extra, folder, DownloadOptions())
     with pytest.raises(InputError, match="toy has no part 'masks'; it has images, annotations, extra"):
         fetch([*sources, extra], folder, parts=("masks",))
     with pytest.raises(InputError, match="--json"):
@@ -298,3 +298,21 @@ def test_a_crawled_folder_does_not_hide_an_archive_placed_by_hand(folder, tmp_pa
     assert plan("toy", [by_hand], folder, DownloadOptions())[0].state == "present"
     assert fetch([by_hand], folder, source=tmp_path).fetched == 1
     assert (folder / "photos" / "1.jpg").exists()
+
+
+def test_what_came_without_verification_is_verified_later_or_said(server, sources, folder, caplog):
+    server.files["/first/train.tar"] = server.files["/first/test.zip"] = make_tar({"kit/images/0.jpg": b"other"})
+    fetch(sources, folder, verify=False, keep_archives=True)
+    with pytest.raises(InputError, match=r"archives/train\.tar: it has .* bytes, expected"):
+        fetch(sources, folder)
+    shutil.rmtree(folder / "archives")
+    server.log.clear()
+    assert fetch(sources, folder).present == 3
+    assert "train.tar was fetched without verification; --overwrite fetches it anew." in caplog.text
+    assert "labels.txt was fetched" not in caplog.text  # still there, so it was compared
+    assert server.log == []
+
+
+def test_a_file_left_to_be_placed_by_hand_is_reported_as_missing(sources, folder):
+    report = fetch([*sources, Source("photos.zip", unpack_to="photos", by_hand="Write to the authors.")], folder)
+    assert report[2:] == (0, 3, ("photos.zip",), None, "file")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gzip
+import lzma
+import random
 import shutil
 import tarfile
 import unicodedata
@@ -179,3 +182,50 @@ def test_an_interruption_leaves_nothing_and_the_next_run_starts_afresh(tmp_path)
     (tmp_path / ".unpacking" / "top" / "a.txt").write_bytes(b"al")
     unpack_bytes(make_zip(FILES), tmp_path)
     assert files_below(tmp_path / "out") == FILES
+
+
+def damaged_tars() -> dict[str, bytes]:
+    whole = make_tar({"a.txt": b"a" * 600, "b.txt": b"b" * 600, "c.txt": b"c" * 600})
+    second = 512 + 1024  # header and content of the first
+    cut = whole[:second]
+    return {
+        "corrupt header": whole[:second] + b"\xff" * 10 + whole[second + 10 :],
+        "zeroed header": whole[:second] + bytes(512) + whole[second + 512 :],
+        "cut in a header": whole[: second + 100],
+        "cut at a member": cut,
+        "gzip of a cut tar": gzip.compress(cut),
+        "xz of a cut tar": lzma.compress(cut),
+        "cut xz": make_tar({"a.txt": random.Random(0).randbytes(5000)}, "xz")[:-20],
+        "cut gz": make_tar({"a.txt": b"a"}, "gz")[:-4],
+        "one block of zeros": whole[: 3 * second + 512],
+    }
+
+
+@pytest.mark.parametrize("content", damaged_tars().values(), ids=damaged_tars())
+def test_a_tar_that_is_not_whole_to_its_end_leaves_nothing(tmp_path, content):
+    with pytest.raises(DataError, match="damaged"):
+        unpack_bytes(content, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"},
+        {"GNU.sparse.map": "x,y"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"GNU.sparse.size": "9" * 30},
+        {"size": "-1"},
+    ],
+)
+def test_a_member_with_holes_is_refused(tmp_path, headers):
+    with pytest.raises(DataError, match=r"damaged|with holes"):
+        unpack_bytes(make_odd_tar("sparse.txt", pax_headers=headers), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("name", [".fetched/a.json", ".lock", "out/.lock"])
+def test_hidden_names_at_the_top_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="is hidden"):
+        unpack_bytes(make_zip({name: b"x"}), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]

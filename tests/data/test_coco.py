@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepare(folder: Path, **options):
-    return Coco().prepare(folder, CocoOptions(**{"allow_partial": True} | options))
+    return Coco(root=folder).prepare(folder, CocoOptions(**{"allow_partial": True} | options))
 
 
 def ids(records: list[Record]) -> list[str]:
@@ -107,6 +107,8 @@ def test_missing_images_are_refused_beyond_a_share(folder, caplog):
     (folder / "train2014" / file_name("train", 30)).unlink()
     with pytest.raises(DataError, match=r"1 of 3 train images are missing below .*train2014: 30\..*--max-missing"):
         prepare(folder)
+    listed = folder / "coco" / "preprocess.missing.txt"
+    assert listed.read_text() == f"train\t{folder / 'train2014' / file_name('train', 30)}\n"
     prepared = prepare(folder, max_missing=0.34)
     assert ids(prepared.splits["train"]) == ["9", "34"]
     assert prepared.notes["missing_images"] == {"train": ["30"], "test": []}
@@ -134,8 +136,17 @@ def test_files_are_compared_with_the_published_numbers(folder, monkeypatch, coun
         prepare(folder, allow_partial=False)
 
 
+def test_numbers_that_nobody_confirmed_only_warn(folder, monkeypatch, caplog):
+    monkeypatch.setitem(COUNTS, "train", Counts(4, 3, 5))
+    assert len(prepare(folder, allow_partial=False).splits["test"]) == 2
+    assert "instances_val2014.json: 40,504 images were expected, found 3." in caplog.text
+    assert "40,137 images with objects were expected, found 2." in caplog.text
+    assert "instances_train2014" not in caplog.text
+
+
 def test_the_published_numbers_are_those_of_the_papers():
-    assert {"train": Counts(82_783, 82_081, 241_035), "val": Counts(40_504, 40_137, None)} == COUNTS
+    train, val = Counts(82_783, 82_081, 241_035), Counts(40_504, 40_137, None, is_verified=False)
+    assert {"train": train, "val": val} == COUNTS
 
 
 @pytest.mark.parametrize(

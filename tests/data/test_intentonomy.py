@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepare(folder: Path, **options):
-    return Intentonomy().prepare(folder, IntentonomyOptions(**{"allow_partial": True} | options))
+    return Intentonomy(root=folder).prepare(folder, IntentonomyOptions(**{"allow_partial": True} | options))
 
 
 def write_matrix(folder: Path, split: str, rows) -> None:

@@ -220,7 +220,7 @@ def masks_of_all(folder: Path, without: tuple[str, ...] = ()) -> Path:
 
 
 def prepare(folder: Path, **options: Any):
-    return Intentonomy().prepare(folder, IntentonomyOptions(allow_partial=True, **options))
+    return Intentonomy(root=folder).prepare(folder, IntentonomyOptions(allow_partial=True, **options))
 
 
 def test_masks_reach_the_store_and_change_nothing_else(folder):

@@ -1,27 +1,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from archive_files import make_zip
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
-from nuswide_files import OFFICIAL, write_asl, write_official, write_photo, write_spml
+from nuswide_files import write_asl, write_official, write_photo, write_spml
 
-from hlcli.data import archive_download
-from hlcli.data.datasets import nuswide, nuswide_annotations, nuswide_download
-from hlcli.data.datasets.base import DownloadOptions, Prepared
+from hlcli.data.datasets import nuswide, nuswide_annotations
+from hlcli.data.datasets.base import Prepared
 from hlcli.data.datasets.nuswide import Nuswide, NuswideOptions
 from hlcli.data.datasets.nuswide_annotations import find_placeholders
-from hlcli.data.datasets.nuswide_download import read_addresses
 from hlcli.data.datasets.nuswide_labels import GROUPS, LABEL_NAMES, Counts
 from hlcli.data.preparation import preprocess
-from hlcli.data.session import Session
 from hlcli.data.store import open_label_space, open_records
 from hlcli.errors import DataError, InputError
 
@@ -33,7 +25,17 @@ def source(tmp_path: Path) -> Path:
 
 
 def prepare(source: Path, **options) -> Prepared:
-    return Nuswide().prepare(source, NuswideOptions(**{"allow_partial": True} | options))
+    return Nuswide(root=source).prepare(source, NuswideOptions(**{"allow_partial": True} | options))
+
+
+@pytest.fixture
+def published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published numbers are those of the miniatures."""
+    monkeypatch.setattr(nuswide_annotations, "NUM_LISTED", 7)
+    monkeypatch.setattr(nuswide, "OFFICIAL", {"train": Counts(3, labelled=2), "test": Counts(3, labelled=2)})
+    monkeypatch.setattr(nuswide, "ASL", {"train": Counts(3, 4), "test": Counts(1, 2)})
+    monkeypatch.setattr(nuswide, "ASL_SINGLE", {"train": Counts(2, 2), "test": Counts(1, 2)})
+    monkeypatch.setattr(nuswide, "SPML", {"train": Counts(2), "test": Counts(1)})
 
 
 def rows(prepared: Prepared, split: str) -> list[tuple[str, list[str]]]:
@@ -69,7 +71,7 @@ def test_the_official_split_is_that_of_the_papers(tmp_path, concepts_at, labels_
     assert rows(prepared, "test") == [("lake/0004_14.jpg", ["lake", "water"]), ("fox/0007_17.jpg", ["animal", "fox"])]
     assert prepared.splits["train"][0].image == tmp_path / "Flickr" / "actor" / "0001_11.jpg"
     assert prepared.notes["images_without_labels"] == {"train": 1, "test": 1}
-    assert prepared.notes["data_set"] == "the official split"
+    assert prepared.notes["data_set"] == "part of the official split, 6 of 269,648 images"
     assert prepared.notes["num_images"] == 4
     assert {"Imagelist.txt", "Labels_zebra.txt"} <= prepared.notes["sources"].keys()
 
@@ -82,32 +84,61 @@ def test_unlabelled_images_are_kept_on_demand(source):
 
 def test_photos_may_lie_elsewhere(source, tmp_path):
     (source / "Flickr").rename(tmp_path / "photos")
-    with pytest.raises(DataError, match="2 of 2 train images are missing"):
+    with pytest.raises(DataError, match="2 of 2 train images are missing") as caught:
         prepare(source)
-    assert prepare(source, images=tmp_path / "photos").notes["data_set"] == "the official split"
+    assert f"are missing below {source / 'Flickr'}: actor/0001_11.jpg, zebra/0002_12.jpg." in caught.value.message
+    assert "--crawl NUS-WIDE-urls.txt" in caught.value.hint
+    assert len(prepare(source, images=tmp_path / "photos").splits["train"]) == 2
+
+
+def test_only_whole_lists_with_all_their_photos_are_called_the_published_set(source, published_sizes, caplog):
+    def name(**options: Any) -> str:
+        return prepare(source, allow_partial=False, **options).notes["data_set"]
+
+    assert name() == name(keep_unlabelled=True) == "the official split"
+    assert caplog.text == ""
+    assert name(without_images=True) == "the official split, photos not looked at"
+    (source / "Flickr" / "zebra" / "0002_12.jpg").unlink()
+    assert name() == "part of the official split, 5 of 6 images"
+    assert "NUS-WIDE: part of the official split, 5 of 6 images." in caplog.text
+    assert name(without_images=True) == "the official split, photos not looked at"
+
+
+def test_lists_with_other_numbers_are_not_called_the_published_set(source, published_sizes, monkeypatch):
+    monkeypatch.setattr(nuswide, "OFFICIAL", {"train": Counts(2), "test": Counts(4)})
+    assert prepare(source).notes["data_set"] == "other lists than the official split, 6 of 6 images"
+    monkeypatch.setattr(nuswide, "OFFICIAL", {"train": Counts(3, 5), "test": Counts(3)})
+    assert prepare(source).notes["data_set"] == "other lists than the official split, 6 of 6 images"
 
 
 def test_missing_images_are_listed_and_refused_beyond_the_limit(source, caplog):
     (source / "Flickr" / "zebra" / "0002_12.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of 2 train images are missing .*zebra/0002_12\.jpg.*--max-missing"):
         prepare(source, max_missing=0.4)
-    prepared = prepare(source, max_missing=0.5)
+    listed = source / "nuswide" / "preprocess.missing.txt"
+    assert listed.read_text() == f"train\t{source / 'Flickr' / 'zebra' / '0002_12.jpg'}\n"
+    prepared = prepare(source)
+    assert f"1 of 2 train images are missing below {source / 'Flickr'}: zebra/0002_12.jpg." in caplog.text
+    assert f"They are listed in {listed}. They are left out." in caplog.text
     assert rows(prepared, "train") == [("actor/0001_11.jpg", ["person"])]
     assert prepared.notes["missing_images"] == {"train": ["zebra/0002_12.jpg"], "test": []}
-    assert prepared.notes["data_set"] == "own crawl, by the lists of the official split"
+    assert prepared.notes["data_set"] == "part of the official split, 5 of 269,648 images"
     assert prepared.notes["num_images"] == 3
+    write_official(source)
+    prepare(source)
+    assert not listed.exists()
 
 
 def test_the_published_counts_are_checked(source, monkeypatch, caplog):
-    with pytest.raises(DataError, match=r"Imagelist\.txt lists 7 images, expected 269,648.*--allow-partial"):
+    with pytest.raises(DataError, match=r"Imagelist\.txt: 269,648 images were expected, found 7\..*--allow-partial"):
         prepare(source, allow_partial=False)
     monkeypatch.setattr(nuswide_annotations, "NUM_LISTED", 7)
-    with pytest.raises(DataError, match="expected 161,789 train images, found 3"):
+    with pytest.raises(DataError, match="variant official, train: 161,789 images were expected, found 3"):
         prepare(source, allow_partial=False)
     known = {"train": Counts(3, labelled=2), "test": Counts(3, labelled=3)}
     monkeypatch.setattr(nuswide, "OFFICIAL", known)
     prepare(source, allow_partial=False)
-    assert "test: 2 images have a label; 3 are usual" in caplog.text
+    assert "variant official, test: 3 images with a label were expected, found 2." in caplog.text
     assert "train: " not in caplog.text
 
 
@@ -131,12 +162,14 @@ def test_damaged_label_files_and_foreign_concepts_are_named(source):
 def test_pictures_that_stand_for_removed_photos_count_as_missing(source, caplog):
     picture = source / "Flickr" / "zebra" / "0002_12.jpg"
     md5 = hashlib.md5(picture.read_bytes()).hexdigest()
-    with pytest.raises(DataError, match=r"1 of 2 train images are pictures that stand .*with them 1 are missing"):
-        prepare(source, placeholder=[md5.upper()])
-    prepared = prepare(source, placeholder=[md5], max_missing=0.5)
+    with pytest.raises(DataError, match=r"1 of 2 train images are missing"):
+        prepare(source, placeholder=[md5.upper()], max_missing=0.4)
+    assert f"1 images are pictures that stand for removed photos, e.g. {picture}" in caplog.text
+    prepared = prepare(source, placeholder=[md5])
     assert [record.image_id for record in prepared.splits["train"]] == ["actor/0001_11.jpg"]
     assert prepared.notes["missing_images"]["train"] == ["zebra/0002_12.jpg"]
     assert prepared.notes["placeholder"] == [md5]
+    assert prepare(source, placeholder=[md5], without_images=True).notes["num_images"] == 4
 
 
 def test_pictures_that_are_the_same_too_often_are_no_photos(tmp_path):
@@ -152,7 +185,7 @@ def test_pictures_that_are_the_same_too_often_are_no_photos(tmp_path):
     assert find_placeholders(files, {sha256}, 0) == [tmp_path / "own0.jpg"]
 
 
-def test_the_lists_of_asl_are_another_variant(tmp_path):
+def test_the_lists_of_asl_are_another_variant(tmp_path, published_sizes):
     write_asl(tmp_path)
     prepared = prepare(tmp_path, variant="asl")
     assert rows(prepared, "train") == [("0_11_a_m.jpg", ["person"]), ("1_12_b_m.jpg", ["animal", "grass", "zebra"])]
@@ -161,7 +194,9 @@ def test_the_lists_of_asl_are_another_variant(tmp_path):
     assert prepared.notes["variant"] == "asl"
     single = prepare(tmp_path, variant="asl", single_positive=True)
     assert rows(single, "train") == [("0_11_a_m.jpg", ["person"]), ("1_12_b_m.jpg", ["grass"])]
-    with pytest.raises(DataError, match="expected 119,103 train images, found 3"):
+    assert single.notes["data_set"] == "ASL's re-crawl"
+    (tmp_path / "nus_train_full.txt").write_text("0_11_a_m.jpg,42\n")
+    with pytest.raises(DataError, match="variant asl, train: 3 images were expected, found 1"):
         prepare(tmp_path, variant="asl", allow_partial=False)
     (tmp_path / "nus_val.txt").write_text("a.jpg,81\n")
     with pytest.raises(DataError, match=r"nus_val\.txt, line 1: .*got 'a\.jpg,81'"):
@@ -171,7 +206,7 @@ def test_the_lists_of_asl_are_another_variant(tmp_path):
         prepare(tmp_path, variant="asl")
 
 
-def test_the_arrays_of_spml_are_another_variant(tmp_path):
+def test_the_arrays_of_spml_are_another_variant(tmp_path, published_sizes):
     write_spml(tmp_path)
     prepared = prepare(tmp_path, variant="spml", keep_unlabelled=True)
     assert rows(prepared, "train") == [("a.jpg", ["bear", "boats"]), ("b.jpg", [])]
@@ -190,79 +225,10 @@ def test_options_of_another_variant_are_refused(source):
         prepare(source, single_positive=True)
 
 
-def test_the_store_serves_recipes_with_and_without_groups(source, tmp_path):
+def test_the_store_serves_recipes_with_and_without_groups(source, published_sizes, tmp_path):
     made = preprocess(Nuswide(root=tmp_path), source=source, options={"allow_partial": True})
     assert made.meta["counts"]["train"]["images"] == 2
     assert made.meta["notes"]["data_set"] == "the official split"
     assert open_label_space(Nuswide(root=tmp_path)).level_sizes == (81,)
     assert open_label_space(Nuswide(root=tmp_path, hierarchy=True)).level_sizes == (6, 81)
     assert Path(open_records(Nuswide(root=tmp_path), "test")[1].image).name == "0007_17.jpg"
-
-
-ADDRESSES = """Photo_file Photo_id url_Large url_Middle url_Small url_Original
-C:\\ImageData\\Flickr\\actor\\0001_11.jpg   11 http://h/11_b.jpg http://h/11.jpg http://h/11_m.jpg null
-C:\\ImageData\\Flickr\\zebra\\0002_12.jpg   12 null null http://h/12_m.jpg null \r
-C:\\ImageData\\Flickr\\lake\\0004_14.jpg   14 http://h/14_b.jpg null null null
-C:\\ImageData\\Flickr\\sun\\0005_15.jpg   15 null null null null
-"""
-
-
-def test_addresses_are_read_medium_size_first(tmp_path):
-    path = tmp_path / "urls.txt"
-    path.write_text(ADDRESSES, newline="")
-    assert [tuple(item) for item in read_addresses(path)] == [
-        ("actor/0001_11.jpg", "http://h/11.jpg", "Flickr/actor/0001_11.jpg"),
-        ("zebra/0002_12.jpg", "http://h/12_m.jpg", "Flickr/zebra/0002_12.jpg"),
-        ("lake/0004_14.jpg", "http://h/14_b.jpg", "Flickr/lake/0004_14.jpg"),
-    ]
-    path.write_text(ADDRESSES + "Rar!\n")
-    with pytest.raises(DataError, match=r"urls\.txt, line 6: .*'Rar!'"):
-        list(read_addresses(path))
-
-
-@pytest.fixture
-def server(source: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    """Serves the official archives, made from the miniature, and two of the photos."""
-    monkeypatch.setattr(archive_download, "Session", partial(Session, clock=FakeClock(), per_second=1e9))
-    with FaultyServer() as running:
-        for name in ("ConceptsList", "Groundtruth", "ImageList"):
-            files = {path.relative_to(source).as_posix(): path.read_bytes() for path in (source / name).rglob("*.txt")}
-            running.files[f"/{name}.zip"] = make_zip(files)
-        for file in ("actor/0001_11.jpg", "lake/0004_14.jpg"):
-            running.files[f"/{file}"] = (source / "Flickr" / file).read_bytes()
-        running.always["/zebra/0002_12.jpg"] = Fault(status=410)
-        sources = [
-            entry._replace(urls=tuple(running.url(f"/{entry.name}") for _ in entry.urls))
-            for entry in nuswide_download.SOURCES
-        ]
-        monkeypatch.setattr(nuswide_download, "SOURCES", tuple(sources))
-        yield running
-
-
-def test_a_crawl_fetches_lists_and_photos_and_is_told_from_the_official_set(server, tmp_path, caplog):
-    addresses = tmp_path / "NUS-WIDE-urls.txt"
-    files = [file.replace("\\", "/") for file in OFFICIAL if file.startswith(("actor", "zebra", "lake"))]
-    lines = [f"C:\\ImageData\\Flickr\\{f.replace('/', chr(92))} 1 null {server.url('/' + f)} null null" for f in files]
-    addresses.write_text("\n".join(lines))
-    data = Nuswide(root=tmp_path / "data")
-    report = data.download(data.folder(), DownloadOptions(crawl=addresses))
-    assert (report.fetched, report.missing, report.unit) == (2, ("zebra/0002_12.jpg",), "photo")
-    assert json.loads(report.failures.read_text())["status"] == 410
-    assert "Flickr.zip cannot be fetched" in caplog.text
-    prepared = data.prepare(data.folder(), NuswideOptions(allow_partial=True, max_missing=0.6))
-    assert rows(prepared, "train") == [("actor/0001_11.jpg", ["person"])]
-    assert prepared.notes["data_set"] == "own crawl, by the lists of the official split"
-    plan = data.plan_download(data.folder(), DownloadOptions(crawl=addresses))
-    assert ("2 photos", "present", "0 bytes") in plan
-    assert ("1 photos", "gone", "0 bytes") in plan
-
-
-def test_the_archive_of_photos_may_be_placed_by_hand(server, source, tmp_path, caplog):
-    photos = {f"Flickr/{p.parent.name}/{p.name}": p.read_bytes() for p in (source / "Flickr").rglob("*.jpg")}
-    (tmp_path / "Flickr.zip").write_bytes(make_zip(photos))
-    data = Nuswide(root=tmp_path / "data")
-    with caplog.at_level(logging.INFO):
-        report = data.download(data.folder(), DownloadOptions(source=tmp_path))
-    assert (report.fetched, report.unit) == (4, "file")
-    prepared = data.prepare(data.folder(), NuswideOptions(allow_partial=True))
-    assert prepared.notes["data_set"] == "the official split"

@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def prepare(source: Path, **options) -> Prepared:
-    return Vg500().prepare(source, Vg500Options(**{"allow_partial": True} | options))
+    return Vg500(root=source).prepare(source, Vg500Options(**{"allow_partial": True} | options))
 
 
 def rows(prepared: Prepared, split: str) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -55,7 +55,9 @@ def test_images_come_in_the_order_of_the_lists_from_the_first_folder_that_has_th
 
 
 def test_counts_are_those_of_the_partition_not_of_the_paper(source, monkeypatch):
-    with pytest.raises(DataError, match=r"train_list_500\.txt lists 3 images, expected 82,904.*--allow-partial"):
+    with pytest.raises(
+        DataError, match=r"train_list_500\.txt: 82,904 images were expected, found 3\..*--allow-partial"
+    ):
         prepare(source, allow_partial=False)
     monkeypatch.setattr(vg500, "COUNTS", {"train": 3, "test": 2})
     assert len(prepare(source, allow_partial=False).splits["test"]) == 2
@@ -63,9 +65,20 @@ def test_counts_are_those_of_the_partition_not_of_the_paper(source, monkeypatch)
 
 def test_missing_photos_are_refused_beyond_the_limit(source):
     (source / "VG_100K_2" / "201.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 2 test images are missing.*201\.jpg"):
+    with pytest.raises(DataError, match=r"1 of 2 test images are missing.*201\.jpg.*hlcli download vg500"):
         prepare(source)
     assert [row[0] for row in rows(prepare(source, max_missing=0.5), "test")] == ["202.jpg"]
+
+
+def test_photos_in_both_folders_come_from_the_first_and_are_noted_unless_equal(source, caplog):
+    assert prepare(source).notes["differing_duplicates"] == ["103.jpg"]
+    assert "1 photos differ between VG_100K and VG_100K_2, e.g. 103.jpg; those of VG_100K are taken" in caplog.text
+    caplog.clear()
+    (source / "VG_100K_2" / "103.jpg").write_bytes((source / "VG_100K" / "103.jpg").read_bytes())
+    prepared = prepare(source)
+    assert prepared.notes["differing_duplicates"] == []
+    assert rows(prepared, "train")[0][:2] == ("103.jpg", "VG_100K")
+    assert "differ" not in caplog.text
 
 
 def test_labels_and_lists_that_do_not_belong_together_are_named(source):
@@ -143,6 +156,14 @@ def test_agreement_is_shared_images_as_a_share_of_all_and_a_name_serves_once():
     assert matches[2] == ("2", 0.0)
     with pytest.raises(DataError, match=r"499 of 500 labels are doubtful.* 2 '2' 0\.00"):
         check_agreement(matches, 0.7)
+
+
+def test_names_agree_best_in_total_where_the_best_single_pair_is_wrong():
+    labels = {str(image): [*([0] if image >= 50 else []), *([1] if image < 940 else [])] for image in range(1000)}
+    objects = {str(image): {"x", *(["y"] if image >= 110 else [])} for image in range(1000)}
+    matches = recover_names(labels, objects)
+    assert matches[:2] == (("y", 890 / 950), ("x", 940 / 1000))  # 0 and x share 950 images of 1,000
+    check_agreement(matches[:2], 0.9)
 
 
 def test_objects_are_read_from_the_zip_too(tmp_path):

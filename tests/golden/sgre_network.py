@@ -71,7 +71,6 @@ def build(case: Case) -> tuple[Sgre, Any, Any]:
         pre_norm=config["normalize_before"],
         temperature=config["tau"],
         branch_weight=config["lamda"],
-        loss_scale=1.0 if config["loss"] == "bce" else 1000.0,
     )
     labels = LabelSpace.flat([f"{i}" for i in range(len(embeddings))])
     model: Any = section.build(backbone_of(case), labels).double()  # type: ignore[arg-type]
@@ -185,7 +184,7 @@ def check_loss_and_gradients(case: Case, section: Sgre, model: Any, criterion: A
     expect(case, "loss.total", total)
     with torch.no_grad():
         label_logits = model(case["in.tokens"]).label_logits
-    branch = section.loss_scale * label_losses(criterion, label_logits, targets).mean()
+    branch = section.scale_of(criterion) * label_losses(criterion, label_logits, targets).mean()
     expect(case, "loss.aux_logits1", branch)
     total.backward()
     check_gradients(case, model)

@@ -67,7 +67,6 @@ def build(case: Case) -> tuple[Salgl, nn.Module, Any]:
         feedforward_dim=dims["ffn_dim"],
         dropout=0.0,
         positions=cfg["pos"],
-        loss_scale=1.0 if cfg.get("loss") == "bce" else 1000.0,
     )
     labels = LabelSpace.from_parents([[f"{i}" for i in range(dims["num_classes"])]], [])
     model = section.build(Tokens(dims["d"], *layout(dims["N_tokens"], cfg)), labels).double()  # type: ignore[arg-type]

@@ -1,10 +1,13 @@
-"""Transformer layers: identity without layers, norms where they belong."""
+"""Transformer layers: identity without layers, norms and dropout where they belong."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from dropout_calls import watch_dropout
 
-from hlcli.layers.transformer import DecoderLayer, Encoder, EncoderLayer
+from hlcli.layers import attention
+from hlcli.layers.transformer import DecoderLayer, Encoder, EncoderLayer, FeedForward
 
 
 def test_encoder_without_layers_changes_nothing_and_has_no_weights() -> None:
@@ -41,3 +44,29 @@ def test_decoder_layer_without_self_attention_treats_labels_alone() -> None:
         whole = layer(features, queries, memory, memory)[0]
         alone = layer(features[:, :1], queries[:1], memory, memory)[0]
         assert torch.allclose(whole[:, :1], alone, atol=1e-5) != is_kept
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_training_drops_weights_hidden_units_and_both_results(
+    monkeypatch: pytest.MonkeyPatch, pre_norm: bool, is_folded: bool
+) -> None:
+    seen = watch_dropout(monkeypatch)
+    monkeypatch.setattr(attention, "folding_pays", lambda *_: is_folded)
+    layer = EncoderLayer(8, 2, 16, 0.1, pre_norm=pre_norm)
+    layer(torch.randn(3, 5, 8), None)
+    weights = (3, 10, 5) if is_folded else (3, 2, 5, 4)  # without folding, by the queries of the fused kernel
+    assert seen == [(weights, 0.1), ((3, 5, 8), 0.1), ((3, 5, 16), 0.1), ((3, 5, 8), 0.1)]
+    seen.clear()
+    layer.eval()(torch.randn(3, 5, 8), None)
+    assert not seen
+
+
+def test_the_feed_forward_step_drops_hidden_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = watch_dropout(monkeypatch)
+    step = FeedForward(8, 16, 0.3)
+    step(torch.randn(3, 8))
+    assert seen == [((3, 16), 0.3)]
+    seen.clear()
+    step.eval()(torch.randn(3, 8))
+    assert not seen

@@ -101,13 +101,14 @@ def test_evaluation_equals_the_plain_implementation(options: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("objective", "scale", "plain_loss"),
     [
-        (Asymmetric(gamma_pos=1, gamma_neg=4, clip=0.05), 1000, lambda x, y: plain_asymmetric(x, y, 1, 4, 0.05)),
+        (Asymmetric(gamma_pos=1, gamma_neg=4, clip=0.05), None, lambda x, y: plain_asymmetric(x, y, 1, 4, 0.05)),
         (Asymmetric(gamma_neg=0), 1000, lambda x, y: plain_asymmetric(x, y, 0, 0)),
-        (Bce(), 1, F.binary_cross_entropy_with_logits),
+        (Bce(), None, F.binary_cross_entropy_with_logits),
+        (Bce(), 7, lambda x, y: 7 * F.binary_cross_entropy_with_logits(x, y)),
     ],
 )
 def test_classification_term_is_the_scaled_mean_over_images_and_labels(
-    objective: Any, scale: float, plain_loss: Any
+    objective: Any, scale: float | None, plain_loss: Any
 ) -> None:
     torch.manual_seed(3)
     plain, section, model = pair({})

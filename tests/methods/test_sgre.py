@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from dropout_calls import watch_dropout
 from torch import Tensor
 
 from hlcli.data.labels import LabelSpace
@@ -51,7 +52,6 @@ def test_equals_the_plain_implementation(variant: dict[str, Any]) -> None:
         positions=variant.get("positions", True),
         temperature=variant.get("tau", 1.0),
         branch_weight=lamda,
-        loss_scale=1.0 if is_bce else 1000.0,
     )
     space = LabelSpace.flat([f"{i}" for i in range(labels)])
     model: Any = section.build(Identity(grid, dim, extra), space).double()  # type: ignore[arg-type]
@@ -197,6 +197,23 @@ def test_first_weights_follow_the_published_rules() -> None:
         (head.classifier.output.weight, 128**-0.5),
     ):
         assert 0.95 * bound < parameter.abs().max() <= bound
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_training_drops_a_tenth_in_the_encoder_and_half_in_the_classifier(
+    monkeypatch: pytest.MonkeyPatch, pre_norm: bool
+) -> None:
+    seen = watch_dropout(monkeypatch)
+    labels = LabelSpace.flat(["a", "b", "c"])
+    head = Sgre(attention_dim=14, num_heads=2, feedforward_dim=12, pre_norm=pre_norm).build_head(
+        labels, num_features=16, grid=(2, 3)
+    )
+    head(torch.randn(4, 6, 16))
+    assert [probability for _, probability in seen] == [0.1, 0.1, 0.1, 0.1, 0.5]
+    assert [shape for shape, _ in seen[1:]] == [(4, 6, 16), (4, 6, 12), (4, 6, 16), (4, 6, 32)]
+    seen.clear()
+    head.eval()(torch.randn(4, 6, 16))
+    assert not seen
 
 
 def test_without_decay_of_vectors_the_offsets_of_labels_are_spared() -> None:

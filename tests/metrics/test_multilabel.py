@@ -71,12 +71,13 @@ def test_f1_equals_the_definition(seed, images, labels, share, cut):
     assert result.samples == pytest.approx(np.mean([slow_f1(p, t) for p, t in zip(predictions, targets, strict=True)]))
 
 
+@pytest.mark.parametrize(("inclusive", "is_predicted"), [(False, np.greater), (True, np.greater_equal)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
-def test_f1_curve_is_f1_at_every_threshold(dtype):
+def test_f1_curve_is_f1_at_every_threshold(dtype, inclusive, is_predicted):
     scores, targets = sample(8, 50, 5, steps=20, dtype=dtype)  # scores fall on the thresholds
-    curve = f1_curve(scores, targets)
+    curve = f1_curve(scores, targets, inclusive=inclusive)
     for index, threshold in enumerate(THRESHOLDS):
-        point = f1_scores(scores.astype(np.float64) > threshold, targets)
+        point = f1_scores(is_predicted(scores.astype(np.float64), threshold), targets)
         for values, expected in zip(curve, point, strict=True):
             np.testing.assert_array_equal(values[index], expected)
 
@@ -102,6 +103,8 @@ def test_tuned_threshold_is_the_first_with_the_highest_macro_f1():
     separated = np.where(targets, 0.9, 0.1)
     assert tune_threshold(separated, targets) == THRESHOLDS[1]  # 0.1 is not above 0.1
     assert tune_threshold(separated, targets, [0.5, 0.3, 0.7]) == 0.5
+    assert tune_threshold(separated, targets, [0.1, 0.9]) == 0.1
+    assert tune_threshold(separated, targets, [0.1, 0.9], inclusive=True) == 0.9
 
 
 def test_a_score_on_the_threshold_is_not_above_it():
@@ -109,6 +112,10 @@ def test_a_score_on_the_threshold_is_not_above_it():
     nearest = np.array([[0.1]], dtype=np.float32)  # a little more than 0.1
     assert above_threshold(nearest, 0.1).item() is True
     assert above_threshold(np.array([[0.7]], dtype=np.float32), 0.7).item() is False  # a little less than 0.7
+    assert above_threshold(np.array([[0.5, 0.49]]), 0.5, inclusive=True).tolist() == [[True, False]]
+    assert above_threshold(np.array([[0.7]], dtype=np.float32), 0.7, inclusive=True).item() is False
+    with pytest.raises(ValueError, match="`threshold` to be finite"):
+        above_threshold(np.array([[0.5]]), math.inf, inclusive=True)
 
 
 def test_precision_and_recall_equal_scikit_learn():

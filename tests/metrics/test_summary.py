@@ -198,6 +198,29 @@ def test_undefined_precision_and_recall_count_as_one_where_asked():
     assert [ours[name] for name in ("CP", "CR", "CF1")] == pytest.approx([0.25, 0.25, 0.25])
     assert [papers[name] for name in ("OP", "OR", "OF1")] == [ours[name] for name in ("OP", "OR", "OF1")]
     assert papers["OF1"] == pytest.approx(0.4)
+    assert [row.precision for row in papers.labels] == [0.5, 1.0]
+    assert [row.precision for row in ours.labels] == [0.5, 0.0]
+    assert [row.recall for row in papers.labels] == [row.recall for row in ours.labels] == [0.5, 0.0]
+
+
+def test_a_label_that_is_never_among_the_three_best_has_precision_one_where_asked():
+    scores, targets = [[0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.1]], [[1, 1, 0, 1], [1, 0, 0, 0]]
+    given = {"thresholds": [0.5], "labels": LabelSpace.flat("abcd")}
+    papers = summarise([scores], [targets], undefined_as_one=True, **given)
+    ours = summarise([scores], [targets], **given)
+    assert papers["CP"] == ours["CP"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)  # d is predicted, but as the fourth
+    assert papers["CP_top3"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)
+    assert ours["CP_top3"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+    assert papers["CR_top3"] == pytest.approx((1 + 1 + 1 + 0) / 4)  # c has no positives
+    assert ours["CR_top3"] == pytest.approx((1 + 1 + 0 + 0) / 4)
+
+
+def test_an_ignored_label_takes_one_of_the_three_places():
+    scores, targets = [[0.9, 0.8, 0.7, 0.6]], [[1, 1, 1, 1]]
+    ignore = [[1, 0, 0, 0]]
+    metrics = summarise([scores], [targets], LabelSpace.flat("abcd"), thresholds=[0.5], ignore=ignore)
+    assert metrics["OR"] == 1.0
+    assert metrics["OR_top3"] == pytest.approx(2 / 3)  # b and c; d is fourth although a does not count
 
 
 def test_a_score_at_the_threshold_is_predicted_where_asked():
@@ -206,6 +229,17 @@ def test_a_score_at_the_threshold_is_predicted_where_asked():
     inclusive = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], at_threshold=True)
     assert (strict["OP"], strict["OR"]) == (1.0, 0.5)
     assert (inclusive["OP"], inclusive["OR"]) == (pytest.approx(2 / 3), 1.0)
+
+
+def test_tuning_predicts_at_the_threshold_where_the_measures_do():
+    targets = np.array([[1, 0], [0, 1], [1, 1]])
+    scores = np.where(targets, 0.5, 0.3)
+    strict, inclusive = (
+        summarise([scores], [targets], LabelSpace.flat("ab"), at_threshold=flag) for flag in (False, True)
+    )
+    assert strict["threshold"] == pytest.approx(0.3)
+    assert inclusive["threshold"] == pytest.approx(0.35)
+    assert strict["F1_macro"] == inclusive["F1_macro"] == 1.0
 
 
 def test_scene_probabilities_add_the_entropy_of_the_scenes_images_belong_to():

@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hlcli.visualization.attention import jet, normalise_map, overlay, resize_bilinear, to_bytes
+from hlcli.visualization.attention_page import attention_figure
+from hlcli.visualization.panels import LabelMap
+
+from .figure_text import assert_readable, texts
 
 UNEVEN = np.array([[0.1, 0.2], [0.6, 0.1]], dtype=np.float32)  # 0.6 - 0.1 is more than 1 / 4
 
@@ -21,6 +25,13 @@ def test_an_almost_even_map_stays_as_it_is():
     even = np.array([[0.25, 0.35], [0.2, 0.2]], dtype=np.float32)
     np.testing.assert_array_equal(normalise_map(even), even)
     np.testing.assert_array_equal(normalise_map(np.ones((1, 1))), [[1]])
+
+
+def test_the_mark_of_an_almost_even_map_is_explained_on_the_narrowest_page():
+    photo = np.zeros((30, 40, 3), np.uint8)
+    figure = attention_figure("a.jpg", photo, [LabelMap("flat", 0.5, np.full((2, 2), 0.25), True)])
+    assert {"flat\n0.50 ✓ (even)", "(even): differences too small to stretch"} <= set(texts(figure))
+    assert_readable(figure)
 
 
 def test_resizing_keeps_values_at_centres_and_repeats_the_border():

@@ -58,6 +58,18 @@ def test_texts_are_readable_in_short_and_long_runs(epochs: int, with_ema: bool):
     assert "averaged weights (EMA)" in texts(figure) or not with_ema
 
 
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_the_legend_of_many_terms_covers_no_other_text(epochs: int):
+    events = run_events(epochs) or run_events(1)[:5]
+    for event in events:
+        if event["event"] == "step":
+            terms = ("loss", "classification", "sample_entropy", "batch_entropy", "lr")
+            event["metrics"] = dict.fromkeys(terms, 1 / event["step"])
+    figure = curves_figure(events, title="runs/coco-salgl")
+    assert_readable(figure)
+    assert "batch_entropy" in texts(figure)
+
+
 def test_lines_show_the_levels_numbers_in_the_levels_colours():
     axes = axes_titled(curves_figure(run_events(4)), "mAP on val")
     colours = level_colours(LEVELS)

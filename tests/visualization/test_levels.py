@@ -44,8 +44,17 @@ def test_cells_stay_where_they_are():
     assert np.unravel_index(heat.argmax(), heat.shape) in {(r, c) for r in (34, 35) for c in (14, 15)}
 
 
-def test_even_map_is_cold_everywhere():
-    assert (upsample(np.full((3, 4), 1 / 12), 10, 10) == 0).all()
+def test_almost_even_map_is_cold_everywhere_and_says_so():
+    even = np.full((3, 4), 1 / 12)
+    even[0] += 0.02
+    assert (upsample(even, 10, 10) == 0).all()
+    row = example()
+    flat = row._replace(levels=tuple((level[0]._replace(attention_map=even),) for level in row.levels))
+    shown = texts(levels_figure([flat], LEVELS))
+    assert "fine 0\n0.88 ✓ (even)" in shown
+    note = "(even): differences too small to stretch"
+    assert note in shown
+    assert note not in texts(levels_figure([row], LEVELS))
 
 
 def test_overlay_is_brightest_at_the_hot_corner_and_keeps_the_photo_visible():

@@ -15,6 +15,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.visualization.label_groups import COCO_GROUPS, Group, label_groups, most_frequent, tick_names, typical_labels
 from hlcli.visualization.scene_strips import Strip, strips_figure
 from hlcli.visualization.scenes import (
+    READING,
     UNITS_HIGH,
     UNITS_WIDE,
     SceneSummary,
@@ -36,7 +37,7 @@ def summary(scene: int, names: list[str], *, is_empty: bool = False) -> SceneSum
     return SceneSummary(f"scene {scene}: 25% of the labels seen in training", cloud, names, probs)
 
 
-def test_words_of_a_cloud_are_as_large_as_they_count():
+def test_words_of_a_cloud_are_the_larger_the_more_they_count():
     cloud = arrange_words(WORDS)
     assert [placed.word for placed in cloud] == list(WORDS)[:-1]
     area = {placed.word: np.prod(placed.outline.get_extents().size) / len(placed.word) for placed in cloud}
@@ -79,6 +80,7 @@ def test_an_outline_covers_what_the_cloud_drew(word: str, is_turned: bool):
 def test_words_are_shapes_with_their_names_in_the_file():
     figure = words_figure("scene 0", arrange_words(WORDS))
     assert {patch.get_gid() for patch in figure.findobj(PathPatch)} >= set(WORDS) - {"never"}
+    assert READING in texts(figure)
     assert_readable(figure)
     assert "No label has a two-hundredth of its images here." in texts(words_figure("scene 0", arrange_words({"a": 0})))
 
@@ -110,6 +112,7 @@ def test_all_scenes_are_on_one_page(scenes: int):
     summaries = [summary(scene, names[: 12 if scene else 3]) for scene in range(scenes)]
     figure = overview_figure(f"{scenes} scenes.", summaries)
     shown = texts(figure)
+    assert any(text.startswith("Within one cloud") for text in shown)
     assert [text for text in shown if text.startswith("scene ")] == [row.title for row in summaries]
     assert_upright_texts_are_apart(figure)
 
@@ -165,9 +168,10 @@ def test_other_labels_are_drawn_by_frequency():
     assert most_frequent(seen, among=[3, 5, 20]) == (5, 3, 20)
 
 
-def test_a_label_is_typical_of_the_scene_that_saw_it_most():
+def test_labels_are_typical_of_a_scene_by_the_share_of_their_images():
     seen = np.array([[9.0, 1, 5, 0], [2, 2, 6, 0], [1, 8, 0, 0]])
-    assert typical_labels(seen) == [(0,), (2,), (1,)]
+    assert typical_labels(seen) == [(0, 2, 1), (2, 1, 0), (1, 0)]
+    assert typical_labels(np.ones((2, 2)) * [1, 3]) == [(1, 0), (1, 0)]  # of equal shares the frequent
 
 
 def test_strips_show_all_scenes_of_every_image():
@@ -186,5 +190,6 @@ def test_strips_show_all_scenes_of_every_image():
     bold = [text for axes in figure.axes for text in axes.texts if text.get_weight() == "bold"]
     assert len(bold) == 2 * len(strips)
     assert_readable(figure)
+    assert_readable(strips_figure([strips[0]._replace(probs=np.ones(1))], ["0"]))
     with pytest.raises(ValueError, match="probabilities of 2 scenes"):
         strips_figure(strips, ["0", "1"])

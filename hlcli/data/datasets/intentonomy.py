@@ -32,6 +32,7 @@ from hlcli.data.datasets.intentonomy_annotations import (
 )
 from hlcli.data.datasets.intentonomy_labels import SPLITS, label_space
 from hlcli.data.datasets.intentonomy_masks import GRID_SIDE, with_object_masks
+from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError

@@ -4,8 +4,8 @@ What is called NUS-WIDE is several data sets; numbers on one say nothing about a
 one it is, and of how many images:
 
 - `official`: the authors' lists, below `ROOT/nuswide`: `ImageList/`, `Groundtruth/AllLabels/`, `Concepts81.txt` there
-  or in `ConceptsList/`, photos below `Flickr/`. With photos crawled from their published addresses, or some missing,
-  it is a crawl of your own.
+  or in `ConceptsList/`, photos below `Flickr/`. With photos crawled from their published addresses it is a crawl of
+  your own, with some missing a part.
 - `asl`: `nus_train_full.txt` (or `nus_train_singlelabel.txt`) and `nus_val.txt`, photos in `images/`.
 - `spml`: `formatted_{train,val}_{images,labels}.npy`, photos in `images/`.
 """
@@ -24,10 +24,11 @@ from hlcli.data.datasets.base import (
     LayoutOptions,
     PlannedFile,
     Prepared,
+    check_counts,
     note_source,
-    without_missing,
 )
 from hlcli.data.datasets.grouped import GroupedData
+from hlcli.data.datasets.missing_images import is_there, without_missing
 from hlcli.data.datasets.nuswide_annotations import (
     HINT,
     Listed,
@@ -40,9 +41,15 @@ from hlcli.data.datasets.nuswide_labels import ASL, ASL_SINGLE, GROUPS, LABEL_NA
 from hlcli.data.manifest import Manifest
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
-from hlcli.sections import PrepareOptions
+from hlcli.sections import Fraction, PrepareOptions
 
 logger = logging.getLogger(__name__)
+
+NAMES = {"official": "the official split", "asl": "ASL's re-crawl", "spml": "SPML's re-crawl"}
+PHOTOS_HINT = (
+    "The authors send the official photos on request: unpack them with `hlcli download nuswide --from DIR`, fetch what "
+    "is left of them with --crawl NUS-WIDE-urls.txt, or say where they are with --images."
+)
 
 
 class NuswideOptions(LayoutOptions):
@@ -50,6 +57,9 @@ class NuswideOptions(LayoutOptions):
 
     variant: Literal["official", "asl", "spml"] = Field(
         "official", description="Whose lists: the authors', or those of the re-crawl by ASL's or SPML's authors."
+    )
+    max_missing: Fraction = Field(
+        1.0, description="Largest share of a split's photos that may be missing; removed ones do not stop by default."
     )
     images: Path | None = Field(None, description="Folder of the images; default Flickr/ or images/ in SOURCE.")
     keep_unlabelled: bool = Field(False, description="Keep images without any label; the papers drop them.")
@@ -95,20 +105,29 @@ class Nuswide(GroupedData):
         if options.single_positive and options.variant != "asl":
             raise InputError("single_positive: there is no such list but that of variant asl (--variant asl).")
         notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images", "images"})
-        listed, counts = _read_lists(source, options, notes)
+        listed, published = _read_lists(source, options, notes)
+        if not options.allow_partial:
+            for split, rows in listed.items():
+                _compare_with_published(f"nuswide, variant {options.variant}, {split}", rows, published[split])
+        notes["images_without_labels"] = {split: sum(not row.labels for row in rows) for split, rows in listed.items()}
         folder = _image_folder(source, options)
-        splits = {}
-        for split, rows in listed.items():
-            if not options.allow_partial:
-                _check_counts(options.variant, split, rows, counts[split])
-            notes.setdefault("images_without_labels", {})[split] = sum(not row.labels for row in rows)
-            records = [
+        splits = {
+            split: [
                 Record(row.file, folder / row.file, row.labels) for row in rows if row.labels or options.keep_unlabelled
             ]
-            splits[split] = _with_photos(split, records, options, notes)
-        complete = not any(rows for rows in notes.get("missing_images", {}).values())
-        crawled = any(kept.url is not None for kept in Manifest(source).files.values())
-        _note_variant(options, splits, notes, is_published=complete and not crawled)
+            for split, rows in listed.items()
+        }
+        placeholders = _find_placeholders(splits, options)
+        splits = without_missing(
+            self,
+            splits,
+            options,
+            notes=notes,
+            hint=PHOTOS_HINT,
+            is_there=lambda path: is_there(path) and path not in placeholders,
+        )
+        _note_data_set(source, options, listed, published, notes)
+        notes["num_images"] = sum(len(records) for records in splits.values())
         return Prepared(splits, notes)
 
 
@@ -149,50 +168,57 @@ def _image_folder(source: Path, options: NuswideOptions) -> Path:
     return next((source / name for name in names if (source / name).is_dir()), source / names[0]).absolute()
 
 
-def _check_counts(variant: str, split: str, rows: list[Listed], expected: Counts) -> None:
-    """Compare a split with the published numbers."""
-    labels, labelled = sum(len(row.labels) for row in rows), sum(bool(row.labels) for row in rows)
-    for what, found, wanted in (("images", len(rows), expected.images), ("labels", labels, expected.labels)):
-        if wanted is not None and found != wanted:
-            raise DataError(
-                f"nuswide, variant {variant}: expected {wanted:,} {split} {what}, found {found:,}.",
-                "Are the lists complete? --allow-partial takes them as they are.",
-            )
-    if expected.labelled is not None and labelled != expected.labelled:
-        logger.warning("%s: %d images have a label; %d are usual.", split, labelled, expected.labelled)
+def _numbers(rows: list[Listed], published: Counts) -> list[tuple[str, int | None, int]]:
+    """The published numbers of a split beside those found."""
+    labels = sum(len(row.labels) for row in rows)
+    return [("images", published.images, len(rows)), ("labels", published.labels, labels)]
 
 
-def _with_photos(split: str, records: list[Record], options: NuswideOptions, notes: dict[str, Any]) -> list[Record]:
-    """The records whose photo is there and is a photo."""
-    kept = without_missing(split, records, options, name="nuswide", notes=notes)
+def _compare_with_published(where: str, rows: list[Listed], published: Counts) -> None:
+    """Refuse a split with other numbers; how many of the official images have a label was never confirmed."""
+    check_counts(where, _numbers(rows, published))
+    labelled = sum(bool(row.labels) for row in rows)
+    check_counts(where, [("images with a label", published.labelled, labelled)], is_verified=False)
+
+
+def _find_placeholders(splits: dict[str, list[Record]], options: NuswideOptions) -> set[Path]:
+    """Files that stand for removed photos."""
     if options.without_images:
-        return kept
+        return set()
+    paths = [Path(str(record.image)) for records in splits.values() for record in records]
     sums = {value.lower() for value in options.placeholder}
-    files = {Path(str(record.image)): record.image_id for record in kept}
-    placeholders = [files[path] for path in find_placeholders(files, sums, options.placeholder_copies)]
-    if not placeholders:
-        return kept
-    notes["missing_images"][split] += placeholders
-    missing = len(notes["missing_images"][split])
-    message = (
-        f"{len(placeholders):,} of {len(records):,} {split} images are pictures that stand for removed photos "
-        f"({', '.join(placeholders[:5])}); with them {missing:,} are missing."
-    )
-    if missing > options.max_missing * len(records):
-        raise DataError(message, f"Up to {options.max_missing:.1%} may be missing (--max-missing).")
-    logger.warning("%s They are left out.", message)
-    left_out = set(placeholders)
-    return [record for record in kept if record.image_id not in left_out]
+    found = find_placeholders(filter(is_there, paths), sums, options.placeholder_copies)
+    if found:
+        logger.warning("%d images are pictures that stand for removed photos, e.g. %s.", len(found), found[0])
+    return set(found)
 
 
-def _note_variant(
-    options: NuswideOptions, splits: dict[str, list[Record]], notes: dict[str, Any], *, is_published: bool
+def _note_data_set(
+    source: Path,
+    options: NuswideOptions,
+    listed: dict[str, list[Listed]],
+    published: dict[str, Counts],
+    notes: dict[str, Any],
 ) -> None:
-    """Say and keep which data set this is."""
-    num_images = sum(len(records) for records in splits.values())
-    names = {"official": "the official split", "asl": "ASL's re-crawl", "spml": "SPML's re-crawl"}
-    notes["data_set"] = (
-        names[options.variant] if is_published else f"own crawl, by the lists of {names[options.variant]}"
-    )
-    notes["num_images"] = num_images
-    logger.info("NUS-WIDE: %s, %d images. Compare numbers on the same variant only.", notes["data_set"], num_images)
+    """Say and keep which data set this is: a published one, a part of it, or a crawl of one's own.
+
+    Images are those of the lists, with or without labels, less the missing ones.
+    """
+    num_missing = sum(len(ids) for ids in notes.get("missing_images", {}).values())
+    num_images = sum(len(rows) for rows in listed.values()) - num_missing
+    num_published = sum(counts.images for counts in published.values())
+    numbers = [row for split, rows in listed.items() for row in _numbers(rows, published[split])]
+    is_whole = not num_missing and all(expected in (None, found) for _, expected, found in numbers)
+    is_crawled = any(kept.url is not None for kept in Manifest(source).files.values())
+    name = NAMES[options.variant]
+    if is_crawled:
+        name = f"own crawl by the lists of {name}"
+    elif not is_whole:
+        name = f"part of {name}" if num_images < num_published else f"other lists than {name}"
+    if is_crawled or not is_whole:
+        name += f", {num_images:,} of {num_published:,} images"
+    if options.without_images:
+        name += ", photos not looked at"
+    notes["data_set"] = name
+    level = logging.INFO if name == NAMES[options.variant] else logging.WARNING
+    logger.log(level, "NUS-WIDE: %s. Compare numbers on the same images only.", name)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlcli.data.datasets.base import note_source
+from hlcli.data.datasets.base import check_counts, note_source, read_lines
 from hlcli.data.datasets.nuswide_labels import LABEL_NAMES, NUM_LISTED
 from hlcli.errors import DataError
 
@@ -45,8 +45,8 @@ def read_official(folder: Path, notes: dict[str, Any], *, allow_partial: bool) -
     for path in lists.values():
         note_source(path, notes)
     files = read_list(lists["Imagelist"])
-    if len(files) != NUM_LISTED and not allow_partial:
-        raise _wrong_count(lists["Imagelist"], len(files), NUM_LISTED)
+    if not allow_partial:
+        check_counts(lists["Imagelist"], [("images", NUM_LISTED, len(files))])
     labels: list[list[int]] = [[] for _ in files]
     for index, concept in enumerate(LABEL_NAMES):
         path = _find(folder, f"Labels_{concept}.txt", "Groundtruth/AllLabels", "AllLabels", "Groundtruth")
@@ -63,8 +63,7 @@ def read_official(folder: Path, notes: dict[str, Any], *, allow_partial: bool) -
 
 def read_list(path: Path) -> list[str]:
     """Image files with forward slashes, in order; empty lines are passed over."""
-    lines = _read(path).splitlines()
-    return [line.strip().replace("\\", "/") for line in lines if line.strip()]
+    return [line.replace("\\", "/") for _, line in read_lines(path, HINT)]
 
 
 def read_positives(path: Path, num_lines: int) -> list[int]:
@@ -73,7 +72,7 @@ def read_positives(path: Path, num_lines: int) -> list[int]:
     Raises:
         DataError: when there are other lines than 0 and 1, or more or fewer than there should be.
     """
-    marks = "".join(_read(path).split())
+    marks = "".join(line for _, line in read_lines(path, HINT))
     if len(marks) != num_lines or marks.strip("01"):
         raise DataError(f"{path} has not {num_lines:,} lines of 0 or 1, one per line of Imagelist.txt.", HINT)
     return [row for row, mark in enumerate(marks) if mark == "1"]
@@ -86,13 +85,11 @@ def read_index_list(path: Path) -> list[Listed]:
         DataError: for a line of another form.
     """
     rows = []
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path, HINT):
         file, _, words = line.rpartition(",") if "," in line else (line, "", "")
         labels = [int(word) if word.isdecimal() else -1 for word in words.split()]
         if not all(0 <= label < len(LABEL_NAMES) for label in labels):
-            raise DataError(f"{path}, line {number}: `file,index index …` was expected, got {line.strip()!r}.")
+            raise DataError(f"{path}, line {number}: `file,index index …` was expected, got {line!r}.")
         rows.append(Listed(file.strip(), tuple(sorted(set(labels)))))
     return rows
 
@@ -146,7 +143,7 @@ def _sums(path: Path) -> tuple[str, str]:
 
 def _check_concepts(path: Path) -> None:
     """The concepts are the known ones in the known order; their lines may end with blanks."""
-    found = tuple(_read(path).split())
+    found = tuple(line for _, line in read_lines(path, HINT))
     if found != LABEL_NAMES:
         odd = next((name for name in found if name not in LABEL_NAMES), None)
         what = f"{odd!r} is not one of them" if odd else "some are missing or in another order"
@@ -160,16 +157,3 @@ def _find(folder: Path, name: str, *homes: str) -> Path:
     if path is None:
         raise DataError(f"{places[0]} is missing.", HINT)
     return path
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", HINT) from error
-
-
-def _wrong_count(path: Path, found: int, expected: int) -> DataError:
-    return DataError(
-        f"{path} lists {found:,} images, expected {expected:,}.", "Is it complete? --allow-partial takes it as it is."
-    )

@@ -55,7 +55,7 @@ def download(folder: Path, options: DownloadOptions) -> DownloadReport:
     with lock_folder(folder), open_session(options) as session:
         fetched = fetch_sources("nuswide", SOURCES, folder, options, session)
         if options.crawl is None:
-            return DownloadReport("nuswide", folder, fetched.present, fetched.new, (), None, "file")
+            return DownloadReport("nuswide", folder, fetched.present, fetched.new, fetched.missing, None, "file")
         todo = plan_crawl(
             read_addresses(options.crawl), folder, overwrite=options.overwrite, retry_failed=options.retry_failed
         )

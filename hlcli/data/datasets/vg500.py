@@ -7,16 +7,18 @@ are given or recovered. It has 82,904 training images, not the 98,249 of the pap
 
 from __future__ import annotations
 
+import filecmp
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, Source, note_source, without_missing
+from hlcli.data.datasets.base import LayoutOptions, Prepared, Source, check_counts, note_source, read_lines
+from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.vg500_names import (
     NUM_LABELS,
     NUMBERS,
@@ -36,6 +38,7 @@ COUNTS = {"train": 82_904, "test": 10_000}
 LABELS_NAME = "vg_category_500_labels_index.json"
 FOLDERS = ("VG_100K", "VG_100K_2")
 """Where a photo is looked for, in this order; some are in both."""
+HINT = "Run `hlcli download vg500`."
 
 _PHOTO_HOSTS = ("https://cs.stanford.edu/people/rak248/VG_100K_2", "https://thunlp.oss-cn-qingdao.aliyuncs.com")
 _PARTITION = "https://raw.githubusercontent.com/HCPLab-SYSU/SSGRL/master/data/VG"
@@ -104,16 +107,18 @@ class Vg500(DataSection):
         labels = read_labels(source / LABELS_NAME)
         note_source(source / LABELS_NAME, notes)
         names = _names(labels, options, notes)
-        places = _find_photos(source)
+        places = _find_photos(source, labels, notes)
         splits = {}
         for split, expected in COUNTS.items():
             path = source / f"{split}_list_500.txt"
-            files = _read_list(path, labels, None if options.allow_partial else expected)
+            files = _read_list(path, labels)
+            if not options.allow_partial:
+                check_counts(path, [("images", expected, len(files))])
             note_source(path, notes)
-            records = [
+            splits[split] = [
                 Record(file, places.get(file, source / FOLDERS[0] / file).absolute(), labels[file]) for file in files
             ]
-            splits[split] = without_missing(split, records, options, name=self.name, notes=notes)
+        splits = without_missing(self, splits, options, notes=notes)
         return Prepared(splits, notes, LabelSpace.flat(names))
 
 
@@ -127,29 +132,21 @@ def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
         document = json.loads(path.read_text(encoding="utf-8"))
         labels = {str(file): tuple(sorted({int(index) for index in row})) for file, row in document.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "Run `hlcli download vg500`.") from error
+        raise DataError(f"{path} cannot be read: {error}.", HINT) from error
     for file, row in labels.items():
         if row and not 0 <= row[0] <= row[-1] < NUM_LABELS:
             raise DataError(f"{path}: {file} has a label outside 0..{NUM_LABELS - 1}.")
     return labels
 
 
-def _read_list(path: Path, labels: dict[str, tuple[int, ...]], expected: int | None) -> list[str]:
+def _read_list(path: Path, labels: dict[str, tuple[int, ...]]) -> list[str]:
     """The image files of a split, every one with labels."""
-    try:
-        files = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "Run `hlcli download vg500`.") from error
+    files = list(dict.fromkeys(line for _, line in read_lines(path, HINT)))
     unknown = [file for file in files if file not in labels]
     if unknown:
         raise DataError(
             f"{len(unknown):,} of {len(files):,} images of {path} have no labels in {LABELS_NAME}: "
             f"{', '.join(unknown[:5])}."
-        )
-    if expected is not None and len(files) != expected:
-        raise DataError(
-            f"{path} lists {len(files):,} images, expected {expected:,}.",
-            "Is it complete? --allow-partial takes it as it is.",
         )
     return files
 
@@ -180,10 +177,20 @@ def _names(labels: dict[str, tuple[int, ...]], options: Vg500Options, notes: dic
     return [match.name for match in matches]
 
 
-def _find_photos(source: Path) -> dict[str, Path]:
-    """Where every photo is; one that is in both folders is taken from the first."""
-    places: dict[str, Path] = {}
-    for name in reversed(FOLDERS):
-        if (source / name).is_dir():
-            places |= {entry.name: Path(entry.path) for entry in os.scandir(source / name)}
-    return places
+def _find_photos(source: Path, labels: Collection[str], notes: dict[str, Any]) -> dict[str, Path]:
+    """Where the photos are; one that is in both folders is taken from the first, and noted unless the two are equal."""
+    folders = [source / name for name in FOLDERS]
+    found = [{entry.name for entry in os.scandir(folder)} if folder.is_dir() else set() for folder in folders]
+    twice = sorted(found[0] & found[1] & set(labels))
+    notes["differing_duplicates"] = [
+        file for file in twice if not filecmp.cmp(folders[0] / file, folders[1] / file, shallow=False)
+    ]
+    if notes["differing_duplicates"]:
+        logger.warning(
+            "%d photos differ between %s and %s, e.g. %s; those of %s are taken.",
+            len(notes["differing_duplicates"]),
+            *FOLDERS,
+            notes["differing_duplicates"][0],
+            FOLDERS[0],
+        )
+    return {file: folder / file for folder, files in reversed(list(zip(folders, found, strict=True))) for file in files}

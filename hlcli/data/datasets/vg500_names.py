@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hlcli.data.datasets.assignment import best_assignment
+from hlcli.data.datasets.base import read_lines
 from hlcli.errors import DataError
 
 NUM_LABELS = 500
@@ -33,10 +35,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: when there are more or fewer than 500, or one is there twice.
     """
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    names = tuple(line for _, line in read_lines(path))
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if len(names) != NUM_LABELS or repeated:
         what = f"{repeated[0]!r} is there twice" if repeated else f"it has {len(names)}"
@@ -68,39 +67,33 @@ def read_objects(path: Path) -> dict[str, set[str]]:
 
 
 def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set[str]]) -> tuple[Match, ...]:
-    """The best name for every label, each name used once; a number where nothing fits.
-
-    Pairs are chosen from the best agreement downwards. Above one half, no other choice can be better for both of two
-    labels, so that this finds what an optimal assignment would.
+    """A name for every label, each name used once, with the largest agreement in total; a number where nothing fits.
 
     Args:
         labels: label indices of every image, by its id.
         objects: object names of every image, by its id.
     """
+    import numpy as np
+
     ids = [image for image in labels if image in objects]
     frequencies = Counter(name for image in ids for name in objects[image])
-    candidates = {
-        name for name, _ in sorted(frequencies.items(), key=lambda entry: (-entry[1], entry[0]))[:NUM_CANDIDATES]
-    }
-    sizes: Counter[int] = Counter()
-    shared: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    candidates = sorted(frequencies, key=lambda name: (-frequencies[name], name))[:NUM_CANDIDATES]
+    column = {name: index for index, name in enumerate(candidates)}
+    sizes = np.zeros(NUM_LABELS)
+    shared = np.zeros((NUM_LABELS, max(NUM_LABELS, len(candidates))))  # columns without a name are empty
     for image in ids:
-        names = objects[image] & candidates
-        for label in set(labels[image]):
-            sizes[label] += 1
-            shared[label].update(names)
-    pairs = sorted(
-        (-count / (sizes[label] + frequencies[name] - count), label, name)
-        for label, row in shared.items()
-        for name, count in row.items()
+        rows = sorted(set(labels[image]))
+        sizes[rows] += 1
+        shared[np.ix_(rows, [column[name] for name in objects[image] if name in column])] += 1
+    totals = np.zeros(shared.shape[1])
+    totals[: len(candidates)] = [frequencies[name] for name in candidates]
+    agreement = shared / np.maximum(sizes[:, None] + totals - shared, 1)
+    return tuple(
+        Match(candidates[index], float(agreement[label, index]))
+        if agreement[label, index] > 0
+        else Match(NUMBERS[label], 0.0)
+        for label, index in enumerate(best_assignment(agreement))
     )
-    found: dict[int, Match] = {}
-    taken: set[str] = set()
-    for worth, label, name in pairs:
-        if label not in found and name not in taken:
-            found[label] = Match(name, -worth)
-            taken.add(name)
-    return tuple(found.get(label, Match(NUMBERS[label], 0.0)) for label in range(NUM_LABELS))
 
 
 def check_agreement(matches: Sequence[Match], least: float) -> None:

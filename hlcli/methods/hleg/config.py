@@ -25,8 +25,8 @@ class Hleg(MethodSection):
     """Hierarchical label embedding and grouping: one decoder layer per level of the label tree."""
 
     method: Literal["hleg"] = "hleg"
-    hidden_dim: int = Field(2048, ge=4, description="Width of the transformer.")
-    feedforward_dim: int = Field(8192, ge=1, description="Hidden width of its feed-forward steps.")
+    hidden_dim: int = Field(2048, ge=4, le=65536, description="Width of the transformer.")
+    feedforward_dim: int = Field(8192, ge=1, le=65536, description="Hidden width of its feed-forward steps.")
     num_heads: int = Field(4, ge=1, description="Attention heads; they share hidden_dim evenly.")
     encoder_layers: int = Field(1, ge=0, description="Layers over the grid, before the levels' decoder layers.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Probability with which a value is dropped in training.")

@@ -27,7 +27,7 @@ class Salgl(LabelAttentionSection):
     text_variant: ClassVar[str] = "salgl"
 
     method: Literal["salgl"] = "salgl"
-    num_scenes: int = Field(4, ge=1, description="Kinds of scene that are told apart, without being named.")
+    num_scenes: int = Field(4, ge=1, le=1024, description="Kinds of scene that are told apart, without being named.")
     scene_assignment: Literal["hard", "soft"] = Field(
         "hard", description="An image counts for its most probable scene, or for all by their probabilities."
     )
@@ -140,7 +140,7 @@ class Salgl(LabelAttentionSection):
             batch,
             criterion,
             epoch=epoch,
-            loss_scale=self.loss_scale,
+            loss_scale=self.scale_of(criterion),
             sample_entropy_weight=self.sample_entropy_weight,
             batch_entropy_weight=self.batch_entropy_weight,
         )

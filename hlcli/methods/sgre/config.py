@@ -119,7 +119,12 @@ class Sgre(LabelAttentionSection):
         from hlcli.methods.sgre.objective import training_losses
 
         return training_losses(
-            model, batch, criterion, epoch=epoch, branch_weight=self.branch_weight, loss_scale=self.loss_scale
+            model,
+            batch,
+            criterion,
+            epoch=epoch,
+            branch_weight=self.branch_weight,
+            loss_scale=self.scale_of(criterion),
         )
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:

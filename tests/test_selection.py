@@ -1,0 +1,52 @@
+"""When a run stops early: how long without a new best, and what the averaged weights do meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from hlcli.checkpoints import Progression
+from hlcli.metrics.summary import Metrics
+from hlcli.selection import Candidate, _is_enough
+
+
+def stops_at(averages: list[float], patience: int | None, *, kinds: tuple[str, ...]) -> int | None:
+    """Epoch, counted from 1, at which a run stops whose averaged weights score so; the regular ones are no good."""
+    progression = Progression(best_epoch=0, best_regular_epoch=0)
+    training: Any = SimpleNamespace(
+        progression=progression, recipe=SimpleNamespace(train=SimpleNamespace(early_stop_epochs=patience))
+    )
+    for epoch, average in enumerate(averages):
+        progression.epoch = epoch
+        if average > max(averages[:epoch], default=0):
+            progression.best_epoch = epoch
+        values = {"regular": 0.0, "ema": average}
+        candidates = [Candidate(kind, nn.Identity(), Metrics({}), values[kind]) for kind in kinds]
+        if _is_enough(training, candidates):
+            return epoch + 1
+    return None
+
+
+@pytest.mark.parametrize("kinds", [("regular", "ema"), ("ema",)])
+@pytest.mark.parametrize(
+    ("averages", "patience", "expected"),
+    [
+        ([0.5, 0.4, 0.4, 0.4, 0.4], 2, 4),  # at the third epoch in a row, as SGRE
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 2, 7),  # a new best begins anew
+        ([0.5, 0.4, 0.4], 2, None),
+        ([0.5] + [0.4] * 9, None, None),
+    ],
+)
+def test_a_run_stops_when_more_epochs_than_that_bring_no_new_best(
+    averages: list[float], patience: int | None, expected: int | None, kinds: tuple[str, ...]
+) -> None:
+    assert stops_at(averages, patience, kinds=kinds) == expected
+
+
+@pytest.mark.parametrize(("kinds", "expected"), [(("regular", "ema"), 6), (("ema",), 4)])
+def test_an_average_as_good_as_its_best_holds_a_run_of_both_kinds_only(kinds: tuple[str, ...], expected: int) -> None:
+    """HLEG, which compares both kinds, stops only below the best average; for SGRE a tie is no improvement."""
+    assert stops_at([0.5, 0.4, 0.4, 0.5, 0.5, 0.4], 2, kinds=kinds) == expected
