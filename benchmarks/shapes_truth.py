@@ -29,6 +29,7 @@ from hlcli.data.records import Record
 from hlcli.metrics.scenes import heat_map
 from hlcli.prediction import Predictor
 from hlcli.recipe import Recipe
+from hlcli.runs import Run
 
 RECIPES = {"salgl": "salgl/shapes", "sgre": "sgre/shapes"}
 
@@ -43,7 +44,7 @@ def check_scenes(predictor: Predictor, records: Sequence[Record]) -> dict[str, A
     """Learned scenes against places."""
     places = list(PLACES)
     truth = [places.index(scene_of(record).place) for record in records]
-    found = [row.scene[0] for row in predictor.predict([record.image.draw() for record in records])]  # type: ignore
+    found = [row.scene.index for row in predictor.predict([record.image.draw() for record in records])]  # type: ignore
     table = np.zeros((len(places), max(found) + 1), dtype=int)
     np.add.at(table, (truth, found), 1)
     return {
@@ -118,10 +119,12 @@ def measure(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, 
     """Train with a seed (first weights, order and images) and compare."""
     overrides = [f"train.seed={seed}", f"data.seed={seed}", *arguments.set]
     recipe = Recipe.from_yaml(RECIPES[method], overrides)
-    run = hlcli.train(recipe, arguments.runs / f"{method}-{seed}", overwrite=True)
-    predictor = hlcli.load(run.folder)
+    folder = arguments.runs / f"{method}-{seed}"
+    if not (arguments.reuse and Run(folder).state() == "finished"):
+        hlcli.train(recipe, folder, overwrite=True)
+    predictor = hlcli.load(folder)
     records = recipe.data.records("test")
-    row: dict[str, Any] = {"method": method, "seed": seed, "mAP": hlcli.evaluate(run.folder).metrics["mAP"]}
+    row: dict[str, Any] = {"method": method, "seed": seed, "mAP": hlcli.evaluate(folder).metrics["mAP"]}
     if method == "salgl":
         counts = recipe.model.cooccurrence(predictor.model)
         row |= check_scenes(predictor, records)
@@ -137,6 +140,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], help="Changes to the recipes, e.g. train.epochs=2.")
+    parser.add_argument("--reuse", action="store_true", help="Only measure what is trained already.")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes-truth"))
     parser.add_argument("--out", type=Path, default=Path("shapes_truth.json"))
     arguments = parser.parse_args()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 import text_models
 import torch
@@ -154,6 +157,8 @@ def test_a_model_with_missing_weights_is_refused_instead_of_made_up(bert: Path, 
         ("nobody/no-such-model", DownloadError, "nobody/no-such-model cannot be fetched from the Hugging Face hub"),
         ("sentence-transformers/none", DownloadError, "cannot be fetched"),
         ("sentence:nobody/none", DownloadError, "cannot be fetched"),
+        ("bad name", InputError, "'bad name' is neither a folder nor a name on the Hugging Face hub"),
+        ("sentence:a/b/c", InputError, "neither a folder nor a name"),
         ("./no-such-folder", InputError, "not a folder of a text model"),
         ("bert:base", InputError, "'bert:base' is not known"),
         ("clip:", InputError, "names no model"),
@@ -164,6 +169,26 @@ def test_a_model_that_is_not_there_is_told_by_its_name(name: str, kind: type[Hlc
     with pytest.raises(kind, match=message) as caught:
         encode(name, "cat")
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "sentence:nobody/none"])
+def test_a_hub_that_does_not_answer_is_asked_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    import huggingface_hub
+
+    asked: list[str] = []
+
+    def head(url: str, **options: Any) -> None:
+        asked.append(url)
+        raise httpx.ConnectError("no network")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(httpx, "head", head)
+    with pytest.raises(DownloadError, match="cannot be fetched from the Hugging Face hub: no network"):
+        encode(name, "cat")
+    assert asked == [huggingface_hub.constants.ENDPOINT]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_folder_without_a_model_is_wrong_input(tmp_path: Path, bert: Path):
@@ -313,6 +338,12 @@ def test_glove_takes_the_first_line_of_a_word_and_stops_when_all_are_found(tmp_p
     assert encode(f"glove:{path}", "cat plant").tolist() == [1.125, 1.0, 0.5]
 
 
+def test_a_second_vector_of_a_word_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = text_models.write_glove(tmp_path / "words.txt", extra="cat 9 9 9\nbird 1 2 3\n")
+    assert encode(f"glove:{path}", "cat bird").tolist() == [2.0, 2.0, 3.5]
+    assert "several vectors for cat; the first counts" in caplog.text
+
+
 def test_a_token_with_blanks_is_not_taken_for_the_word_it_begins_with(tmp_path: Path):
     path = text_models.write_glove(tmp_path / "words.txt", extra="at name@domain.com 1 2 3\nat 4 5 6\n")
     assert encode(f"glove:{path}", "at").tolist() == [4.0, 5.0, 6.0]
@@ -324,6 +355,9 @@ def test_a_token_with_blanks_is_not_taken_for_the_word_it_begins_with(tmp_path: 
         (b"", "line 1: a word and its numbers"),
         (b"PK\x03\x04\n", "line 1: a word and its numbers"),
         (b"dog 1 2 3\ncat 1 2\n", "line 2: 3 numbers were expected, got 2"),
+        (b"dog 1 2 3\ncat 1 2 3 4\n", "line 2: 3 numbers were expected, got 4"),
+        (gzip.compress(b"cat 1 2 3\n"), "this is not a text file"),
+        (b"1 3\ncat " + np.arange(3, dtype="<f4").tobytes(), "this is not a text file"),
         (b"dog 1 2 3\ncat 1 x 2\n", "line 2: numbers were expected"),
         (b"2 3\ncat 1 x 2\n", "line 2: numbers were expected"),
     ],

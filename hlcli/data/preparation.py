@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError, create_model
 
+from hlcli.data.datasets.base import check_disjoint
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
 from hlcli.data.store import store_folder, write_store
@@ -59,7 +60,7 @@ def preprocess(
 
     Raises:
         InputError: listing every mistake in the options.
-        DataError: when a store exists already, or nothing could be prepared.
+        DataError: when a store exists already, a split has no image, or two splits share images.
     """
     chosen = read_options(data, options or {})
     folder = store_folder(data)
@@ -71,7 +72,13 @@ def preprocess(
     if data.reads_directly:
         splits = {split: data.records(split) for split in data.split_names()}
     else:
-        splits, notes, labels = data.prepare(source or data.folder(), chosen)
+        prepared = data.prepare(source or data.folder(), chosen)
+        splits, notes, labels = prepared.splits, prepared.notes, prepared.labels
+        if not prepared.shares_images:
+            check_disjoint(prepared.splits)
+    for split, records in splits.items():
+        if not len(records):
+            raise DataError(f"Split {split!r} of {data.name} has no image.", "Are its files and the options right?")
     labels = labels or data.label_space()
     failures: list[dict[str, str]] = []
     total = sum(len(records) for records in splits.values())

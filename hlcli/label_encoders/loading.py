@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,9 @@ from torch import Tensor
 from hlcli.errors import DownloadError, InputError, MissingDependencyError
 
 Loaded = TypeVar("Loaded")
+
+SECONDS_TO_ANSWER = 10
+"""How long the hub has to answer at all; its own client would try again for a minute."""
 
 
 class Encoder(NamedTuple):
@@ -50,27 +54,72 @@ def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:
         load: loads it; its argument says to open no connection.
 
     Raises:
-        InputError: when there is no such folder, or it holds no such model.
+        InputError: when there is no such folder, it holds no such model, or a name cannot be one of the hub.
         DownloadError: when the hub has no such model or cannot be reached.
         MissingDependencyError: when the model needs a package that is not installed.
     """
     is_folder = Path(name).expanduser().is_dir()
     if not is_folder and (name.startswith((".", "/", "~")) or Path(name).exists()):
         raise InputError(f"{name} is not a folder of a text model.")
+    if not is_folder:
+        _check_name(name)
     try:
-        if not is_folder:
-            with suppress(OSError):  # not in the cache
-                return load(True)
-        return load(is_folder)
+        with _quiet_libraries():
+            if not is_folder:
+                with suppress(OSError):  # not in the cache
+                    return load(True)
+                _check_hub(name)
+            return load(is_folder)
     except ImportError as error:
         raise MissingDependencyError(f"{name} needs a package that is not installed: {_first_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if is_folder:
             raise InputError(f"{name} is not a folder of a text model: {_first_line(error)}") from error
-        raise DownloadError(
-            f"{name} cannot be fetched from the Hugging Face hub: {_first_line(error)}",
-            "Is the name right? Without a network, copy the model's folder here and give its path to --encoder.",
-        ) from error
+        raise _not_fetched(name, error) from error
+
+
+def _check_name(name: str) -> None:
+    """Refuse what cannot be a name on the hub, before asking for it."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"{name!r} is neither a folder nor a name on the Hugging Face hub: {error}") from error
+
+
+def _check_hub(name: str) -> None:
+    """Ask the hub once whether it is there, whatever it answers."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        httpx.head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _not_fetched(name, error) from error
+
+
+def _not_fetched(name: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{name} cannot be fetched from the Hugging Face hub: {_first_line(error)}",
+        "Is the name right? Without a network, copy the model's folder here and give its path to --encoder.",
+    )
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """The libraries' own messages would only repeat ours."""
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "sentence_transformers", "httpx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def refuse_foreign_code(folder: Path) -> None:

@@ -18,6 +18,10 @@ from hlcli.progress import Progress
 logger = logging.getLogger(__name__)
 
 LINES_PER_REPORT = 50_000
+HEAD = 1 << 16
+"""Bytes that are looked at to see whether a file is text."""
+
+_CONTROL = bytes({*range(9), *range(14, 32)})
 
 
 def glove_encoder(path: Path, texts: Sequence[str], *, average: bool) -> Encoder:
@@ -32,7 +36,7 @@ def glove_encoder(path: Path, texts: Sequence[str], *, average: bool) -> Encoder
         average: divide the sum by the number of words. SALGL and SGRE do not.
 
     Raises:
-        DataError: when the file cannot be read, or has no vector for a word; all such words are named.
+        DataError: when the file cannot be read, has no vector for a word (all such words are named), or a damaged one.
     """
     written = {word for text in texts for word in text.split()}
     table = _read_vectors(path, written)
@@ -66,25 +70,50 @@ def _read_vectors(path: Path, words: set[str]) -> dict[str, np.ndarray]:
 
 
 def _scan(handle: BinaryIO, path: Path, wanted: set[bytes], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+    _check_text(handle, path)
     width, start = _width(handle, path)
     handle.seek(start)
     table: dict[str, np.ndarray] = {}
-    waiting, number = set(wanted), 0
+    waiting, repeated, number = set(wanted), set[str](), 0
     for number, line in enumerate(handle, start=2 if start else 1):
         if number % LINES_PER_REPORT == 0:
             advance(LINES_PER_REPORT)
         word, _, rest = line.partition(b" ")
-        if word not in waiting:
+        if word not in wanted:
             continue
         values = rest.split()
-        if len(values) > width:  # a token that has blanks itself, such as `at name@domain.com`
+        if len(values) > width and not _is_number(values[0]):  # a token with blanks, such as `at name@domain.com`
+            continue
+        if word not in waiting:
+            repeated.add(word.decode())
             continue
         table[word.decode()] = _numbers(values, width, path, number)
         waiting.remove(word)
         if not waiting:
             break
     advance(number % LINES_PER_REPORT)
+    if repeated:
+        logger.warning("%s has several vectors for %s; the first counts.", path, ", ".join(sorted(repeated)))
     return table
+
+
+def _check_text(handle: BinaryIO, path: Path) -> None:
+    """Refuse archives and binary vectors; leaves the file at its beginning."""
+    head = handle.read(HEAD)
+    handle.seek(0)
+    if head.translate(None, _CONTROL) != head:
+        raise DataError(
+            f"{path}, line 1: a word and its numbers were expected, but this is not a text file.",
+            "Unpack it if it is an archive; of word2vec take the text format.",
+        )
+
+
+def _is_number(value: bytes) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _width(handle: BinaryIO, path: Path) -> tuple[int, int]:

@@ -184,6 +184,7 @@ def test_a_damaged_file_is_named_with_the_place(folder, change, message):
         (b"[]", "has no list `categories`"),
         (b"\xff\xfe\xff", "is not JSON|cannot be read"),
         (b"[" * 200_000, "cannot be read"),
+        (b'{"images": [{"id": ' + b"1" * 5000 + b"}]}", "cannot be read"),
     ],
 )
 def test_a_file_that_is_not_json_is_named(folder, content, message):
@@ -207,3 +208,32 @@ def test_a_store_with_other_labels_is_refused(folder, tmp_path):
     path.write_text(path.read_text().replace('"zebra"', '"okapi"'))
     with pytest.raises(DataError, match=r"store of coco has 80 labels that are not the 80 .* --overwrite"):
         open_label_space(data)
+
+
+def test_a_split_that_the_set_declares_is_not_left_out_unasked(tmp_path):
+    folder = write_coco(tmp_path, ("val",))
+    path = folder / "annotations" / "instances_train2014.json"
+    with pytest.raises(DataError, match=r"train2014\.json is missing: there would be no train split.*--allow-partial"):
+        prepare(folder, allow_partial=False)
+    with pytest.raises(DataError, match="--val-fraction takes images from train"):
+        prepare(folder, val_fraction=0.5)
+    path.mkdir()
+    with pytest.raises(DataError, match=r"train2014\.json is not a file"):
+        prepare(folder, allow_partial=False)
+
+
+def test_splits_that_share_images_and_splits_of_none_are_refused(folder, tmp_path):
+    def refused(message: str, **options) -> None:
+        with pytest.raises(DataError, match=message):
+            preprocess(Coco(root=tmp_path), source=folder, options={"allow_partial": True} | options)
+        assert not (tmp_path / "coco" / "store").exists()
+
+    refused("Split 'val' of coco has no image", val_fraction=0.01)
+    path = folder / "annotations" / "instances_val2014.json"
+    value = document("val")
+    value["images"].append({"id": 9, "file_name": file_name("train", 9)})
+    value["annotations"].append({"image_id": 9, "category_id": 1})
+    path.write_text(json.dumps(value))
+    refused("Splits train and test share 1 images: 9", without_images=True)
+    path.write_text(json.dumps(value | {"annotations": []}))
+    refused("Split 'test' of coco has no image")

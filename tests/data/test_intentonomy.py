@@ -158,6 +158,8 @@ def test_absent_splits_are_noted_and_warned_about(folder, caplog):
     assert list(prepared.splits) == ["val", "test"]
     assert prepared.notes["absent_splits"] == ["train"]
     assert "there will be no train split" in caplog.text
+    with pytest.raises(DataError, match="there would be no train split"):
+        prepare(folder, allow_partial=False)
 
 
 def test_no_annotations_at_all_is_an_error_that_says_what_to_do(tmp_path):

@@ -11,7 +11,7 @@ from nuswide_files import write_asl, write_official, write_photo, write_spml
 from hlcli.data.datasets import nuswide, nuswide_annotations
 from hlcli.data.datasets.base import Prepared
 from hlcli.data.datasets.nuswide import Nuswide, NuswideOptions
-from hlcli.data.datasets.nuswide_annotations import find_placeholders
+from hlcli.data.datasets.nuswide_annotations import find_placeholders, read_index_list
 from hlcli.data.datasets.nuswide_labels import GROUPS, LABEL_NAMES, Counts
 from hlcli.data.preparation import preprocess
 from hlcli.data.store import open_label_space, open_records
@@ -96,7 +96,7 @@ def test_only_whole_lists_with_all_their_photos_are_called_the_published_set(sou
         return prepare(source, allow_partial=False, **options).notes["data_set"]
 
     assert name() == name(keep_unlabelled=True) == "the official split"
-    assert caplog.text == ""
+    assert "NUS-WIDE:" not in caplog.text
     assert name(without_images=True) == "the official split, photos not looked at"
     (source / "Flickr" / "zebra" / "0002_12.jpg").unlink()
     assert name() == "part of the official split, 5 of 6 images"
@@ -232,3 +232,69 @@ def test_the_store_serves_recipes_with_and_without_groups(source, published_size
     assert open_label_space(Nuswide(root=tmp_path)).level_sizes == (81,)
     assert open_label_space(Nuswide(root=tmp_path, hierarchy=True)).level_sizes == (6, 81)
     assert Path(open_records(Nuswide(root=tmp_path), "test")[1].image).name == "0007_17.jpg"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a\\1.jpg\nb\\2.jpg\na/1.jpg\n", r"line 3: a/1\.jpg was listed before, in line 1"),
+        ("a\\1.jpg\n..\\..\\2.jpg\n", r"line 2: a path below the folder of images was expected"),
+        ("/a/1.jpg\n", "line 1: a path below the folder"),
+        ("\n", "lists no image"),
+    ],
+)
+def test_a_damaged_official_list_is_named(source, content, message):
+    (source / "ImageList" / "Imagelist.txt").write_text(content)
+    with pytest.raises(DataError, match=rf"Imagelist\.txt.*{message}"):
+        prepare(source)
+
+
+def test_images_in_two_lists_or_unknown_ones_are_warned_about(source, caplog):
+    path = source / "ImageList" / "TestImagelist.txt"
+    path.write_text(path.read_text() + "nowhere\\1.jpg\n")
+    assert "fox/0007_17.jpg" in [record.image_id for record in prepare(source).splits["test"]]
+    assert "TestImagelist.txt: 1 images are not in Imagelist.txt and are left out, e.g. nowhere/1.jpg" in caplog.text
+    assert "1 images are in the lists of train and test and count as test, e.g. fox/0007_17.jpg" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "single", "message"),
+    [
+        ("<html>\n", False, r"line 1: `file,index index …` was expected, got '<html>'"),
+        ("a.jpg,1\nb.jpg,2\na.jpg,3\n", False, r"line 3: a\.jpg was listed before, in line 1"),
+        ("a.jpg," + "1" * 5000, False, "line 1: `file,index"),
+        ("../a.jpg,1\n", False, "line 1: a path below"),
+        ("a.jpg,1\nb.jpg,1 2\n", True, "line 2: one label was expected, got 2"),
+        ("a.jpg,\n", True, "line 1: one label was expected, got 0"),
+    ],
+)
+def test_a_damaged_list_of_asl_is_named(tmp_path, content, single, message):
+    (tmp_path / "nus.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"nus\.txt, {message}"):
+        read_index_list(tmp_path / "nus.txt", is_single=single)
+
+
+def test_matrices_of_other_values_and_other_files_are_refused(tmp_path):
+    write_spml(tmp_path)
+    path = tmp_path / "formatted_val_labels.npy"
+    for value in (2.0, np.nan, -1):
+        np.save(path, np.full((1, 81), value))
+        with pytest.raises(DataError, match=r"formatted_val_labels\.npy must hold zeros and ones only"):
+            prepare(tmp_path, variant="spml")
+    with open(path, "wb") as handle:
+        np.savez(handle, np.zeros((1, 81)))
+    with pytest.raises(DataError, match="it holds several arrays"):
+        prepare(tmp_path, variant="spml")
+    np.save(path, np.array(1.0))
+    with pytest.raises(DataError, match=r"has shape \[\]"):
+        prepare(tmp_path, variant="spml")
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({10**15}, 81)}}\n"
+    for content in (b"PK\x03\x04", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read"):
+            prepare(tmp_path, variant="spml")
+
+
+def test_a_placeholder_is_a_sum(source):
+    with pytest.raises(InputError, match=r"md5 \(32 hex digits\) or sha256 \(64\) was expected \(got 'abc'\)"):
+        prepare(source, placeholder=["abc"])

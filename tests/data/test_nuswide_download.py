@@ -94,3 +94,10 @@ def test_the_archive_of_photos_may_be_placed_by_hand(server, source, tmp_path):
     prepared = data.prepare(data.folder(), NuswideOptions(allow_partial=True))
     assert prepared.notes["data_set"] == "part of the official split, 6 of 269,648 images"
     assert [len(records) for records in prepared.splits.values()] == [2, 2]
+
+
+def test_an_address_list_cannot_lead_out_of_the_folder_of_photos(tmp_path):
+    urls = " ".join([f"http://example.org/{size}.jpg" for size in "lmso"])
+    (tmp_path / "urls.txt").write_text(f"..\\evil.jpg 17 {urls}\n")
+    with pytest.raises(DataError, match=r"line 1: a path below the folder of images was expected"):
+        list(read_addresses(tmp_path / "urls.txt"))

@@ -93,6 +93,42 @@ def test_labels_and_lists_that_do_not_belong_together_are_named(source):
         prepare(source)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [('"12"', "not a list"), ("[true]", "whole numbers"), ("[1.0]", "whole numbers"), ("[1e999]", "whole numbers"),
+     ("[-1]", "outside"), ("[" * 100_000, "cannot be read"), ("[" + "1" * 5000 + "]", "cannot be read")],
+)  # fmt: skip
+def test_labels_are_lists_of_whole_numbers(tmp_path, row, message):
+    (tmp_path / "labels.json").write_text(f'{{"1.jpg": {row}}}')
+    with pytest.raises(DataError, match=message):
+        vg500.read_labels(tmp_path / "labels.json")
+
+
+def test_images_without_labels_are_warned_about(source, caplog):
+    (source / vg500.LABELS_NAME).write_text(json.dumps(LABELS | {"101.jpg": []}))
+    prepare(source)
+    assert "1 images have no label: 101.jpg" in caplog.text
+
+
+def test_lists_that_overlap_or_lead_elsewhere_are_refused(source, tmp_path):
+    (source / "test_list_500.txt").write_text("201.jpg\n101.jpg\n")
+    with pytest.raises(DataError, match=r"Splits train and test share 1 images: 101\.jpg"):
+        preprocess(Vg500(root=tmp_path), source=source, options={"allow_partial": True})
+    (source / "test_list_500.txt").write_text("201.jpg\n../x.jpg\n")
+    with pytest.raises(DataError, match=r"test_list_500\.txt, line 2: a path below"):
+        prepare(source)
+
+
+def test_files_of_names_that_cannot_be_read_are_named(source, tmp_path):
+    for option in ("names", "recover_names"):
+        for path in (tmp_path / "gone.txt", tmp_path):
+            with pytest.raises(DataError, match=str(path)):
+                prepare(source, **{option: path})
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is not Visual Genome's"):
+        read_objects(tmp_path / "deep.json")
+
+
 def test_given_names_are_kept_in_the_store(source, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join(NAMES) + "\n")
     options = {"allow_partial": True, "names": tmp_path / "names.txt"}

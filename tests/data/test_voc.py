@@ -9,6 +9,7 @@ from voc_files import LISTS, OBJECTS, annotation, write_voc
 from hlcli.data.datasets.voc import Voc2007, Voc2007Options, Voc2012, Voc2012Options
 from hlcli.data.datasets.voc_annotations import Objects, read_objects
 from hlcli.data.datasets.voc_labels import COUNTS, LABEL_NAMES, Counts
+from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 
@@ -95,6 +96,33 @@ def test_labels_can_come_from_the_class_lists_alone(folder):
     (folder / "ImageSets" / "Main" / "cow_test.txt").unlink()
     with pytest.raises(DataError, match=r"does not say for all 20 classes .* test\.txt.*--labels annotations"):
         prepare(folder, labels="lists")
+
+
+def test_class_lists_must_have_every_image_once(folder):
+    path = folder / "ImageSets" / "Main" / "dog_test.txt"
+    whole = path.read_text()
+    path.write_text(whole.splitlines()[0])
+    with pytest.raises(DataError, match=r"dog_test\.txt does not say whether 000002 has this class"):
+        prepare(folder, labels="lists")
+    path.write_text(whole + "000001 -1\n")
+    with pytest.raises(DataError, match=r"dog_test\.txt, line 3: 000001 has -1, but 1 in a line before"):
+        prepare(folder, labels="lists")
+
+
+def test_a_missing_list_is_refused_unless_allowed(folder):
+    (folder / "ImageSets" / "Main" / "trainval.txt").unlink()
+    with pytest.raises(DataError, match=r"trainval\.txt is missing: there would be no train split"):
+        prepare(folder, allow_partial=False)
+
+
+def test_2012_may_share_images_on_purpose_alone(tmp_path):
+    write_voc(tmp_path / "VOC2012", ("train", "val", "trainval"))
+    options = {"allow_partial": True, "train_on": "trainval"}
+    made = preprocess(Voc2012(root=tmp_path), source=tmp_path, options=options)
+    assert made.meta["counts"]["train"]["images"] == 4
+    (tmp_path / "VOC2012" / "ImageSets" / "Main" / "val.txt").write_text("000005\n")
+    with pytest.raises(DataError, match="Splits train and val share 1 images: 000005"):
+        preprocess(Voc2012(root=tmp_path), source=tmp_path, options={"allow_partial": True}, overwrite=True)
 
 
 def test_every_mirror_has_the_archives_that_it_is_asked_for():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +27,13 @@ class Prepared(NamedTuple):
         splits: records by split; a split whose files are absent is not there.
         notes: JSON-ready facts for `meta.json`: options, sums of the sources, what was left out.
         labels: the labels, where their names come from a file or an option; None for the section's own.
+        shares_images: whether splits have images in common on purpose.
     """
 
     splits: dict[str, list[Record]]
     notes: dict[str, Any]
     labels: LabelSpace | None = None
+    shares_images: bool = False
 
 
 class LayoutOptions(PrepareOptions):
@@ -57,6 +59,56 @@ def read_lines(path: Path, hint: str | None = None) -> list[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", hint) from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def is_file_of_split(path: Path, split: str, notes: dict[str, Any], *, allow_partial: bool) -> bool:
+    """Whether the file that lists a split's images is there; a split without one is noted under `absent_splits`.
+
+    Args:
+        path: the file.
+        split: whose images it lists.
+        notes: gets the names of absent splits.
+        allow_partial: do without the split instead of refusing.
+
+    Raises:
+        DataError: when there is no such file and not `allow_partial`.
+    """
+    absent = notes.setdefault("absent_splits", [])
+    if path.is_file():
+        return True
+    what = f"{path} is {'not a file' if path.exists() else 'missing'}: there"
+    if not allow_partial:
+        raise DataError(f"{what} would be no {split} split.", "To do without it on purpose, give --allow-partial.")
+    logger.warning("%s will be no %s split.", what, split)
+    absent.append(split)
+    return False
+
+
+def check_path(where: object, file: str) -> None:
+    """Refuse an image's path that leads out of the folder of images.
+
+    Raises:
+        DataError: for an absolute path, or one with `..`.
+    """
+    parts = file.replace("\\", "/").split("/")
+    if not parts[0] or parts[0].endswith(":") or ".." in parts:
+        raise DataError(f"{where}: a path below the folder of images was expected, got {file[:80]!r}.")
+
+
+def check_disjoint(splits: Mapping[str, Sequence[Record]]) -> None:
+    """Refuse splits that share images.
+
+    Raises:
+        DataError: naming two such splits and some of the images.
+    """
+    homes: dict[str, str] = {}
+    for split, records in splits.items():
+        shared = [record.image_id for record in records if homes.setdefault(record.image_id, split) != split]
+        if shared:
+            raise DataError(
+                f"Splits {homes[shared[0]]} and {split} share {len(shared):,} images: {', '.join(shared[:5])}.",
+                "Scores on images that were trained on mean nothing: correct the lists.",
+            )
 
 
 def check_counts(where: object, counts: Iterable[tuple[str, int | None, int]], *, is_verified: bool = True) -> None:

@@ -7,13 +7,12 @@ Official layout, below `ROOT/coco` or in `COCO2014/`, `MSCOCO/` or `coco/` there
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, hold_out, note_source
+from hlcli.data.datasets.base import LayoutOptions, Prepared, hold_out, is_file_of_split, note_source
 from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
 from hlcli.data.datasets.coco_labels import GROUPS, LABEL_NAMES
 from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
@@ -22,8 +21,6 @@ from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 from hlcli.sections import PrepareOptions
-
-logger = logging.getLogger(__name__)
 
 FOLDERS = ("", "COCO2014", "MSCOCO", "coco")
 """Where the layout may begin, below the source."""
@@ -63,9 +60,7 @@ class Coco(GroupedData):
         splits: dict[str, list[Record]] = {}
         for theirs, ours in SPLITS.items():
             path = folder / "annotations" / f"instances_{theirs}2014.json"
-            if not path.is_file():
-                logger.warning("%s is missing: there will be no %s split.", path, ours)
-                notes["absent_splits"].append(ours)
+            if not is_file_of_split(path, ours, notes, allow_partial=options.allow_partial):
                 continue
             images = read_instances(path)
             note_source(path, notes)
@@ -73,8 +68,10 @@ class Coco(GroupedData):
                 compare_with_published(theirs, images, path)
             notes["images_without_labels"][ours] = sum(not image.labels for image in images)
             splits[ours] = _records(images, folder / f"{theirs}2014", keep_unlabelled=options.keep_unlabelled)
+        if options.val_fraction > 0 and "train" not in splits:
+            raise DataError("--val-fraction takes images from train, but there is no train split.")
         splits = without_missing(self, splits, options, notes=notes)
-        if options.val_fraction > 0 and "train" in splits:
+        if options.val_fraction > 0:
             train, val = hold_out(splits["train"], options.val_fraction, options.val_seed)
             splits = {"train": train, "val": val} | {name: rows for name, rows in splits.items() if name != "train"}
         return Prepared(splits, notes)

@@ -64,12 +64,12 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
         document = json.loads(path.read_bytes(), object_hook=_drop_the_rest)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", "Run `hlcli download coco`.") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.", AGAIN
         ) from error
+    except (OSError, ValueError, RecursionError) as error:  # also no UTF-8, and numbers of thousands of digits
+        raise DataError(f"{path} cannot be read: {error}.") from error
     for key in ("categories", "images", "annotations"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise DataError(f"{path} has no list `{key}`; it is not one of COCO's instances files.", AGAIN)

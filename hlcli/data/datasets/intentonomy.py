@@ -19,6 +19,7 @@ from hlcli.data.datasets.base import (
     LayoutOptions,
     PlannedFile,
     Prepared,
+    is_file_of_split,
     note_source,
 )
 from hlcli.data.datasets.intentonomy_annotations import (
@@ -98,18 +99,19 @@ class Intentonomy(DataSection):
         """
         folder = options.annotations or _annotation_folder(source)
         files = {split: folder / annotation_name(split) for split in SPLITS}
-        present = {split: path for split, path in files.items() if path.exists()}
-        if not present:
+        if not any(path.exists() for path in files.values()):
             raise DataError(
                 f"{folder} has none of {', '.join(path.name for path in files.values())}.",
                 "Run `hlcli download intentonomy`, or say where they are with --annotations.",
             )
         notes: dict[str, Any] = {"labels": options.labels, "train_label_threshold": options.train_label_threshold}
-        notes["absent_splits"] = [split for split in SPLITS if split not in present]
         from hlcli.data.datasets.intentonomy_download import photo_widths
 
-        for split in notes["absent_splits"]:
-            logger.warning("%s is missing: there will be no %s split.", files[split], split)
+        present = {
+            split: path
+            for split, path in files.items()
+            if is_file_of_split(path, split, notes, allow_partial=options.allow_partial)
+        }
         notes |= {
             "photo_widths": photo_widths(source),
             "sources": {},

@@ -13,6 +13,7 @@ one it is, and of how many images:
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -104,6 +105,9 @@ class Nuswide(GroupedData):
         """
         if options.single_positive and options.variant != "asl":
             raise InputError("single_positive: there is no such list but that of variant asl (--variant asl).")
+        for value in options.placeholder:
+            if not re.fullmatch("[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", value):
+                raise InputError(f"placeholder: md5 (32 hex digits) or sha256 (64) was expected (got {value!r}).")
         notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images", "images"})
         listed, published = _read_lists(source, options, notes)
         if not options.allow_partial:
@@ -140,8 +144,8 @@ def _read_lists(
     if options.variant == "asl":
         train = source / ("nus_train_singlelabel.txt" if options.single_positive else "nus_train_full.txt")
         rows = {
-            split: read_index_list(_noted(path, notes))
-            for split, path in (("train", train), ("test", source / "nus_val.txt"))
+            "train": read_index_list(_noted(train, notes), is_single=options.single_positive),
+            "test": read_index_list(_noted(source / "nus_val.txt", notes)),
         }
         return rows, ASL_SINGLE if options.single_positive else ASL
     files = {"train": "formatted_train", "test": "formatted_val"}

@@ -6,14 +6,18 @@ Every reader gives one `Listed` per image, in the order of its list.
 from __future__ import annotations
 
 import hashlib
+import logging
+import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlcli.data.datasets.base import check_counts, note_source, read_lines
+from hlcli.data.datasets.base import check_counts, check_path, note_source, read_lines
 from hlcli.data.datasets.nuswide_labels import LABEL_NAMES, NUM_LISTED
 from hlcli.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 HINT = "Run `hlcli download nuswide`, or say where the official layout is with --source."
 
@@ -53,17 +57,50 @@ def read_official(folder: Path, notes: dict[str, Any], *, allow_partial: bool) -
         for row in read_positives(path, len(files)):
             labels[row].append(index)
         note_source(path, notes)
-    train, test = set(read_list(lists["TrainImagelist"])), set(read_list(lists["TestImagelist"]))
+    train, test = _read_membership(lists, set(files))
     splits: dict[str, list[Listed]] = {"train": [], "test": []}
-    for file, positives in dict(zip(files, labels, strict=True)).items():  # a file listed twice counts once
+    for file, positives in zip(files, labels, strict=True):
         if file in test or file in train:
             splits["test" if file in test else "train"].append(Listed(file, tuple(positives)))
     return splits
 
 
+def _read_membership(lists: dict[str, Path], known: set[str]) -> tuple[set[str], set[str]]:
+    """The images of train and of test; those in both, and those `Imagelist.txt` lacks, are warned about."""
+    train, test = (set(read_list(lists[name])) for name in ("TrainImagelist", "TestImagelist"))
+    for name, files in (("TrainImagelist", train), ("TestImagelist", test)):
+        if strangers := sorted(files - known):
+            logger.warning(
+                "%s: %d images are not in Imagelist.txt and are left out, e.g. %s.",
+                lists[name],
+                len(strangers),
+                strangers[0],
+            )
+    if both := sorted(train & test):
+        logger.warning("%d images are in the lists of train and test and count as test, e.g. %s.", len(both), both[0])
+    return train, test
+
+
 def read_list(path: Path) -> list[str]:
-    """Image files with forward slashes, in order; empty lines are passed over."""
-    return [line.replace("\\", "/") for _, line in read_lines(path, HINT)]
+    """Image files with forward slashes, in order; empty lines are passed over.
+
+    Raises:
+        DataError: when there is none, one is there twice, or one leads out of the folder of images.
+    """
+    return _checked(path, [(number, line.replace("\\", "/")) for number, line in read_lines(path, HINT)])
+
+
+def _checked(path: Path, files: Sequence[tuple[int, str]]) -> list[str]:
+    """The files of numbered lines, each one a path of its own below the folder of images."""
+    seen: dict[str, int] = {}
+    for number, file in files:
+        check_path(f"{path}, line {number}", file)
+        if file in seen:
+            raise DataError(f"{path}, line {number}: {file} was listed before, in line {seen[file]}.")
+        seen[file] = number
+    if not seen:
+        raise DataError(f"{path} lists no image.", HINT)
+    return list(seen)
 
 
 def read_positives(path: Path, num_lines: int) -> list[int]:
@@ -78,19 +115,27 @@ def read_positives(path: Path, num_lines: int) -> list[int]:
     return [row for row, mark in enumerate(marks) if mark == "1"]
 
 
-def read_index_list(path: Path) -> list[Listed]:
+def read_index_list(path: Path, *, is_single: bool = False) -> list[Listed]:
     """A list of ASL's re-crawl: `file,index index …`, labels counted from 0 in alphabetical order.
 
+    Args:
+        path: the list.
+        is_single: every image must have exactly one label.
+
     Raises:
-        DataError: for a line of another form.
+        DataError: for a line of another form, an image listed twice, or an empty list.
     """
-    rows = []
+    rows, numbers = [], []
     for number, line in read_lines(path, HINT):
-        file, _, words = line.rpartition(",") if "," in line else (line, "", "")
-        labels = [int(word) if word.isdecimal() else -1 for word in words.split()]
-        if not all(0 <= label < len(LABEL_NAMES) for label in labels):
-            raise DataError(f"{path}, line {number}: `file,index index …` was expected, got {line!r}.")
-        rows.append(Listed(file.strip(), tuple(sorted(set(labels)))))
+        file, comma, words = line.rpartition(",")
+        labels = {int(word) if word.isdecimal() and len(word) < 4 else -1 for word in words.split()}
+        if not comma or not file.strip() or not all(0 <= label < len(LABEL_NAMES) for label in labels):
+            raise DataError(f"{path}, line {number}: `file,index index …` was expected, got {line[:80]!r}.")
+        if is_single and len(labels) != 1:
+            raise DataError(f"{path}, line {number}: one label was expected, got {len(labels)}.")
+        rows.append(Listed(file.strip(), tuple(sorted(labels))))
+        numbers.append(number)
+    _checked(path, [(number, row.file) for number, row in zip(numbers, rows, strict=True)])
     return rows
 
 
@@ -98,20 +143,24 @@ def read_matrices(images: Path, labels: Path) -> list[Listed]:
     """A split of SPML's re-crawl: an array of image files and a matrix of 0 and 1, columns in alphabetical order.
 
     Raises:
-        DataError: when they do not belong together.
+        DataError: when they cannot be read or do not belong together, or the matrix has other values.
     """
     import numpy as np
 
     try:
         files, matrix = np.load(images, allow_pickle=False), np.load(labels, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile) as error:
         raise DataError(f"{images} or {labels.name} cannot be read: {error}.") from error
+    if not isinstance(files, np.ndarray) or not isinstance(matrix, np.ndarray):
+        raise DataError(f"{images} or {labels.name} cannot be read: it holds several arrays, not one.")
     if files.ndim != 1 or matrix.shape != (len(files), len(LABEL_NAMES)):
         raise DataError(
             f"{labels} has shape {list(matrix.shape)}, expected [{len(files)}, {len(LABEL_NAMES)}] for {images.name}."
         )
-    rows = [tuple(np.flatnonzero(row == 1).tolist()) for row in matrix]
-    return [Listed(str(file).replace("\\", "/"), row) for file, row in zip(files, rows, strict=True)]
+    if matrix.dtype.kind not in "biuf" or not np.isin(matrix, (0, 1)).all():
+        raise DataError(f"{labels} must hold zeros and ones only.")
+    names = _checked(images, [(row, str(file).replace("\\", "/")) for row, file in enumerate(files, 1)])
+    return [Listed(name, tuple(np.flatnonzero(row).tolist())) for name, row in zip(names, matrix, strict=True)]
 
 
 def find_placeholders(files: Iterable[Path], known_sums: Collection[str], copies: int) -> list[Path]:

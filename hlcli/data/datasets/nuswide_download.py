@@ -13,7 +13,7 @@ from hlcli.data.archive_download import fetch_sources, open_session
 from hlcli.data.archive_plan import plan as plan_sources
 from hlcli.data.checksums import Checksum
 from hlcli.data.crawl import ImageItem, crawl_images, plan_crawl
-from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source
+from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source, check_path
 from hlcli.data.manifest import FAILURES_NAME, lock_folder
 from hlcli.errors import DataError
 from hlcli.progress import Progress
@@ -113,6 +113,7 @@ def read_addresses(path: Path) -> Iterator[ImageItem]:
                     "Give NUS-WIDE-urls.txt, unpacked from the official NUS-WIDE-urls.rar.",
                 )
             file = "/".join(" ".join(words[:-5]).replace("\\", "/").split("/")[-2:])
+            check_path(f"{path}, line {number}", file)
             large, medium, small, original = words[-4:]
             url = next((url for url in (medium, large, small, original) if url != "null"), None)
             if url is not None:

@@ -17,7 +17,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, Source, check_counts, note_source, read_lines
+from hlcli.data.datasets.base import (
+    LayoutOptions,
+    Prepared,
+    Source,
+    check_counts,
+    check_path,
+    note_source,
+    read_lines,
+)
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.vg500_names import (
     NUM_LABELS,
@@ -130,18 +138,27 @@ def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        labels = {str(file): tuple(sorted({int(index) for index in row})) for file, row in document.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}.", HINT) from error
-    for file, row in labels.items():
-        if row and not 0 <= row[0] <= row[-1] < NUM_LABELS:
+    if not isinstance(document, dict):
+        raise DataError(f"{path} cannot be read: it does not hold the labels of every image by its name.", HINT)
+    for file, row in document.items():
+        if not isinstance(row, list) or not all(type(label) is int for label in row):
+            raise DataError(f"{path}: the labels of {file} are not a list of whole numbers.", HINT)
+        if not all(0 <= label < NUM_LABELS for label in row):
             raise DataError(f"{path}: {file} has a label outside 0..{NUM_LABELS - 1}.")
-    return labels
+    empty = [file for file, row in document.items() if not row]
+    if empty:
+        logger.warning("%s: %d images have no label: %s.", path, len(empty), ", ".join(empty[:5]))
+    return {file: tuple(sorted(set(row))) for file, row in document.items()}
 
 
 def _read_list(path: Path, labels: dict[str, tuple[int, ...]]) -> list[str]:
     """The image files of a split, every one with labels."""
-    files = list(dict.fromkeys(line for _, line in read_lines(path, HINT)))
+    lines = read_lines(path, HINT)
+    for number, file in lines:
+        check_path(f"{path}, line {number}", file)
+    files = list(dict.fromkeys(file for _, file in lines))
     unknown = [file for file in files if file not in labels]
     if unknown:
         raise DataError(
@@ -155,9 +172,10 @@ def _names(labels: dict[str, tuple[int, ...]], options: Vg500Options, notes: dic
     """The label names; where they are recovered, with the agreement of each in the notes."""
     notes["names"] = "numbers"
     if options.names is not None:
+        names = read_names(options.names)
         notes["names"] = "given"
         note_source(options.names, notes)
-        return read_names(options.names)
+        return names
     if options.recover_names is None:
         logger.warning("The labels are called 0 to 499: give --names or --recover-names before embedding them as text.")
         return NUMBERS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ from hlcli.errors import DataError
 NUM_LABELS = 500
 NUM_CANDIDATES = 1000
 NUMBERS = tuple(str(index) for index in range(NUM_LABELS))
+
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, OverflowError, EOFError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged or foreign file raises; RuntimeError for an encrypted zip, or lists nested too deep."""
 
 
 class Match(NamedTuple):
@@ -62,7 +68,7 @@ def read_objects(path: Path) -> dict[str, set[str]]:
             str(image["image_id"]): {str(thing["names"][0]).strip().lower() for thing in image["objects"]}
             for image in document
         }
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path} is not Visual Genome's objects.json: {error!r}.") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, note_source
+from hlcli.data.datasets.base import LayoutOptions, Prepared, is_file_of_split, note_source
 from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.voc_annotations import (
@@ -80,7 +80,7 @@ class Voc2007(GroupedData):
     dataset: Literal["voc2007"] = "voc2007"
 
     def prepare(self, source: Path, options: Voc2007Options) -> Prepared:
-        """Read the official layout, in the order of the image lists; a list that is not there gives no split.
+        """Read the official layout, in the order of the image lists; with `allow_partial` a list may be missing.
 
         Raises:
             DataError: when no list is there, or a split is damaged, incomplete or lacks too many images.
@@ -111,7 +111,8 @@ class Voc2012(GroupedData):
                 "voc2012: all images of val are in trainval too, so scores on val are those of training images. "
                 "Compare them with nothing but SGRE's own; --train-on train is sound."
             )
-        return _prepare(self, 2012, source, {"train": options.train_on, "val": "val"}, options)
+        prepared = _prepare(self, 2012, source, {"train": options.train_on, "val": "val"}, options)
+        return prepared._replace(shares_images=options.train_on == "trainval")
 
 
 def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], options: VocOptions) -> Prepared:
@@ -130,9 +131,7 @@ def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], 
     splits: dict[str, list[Record]] = {}
     for split, name in lists.items():
         path = folder / "ImageSets" / "Main" / f"{name}.txt"
-        if not path.is_file():
-            logger.warning("%s is missing: there will be no %s split.", path, split)
-            notes["absent_splits"].append(split)
+        if not is_file_of_split(path, split, notes, allow_partial=options.allow_partial):
             continue
         ids = read_image_list(path)
         note_source(path, notes)
@@ -163,10 +162,9 @@ def find_folder(source: Path, year: int) -> Path:
 
 def _read_labels(folder: Path, path: Path, ids: list[str], labels: str, notes: dict[str, Any]) -> dict[str, Objects]:
     """The classes of the listed images, and how many images the XML files and the class lists disagree about."""
-    lists = read_class_lists(path.parent, path.stem)
+    lists = read_class_lists(path.parent, path.stem, required=ids if labels == "lists" else ())
     if labels == "lists":
-        missing = [image_id for image_id in ids if image_id not in (lists or {})]
-        if lists is None or missing:
+        if lists is None:
             raise DataError(
                 f"{path.parent} does not say for all 20 classes which images of {path.name} have them.",
                 "Use --labels annotations.",

@@ -93,32 +93,47 @@ def _parse(path: Path) -> ElementTree.Element:
     return root
 
 
-def read_class_lists(folder: Path, name: str) -> dict[str, Objects] | None:
+def read_class_lists(folder: Path, name: str, required: Sequence[str] = ()) -> dict[str, Objects] | None:
     """What the 20 files `<class>_<name>.txt` say: 1 present, 0 difficult, -1 absent.
 
     Args:
         folder: `ImageSets/Main`.
         name: the image list, e.g. `trainval`.
+        required: ids that every file must have.
 
     Returns:
         Classes by image id; None unless all 20 files are there.
 
     Raises:
-        DataError: when a line is not an id with one of the three numbers.
+        DataError: when a line is not an id with one of the three numbers, an id has two of them, or one is missing.
     """
     paths = [folder / f"{label}_{name}.txt" for label in LABEL_NAMES]
     if not all(path.is_file() for path in paths):
         return None
     found: dict[str, tuple[set[int], set[int]]] = {}
     for label, path in enumerate(paths):
-        for number, line in read_lines(path, INCOMPLETE):
-            image_id, _, value = line.partition(" ")
-            if value.strip() not in ("1", "0", "-1"):
-                raise DataError(f"{path}, line {number}: an id with 1, 0 or -1 was expected (got {line[:40]!r}).")
+        values = _read_class_list(path)
+        missing = next((image_id for image_id in required if image_id not in values), None)
+        if missing is not None:
+            raise DataError(f"{path} does not say whether {missing} has this class.", "Use --labels annotations.")
+        for image_id, value in values.items():
             present, difficult = found.setdefault(image_id, (set(), set()))
-            if value.strip() != "-1":
-                (present if value.strip() == "1" else difficult).add(label)
+            if value != "-1":
+                (present if value == "1" else difficult).add(label)
     return {image_id: Objects(tuple(sorted(a)), tuple(sorted(b))) for image_id, (a, b) in found.items()}
+
+
+def _read_class_list(path: Path) -> dict[str, str]:
+    """1, 0 or -1 by image id."""
+    values: dict[str, str] = {}
+    for number, line in read_lines(path, INCOMPLETE):
+        image_id, _, rest = line.partition(" ")
+        value = rest.strip()
+        if value not in ("1", "0", "-1"):
+            raise DataError(f"{path}, line {number}: an id with 1, 0 or -1 was expected (got {line[:40]!r}).")
+        if values.setdefault(image_id, value) != value:
+            raise DataError(f"{path}, line {number}: {image_id} has {value}, but {values[image_id]} in a line before.")
+    return values
 
 
 def compare_with_published(path: Path, objects: Sequence[Objects], expected: Counts) -> None:
