@@ -76,12 +76,26 @@ def planted_counts(records: Sequence[Record]) -> np.ndarray:
     return counts
 
 
-def compare_heat_maps(learned: np.ndarray, planted: np.ndarray) -> float:
-    """Mean correlation of the heat maps of scenes with those of the places that they match best."""
-    ours, theirs = heat_map(learned), heat_map(planted)
+def compare_heat_maps(learned: np.ndarray, planted: np.ndarray, figure: Path) -> float:
+    """Mean correlation of the heat maps of scenes with those of the places that they match best; drawn in pairs."""
+    from matplotlib.figure import Figure
+
+    ours, theirs = np.asarray(heat_map(learned)), np.asarray(heat_map(planted))
     correlation = np.array([[np.corrcoef(np.ravel(a), np.ravel(b))[0, 1] for b in theirs] for a in ours])
     correlation = np.nan_to_num(correlation)  # a scene that was never chosen
-    return float(correlation[linear_sum_assignment(-correlation)].mean())
+    pairs = list(zip(*linear_sum_assignment(-correlation), strict=True))
+    drawing = Figure(figsize=(2.4 * len(pairs), 5.4), layout="constrained")
+    axes = drawing.subplots(2, len(pairs), squeeze=False)
+    for column, (scene, place) in enumerate(pairs):
+        title = f"scene {scene}\n(correlation {correlation[scene, place]:.2f})"
+        for row, (values, name) in enumerate(((ours[scene], title), (theirs[place], list(PLACES)[place]))):
+            axes[row, column].imshow(values, vmin=0, vmax=1, cmap="magma")
+            axes[row, column].set_title(name, fontsize=9)
+            axes[row, column].set_xticks(range(len(KINDS)), KINDS, rotation=90, fontsize=5)
+            axes[row, column].set_yticks(range(len(KINDS)), KINDS if column == 0 else [""] * len(KINDS), fontsize=5)
+    drawing.suptitle("P(column | row): scenes as SALGL learned them, above the places they match best", fontsize=10)
+    drawing.savefig(figure, dpi=150)
+    return float(np.mean([correlation[pair] for pair in pairs]))
 
 
 @torch.inference_mode()
@@ -129,7 +143,7 @@ def measure(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, 
         counts = recipe.model.cooccurrence(predictor.model)
         row |= check_scenes(predictor, records)
         row["heat_map_correlation"] = compare_heat_maps(
-            counts.double().numpy(), planted_counts(recipe.data.records("train"))
+            counts.double().numpy(), planted_counts(recipe.data.records("train")), folder / "heat_maps.png"
         )
     return row | pointing_game(predictor, recipe.model, records)
 
