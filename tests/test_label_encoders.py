@@ -356,7 +356,7 @@ def test_a_token_with_blanks_is_not_taken_for_the_word_it_begins_with(tmp_path: 
         (b"PK\x03\x04\n", "line 1: a word and its numbers"),
         (b"dog 1 2 3\ncat 1 2\n", "line 2: 3 numbers were expected, got 2"),
         (b"dog 1 2 3\ncat 1 2 3 4\n", "line 2: 3 numbers were expected, got 4"),
-        (gzip.compress(b"cat 1 2 3\n"), "this is not a text file"),
+        (gzip.compress(b"cat 1 2 3\n", mtime=0), "this is not a text file"),
         (b"1 3\ncat " + np.arange(3, dtype="<f4").tobytes(), "this is not a text file"),
         (b"dog 1 2 3\ncat 1 x 2\n", "line 2: numbers were expected"),
         (b"2 3\ncat 1 x 2\n", "line 2: numbers were expected"),
