@@ -3,7 +3,7 @@
     python benchmarks/methods_table.py --images photos --labels labels.csv --backbone resnet18 --epochs 10
 
 The CSV file begins with `image,labels,split` and has the splits train and test. Nothing is tuned on test: every method
-trains for the same number of epochs, and the averaged weights of the last epoch are measured once. Prints a Markdown
+trains for the same number of epochs, and the weights of the last epoch are measured once. Prints a Markdown
 table (also into --out), and keeps the runs in --runs.
 """
 
@@ -43,7 +43,7 @@ def recipe_of(method: str, arguments: argparse.Namespace) -> Recipe:
             "objective": {"loss": "asymmetric", "gamma_neg": 2},
             "optim": {"optimizer": "adamw", "lr": arguments.lr, "weight_decay": 5e-2},
             "train": {
-                "epochs": arguments.epochs, "batch_size": arguments.batch_size, "ema_decay": 0.997,
+                "epochs": arguments.epochs, "batch_size": arguments.batch_size, "ema_decay": None,
                 "seed": arguments.seed, "cpu": arguments.cpu,
             },
             "eval": {
