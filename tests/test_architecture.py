@@ -54,7 +54,7 @@ FLOORS = {
     "hlcli.progress": 0,
 }
 
-SHARED_BY_METHODS = {"hlcli.methods.base", "hlcli.methods.label_attention", "hlcli.methods.reference_names"}
+SHARED_BY_METHODS = {f"hlcli.methods.{name}" for name in ("base", "label_attention", "label_head", "reference_names")}
 
 HEAVY = {
     "torch",

@@ -17,12 +17,13 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from hlcli.layers.precision import without_autocast
 
 CPU_TILE = 2**21  # numbers in a tile: the shared cache holds them, and each step is worth waking the threads (measured)
 DEVICE_TILE = 2**24  # on other devices: few and long kernels
@@ -62,7 +63,7 @@ class _BilinearScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(tokens, labels, weight)
-        with _without_autocast(tokens.device):
+        with without_autocast(tokens.device):
             inputs = _at_least_float32(tokens.flatten(0, 1), labels, weight)
             kernels = _kernels(tokens.device)
             scores = kernels.scores(*inputs) if kernels else tiled_scores(*inputs)  # [L, R]
@@ -76,7 +77,7 @@ class _BilinearScores(torch.autograd.Function):
                 "plain_bilinear_scores has, at the price of memory."
             )
         tokens, labels, weight = ctx.saved_tensors
-        with _without_autocast(tokens.device):
+        with without_autocast(tokens.device):
             inputs = _at_least_float32(tokens.flatten(0, 1), labels, weight)
             kernels = _kernels(tokens.device)
             gradients = kernels.gradients if kernels else tiled_gradients
@@ -156,12 +157,6 @@ def _at_least_float32(*tensors: Tensor) -> list[Tensor]:
     """Contiguous tensors of one type, in which sums of many numbers keep their precision."""
     dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
     return [tensor.to(dtype).contiguous() for tensor in tensors]
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Full precision, whatever surrounds the forward or the backward pass."""
-    is_known = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if is_known else nullcontext()
 
 
 def _kernels(device: torch.device) -> ModuleType | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
 from hlcli.errors import RecipeError
-from hlcli.methods.base import Criterion, MethodSection
+from hlcli.methods.base import Criterion, LevelMaps, MethodSection
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.layers.transformer import Encoder
+    from hlcli.methods.label_head import HeadParts, LabelAttentionHead
 
 PREPARED = "label_embeddings.safetensors"
 """What `hlcli embed labels DATASET` writes into the data set's folder."""
@@ -103,6 +103,39 @@ class LabelAttentionSection(MethodSection):
     def _embeddings_path(self, data_folder: Path) -> Path:
         return data_folder / PREPARED if self.label_embeddings == "prepared" else Path(self.label_embeddings)
 
+    def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
+        """Scores of images [B, 3, H, W] and where each fine label looks, a class token left out."""
+        output = model(images)
+        head = cast("LabelAttentionHead", model.head)
+        return LevelMaps((output.logits,), (head.on_grid(output.attention_maps),))
+
+    def build_parts(
+        self,
+        labels: LabelSpace,
+        label_embeddings: Tensor,
+        *,
+        num_features: int,
+        grid: tuple[int, int],
+        class_tokens: int,
+        pre_norm: bool = False,
+    ) -> HeadParts:
+        """What every head begins with, for tokens of that width and number.
+
+        Raises:
+            RecipeError: when heads or positions do not fit the width.
+        """
+        from hlcli.layers.label_attention import LabelAttention
+        from hlcli.methods.label_head import HeadParts
+
+        return HeadParts(
+            self.build_encoder(num_features, pre_norm=pre_norm),
+            LabelAttention(num_features, label_embeddings.shape[1], self.attention_dim),
+            label_embeddings,
+            self.build_position(num_features, grid, class_tokens),
+            grid,
+            class_tokens,
+        )
+
     def build_encoder(self, dim: int, *, pre_norm: bool = False) -> Encoder:
         """The transformer over grid tokens of width `dim`, with torch's own first weights and no final norm.
 
@@ -122,8 +155,8 @@ class LabelAttentionSection(MethodSection):
         ]
         return Encoder(layers, dim, final_norm=False)
 
-    def build_position(self, backbone: GridBackbone) -> Tensor | None:
-        """Sine codes [class tokens + N, D] of the backbone's tokens, or None.
+    def build_position(self, num_features: int, grid: tuple[int, int], class_tokens: int) -> Tensor | None:
+        """Sine codes [class tokens + N, D] of a backbone's tokens, or None.
 
         Raises:
             RecipeError: when the width is no multiple of 4.
@@ -132,10 +165,9 @@ class LabelAttentionSection(MethodSection):
 
         if not self.positions:
             return None
-        if backbone.num_features % 4:
+        if num_features % 4:
             raise RecipeError(
-                f"model.positions: sine codes need a width that is a multiple of 4; the backbone has "
-                f"{backbone.num_features}.",
+                f"model.positions: sine codes need a width that is a multiple of 4; the backbone has {num_features}.",
                 "Set model.positions=false.",
             )
-        return sine_position(*backbone.grid, backbone.num_features, class_tokens=backbone.class_tokens)
+        return sine_position(*grid, num_features, class_tokens=class_tokens)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from hlcli.methods.base import Criterion, LevelMaps
+from hlcli.methods.base import Criterion
 from hlcli.methods.label_attention import LabelAttentionSection
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
-    from hlcli.methods.salgl.model import Output, SalglHead
     from hlcli.methods.salgl.model import Salgl as SalglModel
+    from hlcli.methods.salgl.model import SalglHead
 
 
 class Salgl(LabelAttentionSection):
@@ -66,7 +66,6 @@ class Salgl(LabelAttentionSection):
             num_features=backbone.num_features,
             grid=backbone.grid,
             class_tokens=backbone.class_tokens,
-            position=self.build_position(backbone),
             data_folder=data_folder,
         )
         return SalglModel(backbone, head)
@@ -78,14 +77,12 @@ class Salgl(LabelAttentionSection):
         num_features: int,
         grid: tuple[int, int],
         class_tokens: int = 0,
-        position: Tensor | None = None,
         data_folder: Path | None = None,
     ) -> SalglHead:
-        """Everything after grid features of that width and shape; `position` holds one row per token."""
+        """Everything after tokens of that width: class tokens, then the cells of the grid."""
         import torch
 
         from hlcli.layers.graph import GatedGraph
-        from hlcli.layers.label_attention import LabelAttention
         from hlcli.methods.salgl.cooccurrence import Cooccurrence
         from hlcli.methods.salgl.model import SalglHead
 
@@ -103,18 +100,11 @@ class Salgl(LabelAttentionSection):
             decay=self.cooccurrence_decay,
             is_detached=self.detach_cooccurrence,
         )
-        return SalglHead(
-            self.build_encoder(num_features),
-            LabelAttention(num_features, width, self.attention_dim),
-            GatedGraph(num_features, self.graph_steps, two_way=self.two_way_messages),
-            cooccurrence,
-            dim=num_features,
-            label_embeddings=label_embeddings,
-            grid=grid,
-            class_tokens=class_tokens,
-            position=position,
-            count_before_reading=self.count_before_reading,
+        parts = self.build_parts(
+            labels, label_embeddings, num_features=num_features, grid=grid, class_tokens=class_tokens
         )
+        graph = GatedGraph(num_features, self.graph_steps, two_way=self.two_way_messages)
+        return SalglHead(parts, graph, cooccurrence, dim=num_features, count_before_reading=self.count_before_reading)
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """The published code's state under our names, complete for `model`."""
@@ -144,13 +134,6 @@ class Salgl(LabelAttentionSection):
             sample_entropy_weight=self.sample_entropy_weight,
             batch_entropy_weight=self.batch_entropy_weight,
         )
-
-    def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
-        """Scores of images [B, 3, H, W] and where each fine label looks."""
-        head = cast("SalglModel", model).head
-        output: Output = model(images)
-        maps = output.attention_maps[:, :, head.class_tokens :].unflatten(-1, head.grid)  # [B, L, h, w]
-        return LevelMaps((output.logits,), (maps,))
 
     def cooccurrence(self, model: nn.Module) -> Tensor:
         """How often labels were seen together in each scene, [S, L, L]."""

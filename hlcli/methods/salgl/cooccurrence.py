@@ -5,11 +5,11 @@ Shapes: B batch, S scenes, L labels.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
+
+from hlcli.layers.precision import without_autocast
 
 EPS = 1e-8
 
@@ -55,7 +55,7 @@ class Cooccurrence(nn.Module):
         Only the returned counts may carry a gradient to scene_probs; the kept ones have no history.
         """
         has_others = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-        with without_autocast(scene_probs):
+        with without_autocast(scene_probs.device):
             shares = self._shares(scene_probs).to(self.counts.dtype)  # [B, S]
             if self.is_detached or has_others:
                 shares = shares.detach()
@@ -75,7 +75,7 @@ class Cooccurrence(nn.Module):
             scene_probs: [B, S].
             counts: what `update` has returned; default what is kept.
         """
-        with without_autocast(scene_probs):
+        with without_autocast(scene_probs.device):
             probs = self.probabilities(counts)  # [S, L, L]
             if not self.is_soft:
                 return probs[scene_probs.argmax(dim=1)]
@@ -95,9 +95,3 @@ class Cooccurrence(nn.Module):
     def _shares(self, scene_probs: Tensor) -> Tensor:
         """How much of an image each scene gets, [B, S]: the probabilities, or all for the (first) largest."""
         return scene_probs if self.is_soft else F.one_hot(scene_probs.argmax(dim=1), scene_probs.shape[1])
-
-
-def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    """Full precision on the tensor's device, whatever surrounds it."""
-    device = tensor.device.type
-    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from hlcli.layers.graph import GatedGraph
 from hlcli.layers.grouped_linear import GroupedLinear
-from hlcli.layers.label_attention import LabelAttention
-from hlcli.layers.transformer import Encoder
-from hlcli.methods.salgl.cooccurrence import Cooccurrence, without_autocast
+from hlcli.layers.precision import without_autocast
+from hlcli.methods.label_head import HeadParts, LabelAttentionHead
+from hlcli.methods.salgl.cooccurrence import Cooccurrence
 
 ENTROPY_EPS = 1e-7
 BATCH_ENTROPY_FACTOR = 100.0
@@ -38,52 +38,31 @@ class Output(NamedTuple):
     batch_entropy: Tensor  # scalar; small when all scenes are used alike
 
 
-class SalglHead(nn.Module):
+class SalglHead(LabelAttentionHead):
     """Everything after the backbone.
 
     Args:
-        encoder: transformer over the tokens.
-        attention: gathers the features of every label.
+        parts: embeddings, positions, encoder and label attention.
         graph: messages between labels.
         cooccurrence: counts of label pairs, and the graphs they make.
         dim: D.
-        label_embeddings: [L, E]; trained when it is a parameter.
-        grid: height and width of the feature map.
-        class_tokens: tokens before the grid, 0 or 1.
-        position: [N, D], added to queries and keys of the encoder, or None.
         count_before_reading: count training images before their own graph is read.
     """
 
-    label_embeddings: Tensor
-    position: Tensor | None
-
     def __init__(
         self,
-        encoder: Encoder,
-        attention: LabelAttention,
+        parts: HeadParts,
         graph: GatedGraph,
         cooccurrence: Cooccurrence,
         *,
         dim: int,
-        label_embeddings: Tensor,
-        grid: tuple[int, int],
-        class_tokens: int = 0,
-        position: Tensor | None = None,
         count_before_reading: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(parts)
         num_scenes, num_labels, _ = cooccurrence.counts.shape
-        self.grid, self.class_tokens = grid, class_tokens
         self.count_before_reading = count_before_reading
-        if isinstance(label_embeddings, nn.Parameter):
-            self.label_embeddings = label_embeddings
-        else:
-            self.register_buffer("label_embeddings", label_embeddings)
-        self.register_buffer("position", position)
-        self.encoder = encoder
         self.scene_classifier = nn.Linear(dim, num_scenes, bias=False)
         self.cooccurrence = cooccurrence
-        self.attention = attention
         self.graph = graph
         self.fusion = nn.Linear(2 * dim if graph.num_steps else dim, dim)
         self.classifier = GroupedLinear(num_labels, dim, offset_is_vector=True)
@@ -93,7 +72,7 @@ class SalglHead(nn.Module):
 
         In training mode, targets [B, L] are counted: the co-occurrence is part of the state and changes here.
         """
-        self._check_size(grid_features)
+        self.check_size(grid_features)
         tokens = self.encoder(grid_features, self.position)  # [B, N, D]
         scene_probs = self._scene_probs(tokens)  # [B, S]
         adjacency = self._adjacency(scene_probs, targets if self.training else None)  # [B, L, L]
@@ -105,7 +84,7 @@ class SalglHead(nn.Module):
 
     def _scene_probs(self, tokens: Tensor) -> Tensor:
         """Probability of every scene, [B, S], from the mean of the tokens [B, N, D]; never in half precision."""
-        with without_autocast(tokens):
+        with without_autocast(tokens.device):
             context = tokens.mean(dim=1, dtype=self.scene_classifier.weight.dtype)  # [B, D]
             return self.scene_classifier(context).softmax(dim=-1)
 
@@ -118,14 +97,6 @@ class SalglHead(nn.Module):
         adjacency = self.cooccurrence.adjacency(scene_probs)
         self.cooccurrence.update(scene_probs, targets)
         return adjacency
-
-    def _check_size(self, grid_features: Tensor) -> None:
-        expected = self.class_tokens + self.grid[0] * self.grid[1]
-        if grid_features.shape[1] != expected:
-            raise ValueError(
-                f"Expected {expected} tokens ({self.class_tokens} + {self.grid[0]} x {self.grid[1]}), "
-                f"but got {grid_features.shape[1]}; the model was built for another image size."
-            )
 
 
 class Salgl(nn.Module):

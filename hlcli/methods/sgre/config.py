@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.methods.base import Criterion, LevelMaps
+from hlcli.methods.base import Criterion
 from hlcli.methods.label_attention import BERT_WIDTH, LabelAttentionSection
 
 if TYPE_CHECKING:
@@ -17,16 +17,7 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
-    from hlcli.methods.sgre.model import Sgre as SgreModel
     from hlcli.methods.sgre.model import SgreHead
-
-
-class _Tokens(NamedTuple):
-    """What a backbone gives, without the backbone."""
-
-    num_features: int
-    grid: tuple[int, int]
-    class_tokens: int
 
 
 class Sgre(LabelAttentionSection):
@@ -76,15 +67,16 @@ class Sgre(LabelAttentionSection):
         """
         from hlcli.methods.sgre.model import SgreHead
 
-        tokens = cast("GridBackbone", _Tokens(num_features, grid, class_tokens))
-        return SgreHead(
-            self.build_encoder(num_features, pre_norm=self.pre_norm),
+        parts = self.build_parts(
+            labels,
             self._first_embeddings(labels, data_folder),
-            position=self.build_position(tokens),
-            dim=num_features,
-            attention_dim=self.attention_dim,
-            temperature=self.temperature,
-            classifier_dropout=self.classifier_dropout,
+            num_features=num_features,
+            grid=grid,
+            class_tokens=class_tokens,
+            pre_norm=self.pre_norm,
+        )
+        return SgreHead(
+            parts, dim=num_features, temperature=self.temperature, classifier_dropout=self.classifier_dropout
         )
 
     def _first_embeddings(self, labels: LabelSpace, data_folder: Path | None) -> Tensor:
@@ -126,11 +118,3 @@ class Sgre(LabelAttentionSection):
             branch_weight=self.branch_weight,
             loss_scale=self.scale_of(criterion),
         )
-
-    def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
-        """Scores of images [B, 3, H, W] and where each fine label looks, a class token left out."""
-        network = cast("SgreModel", model)
-        backbone = cast("GridBackbone", network.backbone)
-        output = network(images)
-        cells = output.attention_maps[..., backbone.class_tokens :]  # [B, L, h * w]
-        return LevelMaps((output.logits,), (cells.unflatten(-1, backbone.grid),))

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hlcli.layers.grouped_linear import GroupedLinear
-from hlcli.layers.label_attention import LabelAttention
-from hlcli.layers.transformer import Encoder
+from hlcli.layers.precision import without_autocast
+from hlcli.methods.label_head import HeadParts, LabelAttentionHead
 
 
 class Output(NamedTuple):
@@ -75,43 +75,22 @@ class TokenClassifier(nn.Module):
         return self.output(F.dropout(hidden, self.dropout, self.training))
 
 
-class SgreHead(nn.Module):
+class SgreHead(LabelAttentionHead):
     """Everything after the backbone, for any labels and any number of tokens.
 
     Args:
-        encoder: transformer over the tokens.
-        label_embeddings: [L, E]; trained if it is a parameter, else kept as it is.
-        position: codes [N, D] for queries and keys of the encoder, or None.
+        parts: embeddings, positions, encoder and label attention.
         dim: D.
-        attention_dim: width in which labels and tokens are compared.
         temperature: divisor of the attention scores.
         classifier_dropout: dropout inside the classifier of tokens.
     """
 
-    label_embeddings: Tensor
-    position: Tensor | None
-
     def __init__(
-        self,
-        encoder: Encoder,
-        label_embeddings: Tensor,
-        *,
-        position: Tensor | None,
-        dim: int,
-        attention_dim: int,
-        temperature: float = 1.0,
-        classifier_dropout: float = 0.5,
+        self, parts: HeadParts, *, dim: int, temperature: float = 1.0, classifier_dropout: float = 0.5
     ) -> None:
-        super().__init__()
-        num_labels, embedding_dim = label_embeddings.shape
+        super().__init__(parts)
+        num_labels = len(parts.label_embeddings)
         self.temperature = temperature
-        self.register_buffer("position", position)
-        if isinstance(label_embeddings, nn.Parameter):
-            self.label_embeddings = label_embeddings
-        else:
-            self.register_buffer("label_embeddings", label_embeddings)
-        self.encoder = encoder
-        self.attention = LabelAttention(dim, embedding_dim, attention_dim)
         self.label_classifier = GroupedLinear(num_labels, dim, offset_is_vector=True)
         self.token_query = Projection(dim)
         self.label_key = Projection(dim)
@@ -121,11 +100,8 @@ class SgreHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Output:
         """Score every label from tokens [B, N, D]."""
-        if self.position is not None and tokens.shape[1] != len(self.position):
-            raise ValueError(
-                f"Expected {len(self.position)} tokens, but got {tokens.shape[1]}; "
-                "the model was built for another image size."
-            )
+        if self.position is not None:
+            self.check_size(tokens)
         tokens = self.encoder(tokens, self.position)  # [B, N, D]
         label_features, attention_maps = self.attention(tokens, self.label_embeddings, temperature=self.temperature)
         votes = self.classifier(tokens, self._context(tokens, label_features))  # [B, N, L]
@@ -149,7 +125,7 @@ def likeness(queries: Tensor, keys: Tensor) -> Tensor:
     Nothing is scaled, as published, so products reach hundreds: half precision would round them to whole numbers.
     """
     if queries.dtype in (torch.float16, torch.bfloat16):
-        with torch.autocast(queries.device.type, enabled=False):
+        with without_autocast(queries.device):
             return (queries.float() @ keys.float().mT).softmax(dim=-1)
     return (queries @ keys.mT).softmax(dim=-1)
 

@@ -1,0 +1,13 @@
+"""Leaving mixed precision where a result needs all its digits."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Full precision on that device, whatever surrounds it."""
+    is_known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if is_known else nullcontext()
