@@ -22,11 +22,10 @@ from hlcli.figure_images import (
     Look,
     Photo,
     check_offers,
-    images_of_split,
+    choose_images,
     label_map,
     levels_with_maps,
     look_at,
-    named_images,
     shrink,
 )
 from hlcli.files import whole_file
@@ -88,15 +87,12 @@ def draw_attention(
     check_offers(method, "level_maps", "attention per label")
     predictor = Predictor(loaded)
     wanted = find_wanted(loaded.labels, levels_with_maps(predictor, method), labels, level)
-    if images:
-        if wanted.true:
-            raise InputError(
-                "--labels true: nobody knows the true labels of images.", "Give a --split, or `--labels predicted`."
-            )
-        items = named_images(images, max_images)
-    else:
-        count = max_images or (None if split else IMAGES_OF_A_SPLIT)
-        items = images_of_split(recipe or loaded.recipe, loaded.labels, split, count)
+    if images and wanted.true:
+        raise InputError(
+            "--labels true: nobody knows the true labels of images.", "Give a --split, or `--labels predicted`."
+        )
+    count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
+    items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, count)
     size = loaded.recipe.data.height_width if raw else None
     page = Page(out / "attention", file_format, loaded.labels, wanted, predictor.thresholds, size)
     files: list[Path] = []

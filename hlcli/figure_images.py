@@ -73,6 +73,13 @@ class Items:
                 failures.append(Failure(item.name, error.message))
 
 
+def choose_images(
+    images: Sequence[Path], recipe: Recipe, labels: LabelSpace, split: str | None, count: int | None
+) -> Items:
+    """The named images, or where none are named those of a split; of either `count`, evenly spread, if it is given."""
+    return named_images(images, count) if images else images_of_split(recipe, labels, split, count)
+
+
 def named_images(places: Sequence[Path], count: int | None = None) -> Items:
     """Files, folders and patterns; at most so many of the images found, evenly spread."""
     paths = find_images(places)

@@ -14,10 +14,9 @@ from hlcli.figure_images import (
     Look,
     Photo,
     check_offers,
-    images_of_split,
+    choose_images,
     label_map,
     look_at,
-    named_images,
     shrink,
 )
 from hlcli.methods.base import MethodSection
@@ -69,10 +68,8 @@ def draw_levels(
     method = loaded.recipe.model
     check_offers(method, "level_maps", "attention per label")
     branches = find_branches(loaded.labels, labels) if labels else None
-    if images:
-        items = named_images(images, max_images)
-    else:
-        items = images_of_split(recipe or loaded.recipe, loaded.labels, split, max_images or IMAGES_OF_A_SPLIT)
+    count = max_images or (None if images else IMAGES_OF_A_SPLIT)
+    items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, count)
     predictor = Predictor(loaded)
     per_page = max(1, ROWS_PER_PAGE // top_k)
     starts = range(0, len(items), per_page)

@@ -11,7 +11,7 @@ import numpy as np
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
 from hlcli.figure_files import Figures, page_name, remove_older, safe_name
-from hlcli.figure_images import Items, check_offers, images_of_split, named_images, shrink
+from hlcli.figure_images import Items, check_offers, choose_images, shrink
 from hlcli.metrics.scenes import heat_map, scene_label_shares
 from hlcli.model_folder import LoadedModel, open_model
 from hlcli.prediction import Predictor
@@ -74,10 +74,7 @@ def draw_scenes(
         return draw_counts(numbers, loaded.labels, out, file_format, labels)
     if labels:
         raise InputError("--labels chooses labels of heat maps; images have none.", "Leave one of the two out.")
-    if images:
-        items = named_images(images, max_images)
-    else:
-        items = images_of_split(recipe or loaded.recipe, loaded.labels, split, max_images)
+    items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, max_images)
     return draw_images(loaded, items, scene_names(numbers, loaded.labels), out, file_format)
 
 
