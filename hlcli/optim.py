@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -59,38 +60,56 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (1.0 + math.cos(math.pi * fraction))
 
 
-def build_optimizer(section: sections.AnyOptim, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over all trainable parameters of a model.
+def build_optimizer(
+    section: sections.AnyOptim,
+    model: nn.Module,
+    lr_factors: Mapping[str, float] | None = None,
+    criterion: object = None,
+) -> torch.optim.Optimizer:
+    """The optimiser over all trainable parameters of a model, and of a loss that has some.
 
     Groups keep their own peak learning rate under `peak_lr`. Parameters below a submodule called
     `backbone` get `backbone_lr_factor`; 1-D parameters and biases are decayed only with `decay_vectors`.
 
+    Args:
+        section: the recipe's section.
+        model: the network.
+        lr_factors: learning rates of parts of it as shares of `section.lr`, by the beginning of parameter names.
+        criterion: the loss; its parameters are not decayed, and learn at its `lr_factor` times `section.lr`.
+
     Raises:
         RecipeError: when nothing is trainable.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    factors = {"backbone.": section.backbone_lr_factor, **(lr_factors or {})}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            in_backbone = section.backbone_lr_factor != 1.0 and name.startswith("backbone.")
+            factor = next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
             is_decayed = section.decay_vectors or not (parameter.ndim == 1 or name.endswith(".bias"))
-            groups.setdefault((in_backbone, is_decayed), []).append(parameter)
+            groups.setdefault((factor, is_decayed), []).append(parameter)
     if not groups:
         raise RecipeError("No parameter is trainable.", "Free some in backbone.frozen.")
-    arguments = [
+    # The rest of the network comes first: the learning rate that is reported is that of the first group.
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0] != 1.0, item[0]))
+    arguments: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "lr": section.lr * (section.backbone_lr_factor if in_backbone else 1.0),
+            "lr": section.lr * factor,
             "weight_decay": section.weight_decay if is_decayed else 0.0,
         }
-        for (in_backbone, is_decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (factor, is_decayed), parameters in ordered
     ]
+    memory = list(criterion.parameters()) if isinstance(criterion, nn.Module) else []
+    if memory:
+        lr = section.lr * float(getattr(criterion, "lr_factor", 1.0))
+        arguments.append({"params": memory, "lr": lr, "weight_decay": 0.0})
     optimizer = _make(section, arguments)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     return optimizer
 
 
-def _make(section: sections.AnyOptim, groups: list[dict]) -> torch.optim.Optimizer:
+def _make(section: sections.AnyOptim, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if isinstance(section, sections.Sgd):
         return torch.optim.SGD(groups, momentum=section.momentum, fused=True)
     kind = torch.optim.AdamW if isinstance(section, sections.AdamW) else torch.optim.Adam

@@ -69,6 +69,23 @@ def test_backbone_has_its_own_learning_rate_through_the_schedule():
     assert {g["momentum"] for g in optimizer.param_groups} == {0.95}
 
 
+def test_parts_of_the_network_and_a_loss_with_parameters_have_their_own_learning_rates():
+    criterion = nn.Linear(2, 3)
+    criterion.lr_factor = 10.0
+    section = sections.AdamTwd(lr=0.1, weight_decay=0.5)
+    optimizer = build_optimizer(section, Tiny(), {"head.": 5.0}, criterion)
+    names = {parameter: name for name, parameter in Tiny().named_parameters()}
+    assert names  # the prefix below exists
+    rates = {(round(g["peak_lr"], 6), g["weight_decay"]): len(g["params"]) for g in optimizer.param_groups}
+    inside = [parameter for name, parameter in Tiny().named_parameters() if name.startswith("head.")]
+    matrices = sum(parameter.ndim > 1 for parameter in inside)
+    assert rates[0.5, 0.5] == matrices
+    assert rates[0.5, 0.0] == len(inside) - matrices
+    assert rates[1.0, 0.0] == 2
+    assert optimizer.param_groups[0]["peak_lr"] == pytest.approx(0.1)  # the rate that is reported
+    assert [id(p) for p in optimizer.param_groups[-1]["params"]] == [id(p) for p in criterion.parameters()]
+
+
 def test_nothing_to_train_is_an_error():
     with pytest.raises(RecipeError, match="No parameter is trainable"):
         build_optimizer(sections.AdamW(), Tiny().requires_grad_(False))

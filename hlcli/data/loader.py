@@ -23,7 +23,9 @@ class LabelBatch(NamedTuple):
 
     Shapes: images [B, 3, H, W] uint8; targets [B, L] float32 in {0, 1}; ignore [B, L] bool, True where
     a label is neither trained nor scored; rows [B] long, the position in the split;
-    object_masks [B, 1, g, g] float32.
+    object_masks [B, 1, g, g] float32. `parts` is how many equal parts the images of the optimiser step are cut into
+    (processes times accumulation steps), this batch being one: a loss that is a sum over the step's images is the
+    local sum times this, as gradients of parts are averaged.
     """
 
     images: Tensor
@@ -31,6 +33,7 @@ class LabelBatch(NamedTuple):
     ignore: Tensor | None
     rows: Tensor
     object_masks: Tensor | None
+    parts: int = 1
 
 
 class BatchOrder:
@@ -45,9 +48,11 @@ class BatchOrder:
         rank: this process.
         num_processes: all processes.
         accumulation_steps: parts per process and batch.
+        keep_last: make a smaller batch of the images that fill none; up to one less than the number of parts are left
+            out, so that all parts are equal.
 
     Raises:
-        DataError: when the split is smaller than one batch, or the batch cannot be cut evenly.
+        DataError: when the split makes no batch, or the batch cannot be cut evenly.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class BatchOrder:
         rank: int = 0,
         num_processes: int = 1,
         accumulation_steps: int = 1,
+        keep_last: bool = False,
     ) -> None:
         parts = num_processes * accumulation_steps
         if batch_size % parts:
@@ -67,20 +73,26 @@ class BatchOrder:
                 f"{accumulation_steps} accumulation steps.",
                 f"Use a multiple of {parts}.",
             )
-        if num_rows < batch_size:
+        if num_rows < (parts if keep_last else batch_size):
             raise DataError(
                 f"The training split has {num_rows} images, fewer than train.batch_size {batch_size}.",
                 f"Set train.batch_size to {max(parts, num_rows // parts * parts)} or less.",
             )
         self.num_rows, self.batch_size, self.seed = num_rows, batch_size, seed
         self.rank, self.parts, self.accumulation_steps = rank, parts, accumulation_steps
+        self.last_share = num_rows % batch_size // parts if keep_last else 0
         self.epoch = 0
         self.first_step = 0
 
     @property
     def steps_per_epoch(self) -> int:
-        """Global batches per epoch; the rest that fills no batch waits for another epoch."""
-        return self.num_rows // self.batch_size
+        """Global batches per epoch."""
+        return self.num_rows // self.batch_size + bool(self.last_share)
+
+    @property
+    def smallest_part(self) -> int:
+        """Images in the smallest part of a batch."""
+        return self.last_share or self.batch_size // self.parts
 
     def start(self, epoch: int, step: int = 0) -> None:
         """Go to a step of an epoch; what comes before it is never loaded."""
@@ -89,9 +101,9 @@ class BatchOrder:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_rows, generator=generator).tolist()
-        share = self.batch_size // self.parts
         for step in range(self.first_step, self.steps_per_epoch):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            share = len(batch) // self.parts
             for part in range(self.accumulation_steps):
                 begin = (self.rank * self.accumulation_steps + part) * share
                 yield [(self.epoch, row) for row in batch[begin : begin + share]]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+
+from hlcli.losses.sigmoid import at_least_float32
 
 
 class AsymmetricLoss(nn.Module):
@@ -34,14 +35,12 @@ class AsymmetricLoss(nn.Module):
         self.clip, self.eps = clip, eps
         self.detach_focus = detach_focus
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; the epoch plays no part.
+        Half precision is computed in float32; epoch and rows play no part.
         """
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        positive = logits.sigmoid()
+        positive = at_least_float32(logits).sigmoid()
         negative = 1 - positive
         if self.clip > 0:
             negative = (negative + self.clip).clamp(max=1)

@@ -1,14 +1,18 @@
-"""Binary cross entropy per label."""
+"""Binary cross entropy per label; with missing labels, the loss that assumes them negative (AN)."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from hlcli.losses.sigmoid import cross_entropy
 
 
 class BceLoss(nn.Module):
     """Binary cross entropy per image and label, from logits."""
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0) -> Tensor:
-        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L]; the epoch plays no part."""
-        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L]; epoch and rows play no part.
+
+        Half precision is computed in float32.
+        """
+        return cross_entropy(logits, targets)

@@ -6,6 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from hlcli.losses.missing_config import (
+    An,
+    Em,
+    Epr,
+    FocalMargin,
+    Hill,
+    LabelSmoothing,
+    LlCp,
+    LlCt,
+    LlR,
+    Role,
+    Splc,
+    Wan,
+)
 from hlcli.sections import Section
 
 if TYPE_CHECKING:
@@ -22,8 +36,8 @@ class Asymmetric(Section):
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
 
-    def build(self) -> Criterion:
-        """The loss as a function of logits and targets."""
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+        """The loss; the number of images and labels plays no part."""
         from hlcli.losses.asymmetric import AsymmetricLoss
 
         return AsymmetricLoss(
@@ -40,11 +54,14 @@ class Bce(Section):
 
     loss: Literal["bce"] = "bce"
 
-    def build(self) -> Criterion:
-        """The loss as a function of logits and targets."""
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+        """The loss; the number of images and labels plays no part."""
         from hlcli.losses.bce import BceLoss
 
         return BceLoss()
 
 
-Objective = Annotated[Asymmetric | Bce, Field(discriminator="loss")]
+Objective = Annotated[
+    Asymmetric | Bce | Splc | FocalMargin | Hill | An | Wan | LabelSmoothing | Em | Epr | Role | LlR | LlCt | LlCp,
+    Field(discriminator="loss"),
+]

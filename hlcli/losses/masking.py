@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 def label_losses(
-    criterion: Criterion, logits: Tensor, targets: Tensor, *, ignore: Tensor | None = None, epoch: int = 0
+    criterion: Criterion,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    ignore: Tensor | None = None,
+    epoch: int = 0,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """The loss of every image and label, [B, L]; ignored ones cost nothing.
 
@@ -21,6 +27,7 @@ def label_losses(
         targets: [B, L].
         ignore: [B, L] bool, or None.
         epoch: handed on to the criterion.
+        rows: [B], likewise.
     """
-    losses = criterion(logits, targets, epoch=epoch)
+    losses = criterion(logits, targets, epoch=epoch, rows=rows)
     return losses if ignore is None else losses.masked_fill(ignore, 0)

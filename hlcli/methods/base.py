@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from hlcli.errors import CheckpointError
 from hlcli.sections import Section
@@ -12,16 +12,26 @@ from hlcli.sections import Section
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
 
 
 class Criterion(Protocol):
-    """A multi-label loss per image and label, not yet summed or averaged."""
+    """A multi-label loss per image and label, not yet summed or averaged.
 
-    def __call__(self, logits: Tensor, targets: Tensor, *, epoch: int = 0) -> Tensor:
-        """Loss [B, L] of logits [B, L] against targets [B, L]."""
+    One with parameters or buffers of its own is an `nn.Module`: the run trains and saves it.
+    """
+
+    def __call__(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+        """Loss [B, L] of logits [B, L] against targets [B, L].
+
+        Args:
+            logits: scores before the sigmoid.
+            targets: 1 for a positive that was observed, 0 for a negative or an unobserved label.
+            epoch: counted from 0.
+            rows: [B], the images' places in the training split, for losses that remember something of each; None in
+                evaluation and on coarse levels.
+        """
 
 
 class LevelMaps(NamedTuple):
@@ -35,9 +45,12 @@ class MethodSection(Section):
     """The `model` section of a recipe; knows how to build its network and its loss terms."""
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
-    published_weights: ClassVar[Literal["regular", "ema"]] = "regular"
-    """What a reference's checkpoint holds: training state with the trained weights under `state_dict`, or nothing but
-    the averaged weights, each name with `module.` in front."""
+    backbone_kind: ClassVar[Literal["grid", "clip"]] = "grid"
+    """What `build` gets: a `GridBackbone`, or the `ClipTowers` of a CLIP model."""
+    needs_training: ClassVar[bool] = True
+    published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "regular"
+    """What a reference's checkpoint holds: training state with the trained weights under `state_dict`; nothing but
+    the averaged weights, each name with `module.` in front; or nothing but the better of both, bare."""
     published_needs_files: ClassVar[bool] = False
     """Whether a reference's checkpoint lacks what comes from the data set's folder (label embeddings)."""
 
@@ -46,12 +59,12 @@ class MethodSection(Section):
         """The method's name, as in `model.method`."""
         return str(type(self).model_fields["method"].default)
 
-    def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None) -> nn.Module:
+    def build(self, backbone: Any, labels: LabelSpace, *, data_folder: Path | None) -> nn.Module:
         """The network. Its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine labels, with
         `level_logits` (coarse → fine) if a method scores every level, and `scene_probs` [B, S] if it tells scenes.
 
         Args:
-            backbone: images to grid features.
+            backbone: images to grid features, or both towers of a CLIP model: see `backbone_kind`.
             labels: the label space.
             data_folder: where the data set's own files lie (label embeddings…); None where all weights follow, so
                 that no file is read.
@@ -91,6 +104,13 @@ class MethodSection(Section):
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """What `build` reads besides the backbone's weights, in words, for the run's `environment.json`."""
         return {}
+
+    def lr_factors(self) -> dict[str, float]:
+        """Learning rates of parts of the network as shares of `optim.lr`, by the beginning of parameter names."""
+        return {}
+
+    def start_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Prepare the network for an epoch, after it was set to training mode."""
 
     def copied_by_average(self) -> tuple[str, ...]:
         """Names of buffers that the averaged model takes from the trained one as they are."""

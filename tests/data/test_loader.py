@@ -45,6 +45,40 @@ def test_processes_and_parts_share_the_same_global_batches(rows, processes, part
     assert len(seen) == len(set(seen)) == rows // batch * batch
 
 
+@given(
+    rows=st.integers(1, 60),
+    processes=st.integers(1, 3),
+    parts=st.integers(1, 3),
+    share=st.integers(1, 4),
+    epoch=st.integers(0, 5),
+)
+def test_the_rest_of_an_epoch_can_be_a_smaller_batch_of_equal_parts(rows, processes, parts, share, epoch):
+    batch, pieces = processes * parts * share, processes * parts
+    if rows < pieces:
+        with pytest.raises(DataError, match="fewer than"):
+            BatchOrder(rows, batch, seed=3, num_processes=processes, accumulation_steps=parts, keep_last=True)
+        return
+    seen, sizes = [], []
+    for rank in range(processes):
+        order = BatchOrder(
+            rows, batch, seed=3, rank=rank, num_processes=processes, accumulation_steps=parts, keep_last=True
+        )
+        order.start(epoch)
+        own = list(order)
+        assert len(own) == len(order) == order.steps_per_epoch * parts
+        sizes.append([len(part) for part in own])
+        assert min(sizes[-1]) == order.smallest_part > 0
+        seen += [row for part in own for _, row in part]
+    assert len(seen) == len(set(seen)) == rows - rows % batch % pieces
+    assert all(column == sizes[0] for column in sizes)
+    assert all(len(set(sizes[0][i : i + parts])) == 1 for i in range(0, len(sizes[0]), parts))
+
+
+def test_published_steps_per_epoch_count_the_last_small_batch():
+    published = {82_081: 642, 5_717: 45, 119_103: 931, 5_994: 47}  # HSPNet's training logs, batches of 128
+    assert {rows: BatchOrder(rows, 128, seed=0, keep_last=True).steps_per_epoch for rows in published} == published
+
+
 def test_starting_in_mid_epoch_gives_the_rest_of_it():
     order = BatchOrder(23, 4, seed=5)
     order.start(3)

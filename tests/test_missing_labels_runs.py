@@ -1,0 +1,91 @@
+"""Losses for missing labels in whole runs: with every method, resumed bit for bit, the same on two processes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from programs import TWO, launch
+from tiny import TINY
+
+import hlcli
+import hlcli.training
+from hlcli.recipe import Recipe
+from hlcli.runs import Run
+
+LOSSES = ("splc", "focal_margin", "hill", "an", "wan", "label_smoothing", "em", "epr", "role", "ll_r", "ll_ct", "ll_cp")
+NARROW = {"attention_dim": 8, "feedforward_dim": 16, "label_embeddings": "random"}
+METHODS: dict[str, dict[str, Any]] = {
+    "hleg": TINY["model"],
+    "linear": {"method": "linear"},
+    "salgl": {"method": "salgl", **NARROW},
+    "sgre": {"method": "sgre", **NARROW},
+}
+
+
+def make(loss: str, method: str = "hleg", *overrides: str) -> Recipe:
+    """The tiny recipe with that loss and method, one label per image."""
+    objective: dict[str, Any] = {"loss": loss}
+    if loss in ("epr", "role"):
+        objective["expected_positives"] = 2.5
+    tree = {**TINY, "model": METHODS[method], "objective": objective}
+    return Recipe.from_dict(tree, ["data.labels_kept=single", "train.ema_decay=null", *overrides])
+
+
+class PowerCut(Exception):
+    """Stands for whatever ends a run without warning."""
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: Path) -> None:
+    run = hlcli.train(make(loss, method, "train.epochs=1", "data.num_val=6"), tmp_path / "run")
+    values = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]
+    assert run.state() == "finished"
+    assert 0 <= values[-1]["mAP"] <= 1
+    assert math.isfinite(values[-1]["loss"])
+
+
+@pytest.mark.parametrize("loss", ["role", "ll_cp"])
+def test_what_a_loss_remembers_survives_a_power_cut(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make(loss, "hleg", "train.epochs=3", *(["objective.delta_rel=0.2"] if loss == "ll_cp" else []))
+    whole = hlcli.train(recipe, tmp_path / "whole")
+    real = hlcli.training._step
+
+    def step(training: Any, batches: Any) -> None:
+        if training.progression.step == 15:  # in the third epoch, a step after a checkpoint
+            raise PowerCut
+        real(training, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hlcli.training, "_step", step)
+        with pytest.raises(PowerCut):
+            hlcli.train(recipe, tmp_path / "cut")
+    resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)
+    one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (whole, resumed))
+    assert one["criterion"]  # it does remember something
+    for part in ("criterion", "model"):
+        for name, value in one[part].items():
+            assert torch.equal(two[part][name], value), name
+
+
+@pytest.mark.parametrize("loss", ["role", "ll_cp"])
+def test_two_processes_remember_what_one_does(loss: str, tmp_path: Path) -> None:
+    settings = (
+        "backbone.freeze_batch_norm=true", "model.dropout=0", "optim.optimizer=sgd",
+        "optim.lr=0.01", "train.epochs=2",
+        # Largest losses and mean numbers of positives are those of a part of the batch, so they are left out here.
+        "objective.delta_rel=0" if loss == "ll_cp" else "objective.weight=0",
+    )  # fmt: skip
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(make(loss, "hleg", *settings).to_yaml(), encoding="utf-8")
+    done = launch(*TWO, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "two", ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    alone, both = hlcli.train(make(loss, "hleg", *settings), tmp_path / "one"), Run(tmp_path / "two")
+    one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (alone, both))
+    for part in ("criterion", "model"):
+        for name, value in one[part].items():
+            torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=1e-5, msg=name)
