@@ -1,4 +1,8 @@
-"""The papers' own files, written from a store: label matrices (`npy`), or lists of images and label names (`lists`)."""
+"""The papers' own files, written from a store.
+
+Label matrices as HLEG reads them (`npy`), lists of images with label names as SALGL and SGRE (`lists`), or with label
+indices as HSPNet, SPLC and ASL (`indices`).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def write_exports(data: DataSection, form: str) -> list[Path]:
 
     Args:
         data: the data set; it must have been prepared.
-        form: `npy` or `lists`.
+        form: `npy`, `lists` or `indices`.
 
     Returns:
         The files written.
@@ -38,15 +42,15 @@ def check_format(form: str) -> None:
     """Refuse an unknown format before any work is done.
 
     Raises:
-        InputError: for a format other than `npy` and `lists`.
+        InputError: for a format other than `npy`, `lists` and `indices`.
     """
     _writer(form)
 
 
 def _writer(form: str) -> Callable[[DataSection], list[Path]]:
-    writers = {"npy": export_matrices, "lists": export_lists}
+    writers = {"npy": export_matrices, "lists": export_lists, "indices": export_indices}
     if form not in writers:
-        raise InputError(f"--export: the known formats are {' and '.join(writers)} (got {form!r}).")
+        raise InputError(f"--export: the known formats are npy, lists and indices (got {form!r}).")
     return writers[form]
 
 
@@ -95,6 +99,31 @@ def export_lists(data: DataSection) -> list[Path]:
             inside,
         )
     return written
+
+
+def export_indices(data: DataSection) -> list[Path]:
+    """Write lists as HSPNet, SPLC and ASL read them, into `indices/` beside the store.
+
+    `SPLIT.txt` has a line per image: its file as the papers name it, a comma, and the indices of its labels with blanks
+    between them. `--labels` reads such a list.
+
+    Raises:
+        DataError: when a name does not fit into the format.
+    """
+    written = []
+    for split in split_names(data):
+        written.append(store_folder(data).parent / "indices" / f"{split}.txt")
+        _write_lines(written[-1], [_index_line(record) for record in open_records(data, split)])
+    return written
+
+
+def _index_line(record: Record) -> str:
+    """A file below the folder of images is named by its path there, which is its id, or by its name alone."""
+    is_file = isinstance(record.image, Path) and not record.image.as_posix().endswith(f"/{record.image_id}")
+    image = Path(str(record.image)).name if is_file else record.image_id
+    if set(image) & set("\r\n") or image != image.strip():
+        raise DataError(f"Image {image!r} does not fit into the papers' lists, where a line is an image.")
+    return f"{image},{' '.join(map(str, record.labels))}"
 
 
 def _checked(labels: LabelSpace) -> Sequence[str]:

@@ -69,6 +69,36 @@ def test_unlabelled_images_are_kept_on_demand(folder):
     ]  # fmt: skip
 
 
+def test_a_list_says_which_images_are_trained_on_and_with_which_labels(folder, tmp_path):
+    path = tmp_path / "coco_train_singlelabel.txt"
+    path.write_text(f"{file_name('train', 34)},22\n{file_name('train', 9)},49\n")
+    prepared = prepare(folder, labels=path)
+    assert [(record.image_id, record.labels) for record in prepared.splits["train"]] == [("9", (49,)), ("34", (22,))]
+    assert prepared.splits["test"] == prepare(folder).splits["test"]
+    assert prepared.notes["label_lists"]["train"]["images_not_listed"] == 1
+    assert "coco_train_singlelabel.txt" in prepared.notes["sources"]
+    assert str(tmp_path) not in json.dumps(prepared.notes)
+    path.write_text(f"{file_name('val', 42)},16\n")
+    with pytest.raises(DataError, match=r"1 of 1 listed images are not in train, e\.g\. COCO_val2014_0+42\.jpg"):
+        prepare(folder, labels=path)
+
+
+def test_held_out_images_keep_all_their_labels(folder, tmp_path):
+    path = tmp_path / "single.txt"
+    path.write_text(f"{file_name('train', 9)},49\n{file_name('train', 30)},0\n")
+    splits = prepare(folder, labels=path, val_fraction=0.5).splits
+    (train,), (val,) = splits["train"], splits["val"]
+    assert len(train.labels) == 1
+    assert {val.image_id: val.labels}.items() <= {"9": (45, 49), "30": (0, 79)}.items()
+
+
+def test_a_list_needs_a_train_split(tmp_path):
+    path = tmp_path / "single.txt"
+    path.write_text(f"{file_name('train', 9)},49\n")
+    with pytest.raises(DataError, match=r"single\.txt is about train, but there is no such split"):
+        prepare(write_coco(tmp_path / "coco", ("val",)), labels=path)
+
+
 @pytest.mark.parametrize("name", [".", "COCO2014", "MSCOCO", "coco"])
 def test_the_layout_may_lie_in_a_folder_of_its_own(tmp_path, name):
     write_coco(tmp_path / "data" / name)

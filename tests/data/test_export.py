@@ -69,6 +69,30 @@ def test_lists_have_the_papers_bytes(voc):
     assert np.argwhere(ignore).tolist() == [[0, 14]]
 
 
+def test_lists_of_indices_name_images_as_the_papers_do_and_read_back(voc, tmp_path):
+    written = write_exports(voc, "indices")
+    assert written == [Path("data/voc2007/indices") / name for name in ("train.txt", "test.txt")]
+    assert written[0].read_bytes() == b"000005.jpg,8\n000007.jpg,6\n000009.jpg,12 14\n000012.jpg,\n"
+    write_coco(tmp_path / "coco")
+    data = Coco(root=tmp_path)
+    preprocess(data, options={"allow_partial": True})
+    path = write_exports(data, "indices")[0]
+    assert path.read_text().splitlines()[0] == "COCO_train2014_000000000009.jpg,45 49"
+    before = [record.labels for record in open_records(data, "train")]
+    preprocess(data, options={"allow_partial": True, "labels": path}, overwrite=True)
+    assert [record.labels for record in open_records(data, "train")] == before
+
+
+def test_images_inside_the_store_are_listed_by_id(tmp_path):
+    write_coco(tmp_path / "coco")
+    data = Coco(root=tmp_path)
+    preprocess(data, options={"allow_partial": True}, image_size=8)
+    path = write_exports(data, "indices")[0]
+    assert path.read_text().splitlines()[0] == "9,45 49"
+    preprocess(data, options={"allow_partial": True, "labels": path}, overwrite=True)
+    assert len(open_records(data, "train")) == 3
+
+
 def test_a_set_without_ignored_labels_has_no_ignore_file(tmp_path):
     write_coco(tmp_path / "coco" / "MSCOCO")
     data = Coco(root=tmp_path)
@@ -111,5 +135,5 @@ def test_names_that_would_break_a_line_are_refused(tmp_path, image, label, messa
 
 
 def test_an_unknown_format_is_refused_before_any_work():
-    with pytest.raises(InputError, match=r"--export: the known formats are npy and lists \(got 'mat'\)"):
+    with pytest.raises(InputError, match=r"--export: the known formats are npy, lists and indices \(got 'mat'\)"):
         check_format("mat")

@@ -199,11 +199,32 @@ def test_the_lists_of_asl_are_another_variant(tmp_path, published_sizes):
     with pytest.raises(DataError, match="variant asl, train: 3 images were expected, found 1"):
         prepare(tmp_path, variant="asl", allow_partial=False)
     (tmp_path / "nus_val.txt").write_text("a.jpg,81\n")
-    with pytest.raises(DataError, match=r"nus_val\.txt, line 1: .*got 'a\.jpg,81'"):
+    with pytest.raises(DataError, match=r"nus_val\.txt, line 1: label 81 is not one of 0\.\.80"):
         prepare(tmp_path, variant="asl")
     (tmp_path / "nus_val.txt").unlink()
     with pytest.raises(DataError, match=r"nus_val\.txt is missing.*--part asl"):
         prepare(tmp_path, variant="asl")
+
+
+def test_a_list_of_training_labels_works_with_asls_lists(tmp_path, published_sizes):
+    write_asl(tmp_path)
+    single = prepare(tmp_path, variant="asl", single_positive=True)
+    prepared = prepare(tmp_path, variant="asl", allow_partial=False, labels=tmp_path / "nus_train_singlelabel.txt")
+    assert prepared.splits == single.splits
+    assert prepared.notes["label_lists"]["train"]["labels"] == 2
+    assert prepared.notes["data_set"] == "ASL's re-crawl"
+    (tmp_path / "odd.txt").write_text("0_11_a_m.jpg,41\n1_12_b_m.jpg,80\n")
+    with pytest.raises(DataError, match=r"odd\.txt: 1 of 2 images have listed labels that are none of theirs"):
+        prepare(tmp_path, variant="asl", labels=tmp_path / "odd.txt")
+    with pytest.raises(InputError, match="single_positive and labels both say"):
+        prepare(tmp_path, variant="asl", labels=tmp_path / "odd.txt", single_positive=True)
+
+
+def test_a_list_of_training_labels_works_with_the_official_split(source, tmp_path):
+    (tmp_path / "single.txt").write_text("zebra/0002_12.jpg,30\n")
+    prepared = prepare(source, labels=tmp_path / "single.txt")
+    assert rows(prepared, "train") == [("zebra/0002_12.jpg", ["grass"])]
+    assert len(prepared.splits["test"]) == 2
 
 
 def test_the_arrays_of_spml_are_another_variant(tmp_path, published_sizes):
@@ -262,7 +283,7 @@ def test_images_in_two_lists_or_unknown_ones_are_warned_about(source, caplog):
     [
         ("<html>\n", False, r"line 1: `file,index index …` was expected, got '<html>'"),
         ("a.jpg,1\nb.jpg,2\na.jpg,3\n", False, r"line 3: a\.jpg was listed before, in line 1"),
-        ("a.jpg," + "1" * 5000, False, "line 1: `file,index"),
+        ("a.jpg," + "1" * 5000, False, "line 1: label 1{20} is not one of 0..80"),
         ("../a.jpg,1\n", False, "line 1: a path below"),
         ("a.jpg,1\nb.jpg,1 2\n", True, "line 2: one label was expected, got 2"),
         ("a.jpg,\n", True, "line 1: one label was expected, got 0"),

@@ -8,6 +8,8 @@ import random
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as tv
 
@@ -29,6 +31,61 @@ def test_evaluation_equals_resize_to_tensor_normalize(photo, image_size, name):
     assert image.dtype == torch.uint8
     assert image.is_contiguous()
     torch.testing.assert_close(Normalize.named(name)(image[None])[0], reference, rtol=0, atol=2e-6)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 40))
+def test_cropping_gives_the_same_pixels_as_clips_own_preparation(width, height, side):
+    image = noise(width, height)
+    if max(width, height) // min(width, height) > 12:
+        image = image.resize((12 * min(width, height), min(width, height)))
+    steps = [tv.Resize(side, tv.InterpolationMode.BICUBIC), tv.CenterCrop(side), tv.PILToTensor()]
+    assert torch.equal(EvalTransform(side, resize="crop")(image), tv.Compose(steps)(image))
+
+
+@pytest.mark.parametrize("size", [(61, 97), (90, 50), (33, 32), (32, 35), (32, 32), (640, 427), (5, 3)])
+def test_cropping_to_normalised_numbers_equals_clips_own_preparation(size):
+    steps = [tv.Resize(32, tv.InterpolationMode.BICUBIC), tv.CenterCrop(32), tv.ToTensor()]
+    expected = tv.Compose([*steps, tv.Normalize(*NORMALIZATIONS["clip"])])(noise(*size))
+    image = EvalTransform(32, resize="crop")(noise(*size))
+    torch.testing.assert_close(Normalize.named("clip")(image[None])[0], expected, rtol=0, atol=1e-6)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 30), st.integers(8, 30))
+@settings(max_examples=60, deadline=None)
+def test_cropping_keeps_the_aspect_ratio_and_the_centre_for_any_target(width, height, rows, columns):
+    """An image whose colours say where they were: red grows to the right, green downwards."""
+    x, y = np.linspace(0, 255, width), np.linspace(0, 255, height)
+    pixels = np.stack([np.broadcast_to(x, (height, width)), np.broadcast_to(y[:, None], (height, width))], axis=2)
+    pixels = np.concatenate([pixels, np.zeros((height, width, 1))], axis=2).round().astype(np.uint8)
+    image = EvalTransform((rows, columns), resize="crop")(Image.fromarray(pixels))
+    assert image.shape == (3, rows, columns)
+    scale = max(columns / width, rows / height)
+    for channel, (side, kept) in enumerate([(width, columns / scale), (height, rows / scale)]):
+        seen = image[channel].double()
+        if side > 40 and side * scale > 20:
+            assert seen.mean().item() == pytest.approx(127.5, abs=255 / (side * scale) + 1)
+            assert (seen.max() - seen.min()).item() == pytest.approx(255 * kept / side, abs=1020 / (side * scale) + 3)
+
+
+def test_only_the_middle_of_very_long_images_is_scaled():
+    strip = Image.new("RGB", (40_000, 2))
+    strip.paste((255, 0, 0), (19_997, 0, 20_003, 2))
+    image = EvalTransform(224, resize="crop")(strip)  # all of it at that height would be 4.5 million pixels long
+    assert image.shape == (3, 224, 224)
+    assert (image[0] > 200).double().mean() > 0.95
+
+
+def test_training_crops_before_it_mirrors(photo):
+    transform = TrainTransform((32, 24), horizontal_flip=True, resize="crop")
+    plain = EvalTransform((32, 24), resize="crop")(photo)
+    for seed in range(8):
+        expected = plain.flip(2) if transform.mirrors(random.Random(seed)) else plain
+        assert torch.equal(transform(photo, random.Random(seed)), expected)
 
 
 def test_without_augmentation_training_sees_what_evaluation_sees(photo):

@@ -11,7 +11,7 @@ from hlcli.data.datasets.voc_annotations import Objects, read_objects
 from hlcli.data.datasets.voc_labels import COUNTS, LABEL_NAMES, Counts
 from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
-from hlcli.errors import DataError
+from hlcli.errors import DataError, InputError
 
 CAR, CHAIR, DOG, HORSE, PERSON, SOFA, TRAIN = (
     LABEL_NAMES.index(name) for name in ("car", "chair", "dog", "horse", "person", "sofa", "train")
@@ -123,6 +123,33 @@ def test_2012_may_share_images_on_purpose_alone(tmp_path):
     (tmp_path / "VOC2012" / "ImageSets" / "Main" / "val.txt").write_text("000005\n")
     with pytest.raises(DataError, match="Splits train and val share 1 images: 000005"):
         preprocess(Voc2012(root=tmp_path), source=tmp_path, options={"allow_partial": True}, overwrite=True)
+
+
+def test_lists_may_stand_in_the_place_of_the_labels(tmp_path):
+    folder = write_voc(tmp_path / "VOC2012", ("train", "val", "trainval"))
+    train, val = tmp_path / "voc_train.txt", tmp_path / "voc_val.txt"
+    train.write_text(f"000009.jpg,{PERSON}\n000005.jpg,{SOFA}")
+    val.write_text(f"000012.jpg,{DOG}\n000007.jpg,{CAR}")
+    prepared = prepare_2012(folder, labels=str(train), val_labels=val)
+    assert rows(prepared.splits["train"]) == [("000005", (SOFA,), ()), ("000009", (PERSON,), ())]
+    assert rows(prepared.splits["val"]) == [("000007", (CAR,), ()), ("000012", (DOG,), ())]
+    assert prepared.notes["labels"] == "annotations"
+    assert [prepared.notes["label_lists"][split]["file"] for split in ("train", "val")] == [train.name, val.name]
+    assert str(tmp_path) not in json.dumps(prepared.notes)
+    unlisted = prepare_2012(folder, labels=train).splits["val"][1]
+    assert (unlisted.labels, unlisted.ignore) == ((), (DOG,))
+    assert rows(prepare_2012(folder, labels=train, difficult="ignore").splits["train"])[0] == ("000005", (SOFA,), ())
+
+
+def test_a_list_of_no_such_file_or_split_is_refused(tmp_path):
+    folder = write_voc(tmp_path / "VOC2012", ("train",))
+    with pytest.raises(InputError, match="labels: annotations, lists or a file was expected; there is no file 'list'"):
+        prepare_2012(folder, labels="list")
+    (tmp_path / "val.txt").write_text(f"000012.jpg,{DOG}\n")
+    with pytest.raises(DataError, match=r"val\.txt is about val, but there is no such split"):
+        prepare_2012(folder, val_labels=tmp_path / "val.txt")
+    with pytest.raises(DataError, match=r"val\.txt: 1 of 1 listed images are not in train"):
+        prepare_2012(folder, labels=tmp_path / "val.txt")
 
 
 def test_every_mirror_has_the_archives_that_it_is_asked_for():

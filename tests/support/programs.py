@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+TWO = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+       "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+"""Options of the launcher for two processes; on the CPU with ACCELERATE_USE_CPU=true."""
 
 
 def program_environment(**extra: str) -> dict[str, str]:
@@ -12,6 +20,13 @@ def program_environment(**extra: str) -> dict[str, str]:
     environment = {
         key: value for key, value in os.environ.items() if key not in dropped and not key.startswith("ACCELERATE_")
     }
-    source = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [environment.get("PYTHONPATH")])])
+    environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [environment.get("PYTHONPATH")])])
     return environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | extra
+
+
+def launch(*arguments: object, cwd: Path = SOURCE, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `accelerate launch` with these words."""
+    return subprocess.run(
+        [*LAUNCH, *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env=program_environment(**environment), timeout=300,
+    )  # fmt: skip

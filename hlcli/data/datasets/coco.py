@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.data.datasets.base import LayoutOptions, Prepared, hold_out, is_file_of_split, note_source
+from hlcli.data.datasets.base import Prepared, hold_out, is_file_of_split, note_source
 from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
 from hlcli.data.datasets.coco_labels import GROUPS, LABEL_NAMES
 from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
 from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
+from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 from hlcli.sections import PrepareOptions
@@ -29,7 +30,7 @@ SPLITS = {"train": "train", "val": "test"}
 """Our name of each of the year's own splits."""
 
 
-class CocoOptions(LayoutOptions):
+class CocoOptions(ListOptions):
     """How COCO's files are read."""
 
     keep_unlabelled: bool = Field(False, description="Keep images without any object; the papers drop them.")
@@ -55,7 +56,7 @@ class Coco(GroupedData):
             DataError: when no split is there, or one is damaged, incomplete or lacks too many images.
         """
         folder = find_folder(source)
-        notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images"})
+        notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images", "labels"})
         notes |= {"absent_splits": [], "images_without_labels": {}}
         splits: dict[str, list[Record]] = {}
         for theirs, ours in SPLITS.items():
@@ -70,9 +71,12 @@ class Coco(GroupedData):
             splits[ours] = _records(images, folder / f"{theirs}2014", keep_unlabelled=options.keep_unlabelled)
         if options.val_fraction > 0 and "train" not in splits:
             raise DataError("--val-fraction takes images from train, but there is no train split.")
+        full = {record.image_id: record for record in splits.get("train", ())}
+        splits = with_listed_labels(self, splits, options, notes)
         splits = without_missing(self, splits, options, notes=notes)
         if options.val_fraction > 0:
-            train, val = hold_out(splits["train"], options.val_fraction, options.val_seed)
+            train, held_out = hold_out(splits["train"], options.val_fraction, options.val_seed)
+            val = [full[record.image_id] for record in held_out]  # these keep all their labels
             splits = {"train": train, "val": val} | {name: rows for name, rows in splits.items() if name != "train"}
         return Prepared(splits, notes)
 

@@ -13,10 +13,15 @@ from hlcli.sections import DataSection
 
 
 class GroupedData(DataSection):
-    """A data set with a flat list of labels and groups of them; one store serves recipes with and without groups."""
+    """A data set with a flat list of labels and groups of them; one store serves recipes with and without groups.
+
+    A set with more than one grouping has the others by name in `groupings`, and a field `hierarchy` that takes these
+    names too.
+    """
 
     label_names: ClassVar[tuple[str, ...]]
     groups: ClassVar[Mapping[str, tuple[str, ...]]]  # every label in exactly one of them
+    groupings: ClassVar[Mapping[str, Mapping[str, tuple[str, ...]]]] = {}
 
     hierarchy: bool = Field(False, description="Put the published groups of labels above them, as a coarse level.")
 
@@ -24,9 +29,10 @@ class GroupedData(DataSection):
         """The labels alone, or with their groups as a coarse level."""
         if not self.hierarchy:
             return LabelSpace.flat(self.label_names)
-        group_of = {label: index for index, members in enumerate(self.groups.values()) for label in members}
+        groups = self.groupings.get(str(self.hierarchy), self.groups)
+        group_of = {label: index for index, members in enumerate(groups.values()) for label in members}
         parents = [group_of[name] for name in self.label_names]
-        return LabelSpace.from_parents([tuple(self.groups), self.label_names], [parents])
+        return LabelSpace.from_parents([tuple(groups), self.label_names], [parents])
 
     def chosen_labels(self, stored: LabelSpace) -> LabelSpace:
         """The label space of this section, whether or not the store was written with groups.

@@ -22,7 +22,6 @@ from pydantic import Field
 from hlcli.data.datasets.base import (
     DownloadOptions,
     DownloadReport,
-    LayoutOptions,
     PlannedFile,
     Prepared,
     check_counts,
@@ -39,6 +38,7 @@ from hlcli.data.datasets.nuswide_annotations import (
     read_official,
 )
 from hlcli.data.datasets.nuswide_labels import ASL, ASL_SINGLE, GROUPS, LABEL_NAMES, OFFICIAL, SPML, Counts
+from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.manifest import Manifest
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
@@ -53,7 +53,7 @@ PHOTOS_HINT = (
 )
 
 
-class NuswideOptions(LayoutOptions):
+class NuswideOptions(ListOptions):
     """How NUS-WIDE's files are read."""
 
     variant: Literal["official", "asl", "spml"] = Field(
@@ -101,14 +101,13 @@ class Nuswide(GroupedData):
         """Read the lists of a variant, in their order.
 
         Raises:
+            InputError: when options do not go together.
             DataError: when a list is missing, damaged or incomplete, or too many images are missing.
         """
-        if options.single_positive and options.variant != "asl":
-            raise InputError("single_positive: there is no such list but that of variant asl (--variant asl).")
-        for value in options.placeholder:
-            if not re.fullmatch("[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", value):
-                raise InputError(f"placeholder: md5 (32 hex digits) or sha256 (64) was expected (got {value!r}).")
-        notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images", "images"})
+        _check_options(options)
+        notes: dict[str, Any] = options.model_dump(
+            mode="json", exclude={"allow_partial", "without_images", "images", "labels"}
+        )
         listed, published = _read_lists(source, options, notes)
         if not options.allow_partial:
             for split, rows in listed.items():
@@ -121,6 +120,7 @@ class Nuswide(GroupedData):
             ]
             for split, rows in listed.items()
         }
+        splits = with_listed_labels(self, splits, options, notes)
         placeholders = _find_placeholders(splits, options)
         splits = without_missing(
             self,
@@ -133,6 +133,17 @@ class Nuswide(GroupedData):
         _note_data_set(source, options, listed, published, notes)
         notes["num_images"] = sum(len(records) for records in splits.values())
         return Prepared(splits, notes)
+
+
+def _check_options(options: NuswideOptions) -> None:
+    """Refuse options that do not go together."""
+    if options.single_positive and options.variant != "asl":
+        raise InputError("single_positive: there is no such list but that of variant asl (--variant asl).")
+    if options.single_positive and options.labels is not None:
+        raise InputError("single_positive and labels both say where training labels come from; give one of them.")
+    for value in options.placeholder:
+        if not re.fullmatch("[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", value):
+            raise InputError(f"placeholder: md5 (32 hex digits) or sha256 (64) was expected (got {value!r}).")
 
 
 def _read_lists(

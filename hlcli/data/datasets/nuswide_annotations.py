@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hlcli.data.datasets.base import check_counts, check_path, note_source, read_lines
+from hlcli.data.datasets.label_lists import read_label_list
 from hlcli.data.datasets.nuswide_labels import LABEL_NAMES, NUM_LISTED
 from hlcli.errors import DataError
 
@@ -123,20 +124,10 @@ def read_index_list(path: Path, *, is_single: bool = False) -> list[Listed]:
         is_single: every image must have exactly one label.
 
     Raises:
-        DataError: for a line of another form, an image listed twice, or an empty list.
+        DataError: when it is missing or damaged.
     """
-    rows, numbers = [], []
-    for number, line in read_lines(path, HINT):
-        file, comma, words = line.rpartition(",")
-        labels = {int(word) if word.isdecimal() and len(word) < 4 else -1 for word in words.split()}
-        if not comma or not file.strip() or not all(0 <= label < len(LABEL_NAMES) for label in labels):
-            raise DataError(f"{path}, line {number}: `file,index index …` was expected, got {line[:80]!r}.")
-        if is_single and len(labels) != 1:
-            raise DataError(f"{path}, line {number}: one label was expected, got {len(labels)}.")
-        rows.append(Listed(file.strip(), tuple(sorted(labels))))
-        numbers.append(number)
-    _checked(path, [(number, row.file) for number, row in zip(numbers, rows, strict=True)])
-    return rows
+    listed = read_label_list(path, len(LABEL_NAMES), is_single=is_single, hint=HINT)
+    return [Listed(file, labels) for file, labels in listed.items()]
 
 
 def read_matrices(images: Path, labels: Path) -> list[Listed]:

@@ -15,11 +15,12 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hlcli.data.datasets.base import LayoutOptions, Prepared, is_file_of_split, note_source
 from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
+from hlcli.data.datasets.published_lists import take_listed
 from hlcli.data.datasets.voc_annotations import (
     Objects,
     compare_with_published,
@@ -31,7 +32,7 @@ from hlcli.data.datasets.voc_annotations import (
 from hlcli.data.datasets.voc_labels import COUNTS, GROUPS, LABEL_NAMES
 from hlcli.data.datasets.voc_sources import LICENCE, SOURCES_2007, SOURCES_2012
 from hlcli.data.records import Record
-from hlcli.errors import DataError
+from hlcli.errors import DataError, InputError
 from hlcli.sections import PrepareOptions
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,28 @@ class VocOptions(LayoutOptions):
         description="What a class counts as in training images where all its objects are difficult: negative as in "
         "SGRE's program, positive as in SALGL's; in other splits it is always ignored.",
     )
-    labels: Literal["annotations", "lists"] = Field(
-        "annotations", description="Where labels come from: the XML files, or ImageSets/Main/CLASS_LIST.txt."
+    labels: str = Field(
+        "annotations",
+        description="Where labels come from: `annotations`, the XML files; `lists`, ImageSets/Main/CLASS_LIST.txt; or "
+        "a file `path,index index` that says which training images there are, and their labels.",
     )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    def training_list(self) -> Path | None:
+        """The file of training labels, if one was given.
+
+        Raises:
+            InputError: when there is no such file.
+        """
+        if self.labels in ("annotations", "lists"):
+            return None
+        if not Path(self.labels).is_file():
+            raise InputError(f"labels: annotations, lists or a file was expected; there is no file {self.labels!r}.")
+        return Path(self.labels)
 
 
 class Voc2007Options(VocOptions):
@@ -65,6 +85,9 @@ class Voc2012Options(VocOptions):
     train_on: Literal["train", "trainval"] = Field(
         "train",
         description="Images trained on: train, or as SGRE's program trainval, which has all of val in it.",
+    )
+    val_labels: Path | None = Field(
+        None, description="A file like that of --labels for the images of val, none of whose labels is ignored then."
     )
 
 
@@ -111,11 +134,20 @@ class Voc2012(GroupedData):
                 "voc2012: all images of val are in trainval too, so scores on val are those of training images. "
                 "Compare them with nothing but SGRE's own; --train-on train is sound."
             )
-        prepared = _prepare(self, 2012, source, {"train": options.train_on, "val": "val"}, options)
+        lists = {"train": options.train_on, "val": "val"}
+        prepared = _prepare(self, 2012, source, lists, options, val_labels=options.val_labels)
         return prepared._replace(shares_images=options.train_on == "trainval")
 
 
-def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], options: VocOptions) -> Prepared:
+def _prepare(
+    data: GroupedData,
+    year: int,
+    source: Path,
+    lists: dict[str, str],
+    options: VocOptions,
+    *,
+    val_labels: Path | None = None,
+) -> Prepared:
     """The splits of a year.
 
     Args:
@@ -124,9 +156,16 @@ def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], 
         source: where the layout is.
         lists: the image list of every split.
         options: how it is read.
+        val_labels: a list of labels in the place of val's own.
+
+    Raises:
+        InputError: when the file of training labels does not exist.
     """
+    label_lists = {"train": options.training_list(), "val": val_labels}
     folder = find_folder(source, year)
-    notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images"})
+    left_out = {"allow_partial", "without_images", "val_labels"}
+    notes: dict[str, Any] = options.model_dump(mode="json", exclude=left_out)
+    notes |= {"labels": "lists" if options.labels == "lists" else "annotations"}
     notes |= {"lists": lists, "absent_splits": [], "label_mismatches": {}}
     splits: dict[str, list[Record]] = {}
     for split, name in lists.items():
@@ -135,11 +174,20 @@ def _prepare(data: GroupedData, year: int, source: Path, lists: dict[str, str], 
             continue
         ids = read_image_list(path)
         note_source(path, notes)
-        objects = _read_labels(folder, path, ids, options.labels, notes)
+        objects = _read_labels(folder, path, ids, notes["labels"], notes)
         if not options.allow_partial:
             compare_with_published(path, list(objects.values()), COUNTS[year][name])
-        difficult = options.difficult if split == "train" else "ignore"
-        splits[split] = [_record(image_id, folder, entry, difficult) for image_id, entry in objects.items()]
+        listed = label_lists.get(split)
+        difficult = options.difficult if split == "train" else "ignore" if listed is None else "negative"
+        records = [_record(image_id, folder, entry, difficult) for image_id, entry in objects.items()]
+        if listed is not None:
+            full = {image_id: (*entry.present, *entry.difficult) for image_id, entry in objects.items()}
+            partial = options.allow_partial
+            records = take_listed(listed, records, split, notes, len(LABEL_NAMES), full, allow_partial=partial)
+        splits[split] = records
+    for split, listed in label_lists.items():
+        if listed is not None and split not in splits:
+            raise DataError(f"{listed} is about {split}, but there is no such split.")
     if not splits:
         raise DataError(f"{folder} has none of the image lists {', '.join(lists.values())}.")
     return Prepared(without_missing(data, splits, options, notes=notes), notes)

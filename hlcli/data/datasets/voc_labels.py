@@ -69,6 +69,6 @@ COUNTS = {
             (1, 11, 7, 4, 28, 9, 54, 10, 128, 0, 57, 15, 5, 11, 90, 30, 1, 132, 0, 26),
         ),
     },
-    2012: {"train": Counts(5_717), "val": Counts(5_823, 8_856), "trainval": Counts(11_540)},
+    2012: {"train": Counts(5_717), "val": Counts(5_823), "trainval": Counts(11_540)},
 }
 """By year and image list."""
