@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import logging
 import pickle
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hlcli.errors import CheckpointError, DownloadError, InputError
-from hlcli.label_encoders.loading import Encoder, optional_package
-
-DEFAULT_WEIGHTS = "openai"
+from hlcli.clip_models import DEFAULT_WEIGHTS, check_architecture, open_clip, split_clip_name
+from hlcli.clip_weights import fetch_clip_model, quiet_root_logger, uses_quick_gelu
+from hlcli.errors import CheckpointError, InputError
+from hlcli.label_encoders.loading import Encoder, first_line
 
 UNFIT = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
@@ -39,18 +35,18 @@ def clip_encoder(name: str) -> Encoder:
         CheckpointError: when a file of weights does not fit.
         DownloadError: when published weights cannot be fetched.
     """
-    library = optional_package("open_clip", "open_clip_torch")
-    name = re.sub(r"^(ViT-\w+)/(\d+)", r"\1-\2", name)  # OpenAI writes ViT-B/32
-    architecture, _, weights = name.partition("/")
+    library = open_clip()
+    architecture, weights = split_clip_name(name)
     weights = weights or DEFAULT_WEIGHTS
     path = Path(weights).expanduser()
-    _check_names(library, architecture, weights, is_file=path.is_file())
-    with _quiet_root_logger():
-        if path.is_file():
-            model, quick_gelu = _from_file(library, architecture, path), None
-        else:
-            quick_gelu = bool(library.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
-            model = _from_hub(library, architecture, weights, quick_gelu=quick_gelu)
+    check_architecture(library, architecture)
+    settings: dict[str, Any] = {"architecture": architecture, "weights": weights}
+    if path.is_file():
+        model = _from_file(library, architecture, path)
+    else:
+        model = _from_hub(library, architecture, weights)
+        settings["quick_gelu"] = uses_quick_gelu(library, architecture, weights)
+    with quiet_root_logger():
         tokenizer = library.get_tokenizer(architecture)
     model.float().eval()
 
@@ -58,50 +54,23 @@ def clip_encoder(name: str) -> Encoder:
     def encode(text: str) -> Tensor:
         return model.encode_text(tokenizer([text]))[0]  # [E]
 
-    settings: dict[str, Any] = {"architecture": architecture, "weights": weights}
-    return Encoder(encode, settings if quick_gelu is None else {**settings, "quick_gelu": quick_gelu})
+    return Encoder(encode, settings)
 
 
-def _check_names(library: Any, architecture: str, weights: str, *, is_file: bool) -> None:
-    known = library.list_models()
-    if architecture not in known:
-        near = difflib.get_close_matches(architecture, known, n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() lists them."
-        raise InputError(f"clip:{architecture}: open_clip has no model of this name.", hint)
-    tags = library.list_pretrained_tags_by_model(architecture)
-    if not is_file and not library.is_pretrained_cfg(architecture, weights):
+def _from_file(library: ModuleType, architecture: str, path: Path) -> Any:
+    try:
+        with quiet_root_logger():
+            return library.create_model(architecture, pretrained=str(path))
+    except UNFIT as error:
+        raise CheckpointError(f"{path} does not hold the weights of {architecture}: {first_line(error)}") from error
+
+
+def _from_hub(library: ModuleType, architecture: str, weights: str) -> Any:
+    if not library.is_pretrained_cfg(architecture, weights):
+        tags = library.list_pretrained_tags_by_model(architecture)
         raise InputError(
             f"clip:{architecture}/{weights} is neither a file nor a published set of weights.",
             f"Published for {architecture}: {', '.join(tags) or 'none'}.",
         )
-
-
-def _from_file(library: Any, architecture: str, path: Path) -> Any:
-    try:
-        return library.create_model(architecture, pretrained=str(path))
-    except UNFIT as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise CheckpointError(f"{path} does not hold the weights of {architecture}: {reason}") from error
-
-
-def _from_hub(library: Any, architecture: str, weights: str, *, quick_gelu: bool) -> Any:
-    """Published weights, with the activation that they were trained with: open_clip would only warn."""
-    try:
-        return library.create_model(architecture, pretrained=weights, force_quick_gelu=quick_gelu)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise DownloadError(
-            f"clip:{architecture}/{weights} cannot be fetched: {reason}",
-            f"Without a network give a file of its weights: clip:{architecture}/FILE.",
-        ) from error
-
-
-@contextmanager
-def _quiet_root_logger() -> Iterator[None]:
-    """open_clip logs through the root logger, which would otherwise set itself up and repeat our own messages."""
-    handler, root = logging.NullHandler(), logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
+    hint = f"Without a network give a file of its weights: clip:{architecture}/FILE."
+    return fetch_clip_model(library, architecture, weights, hint=hint)

@@ -21,6 +21,8 @@ Loaded = TypeVar("Loaded")
 SECONDS_TO_ANSWER = 10
 """How long the hub has to answer at all; its own client would try again for a minute."""
 
+FOLDER_HINT = "Is the name right? Without a network, copy the model's folder here and give its path to --encoder."
+
 
 class Encoder(NamedTuple):
     """Turns one text into a vector.
@@ -64,17 +66,17 @@ def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:
     if not is_folder:
         _check_name(name)
     try:
-        with _quiet_libraries():
+        with quiet_libraries():
             if not is_folder:
                 with suppress(OSError):  # not in the cache
                     return load(True)
-                _check_hub(name)
+                ask_hub(name)
             return load(is_folder)
     except ImportError as error:
-        raise MissingDependencyError(f"{name} needs a package that is not installed: {_first_line(error)}") from error
+        raise MissingDependencyError(f"{name} needs a package that is not installed: {first_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if is_folder:
-            raise InputError(f"{name} is not a folder of a text model: {_first_line(error)}") from error
+            raise InputError(f"{name} is not a folder of a text model: {first_line(error)}") from error
         raise _not_fetched(name, error) from error
 
 
@@ -88,8 +90,12 @@ def _check_name(name: str) -> None:
         raise InputError(f"{name!r} is neither a folder nor a name on the Hugging Face hub: {error}") from error
 
 
-def _check_hub(name: str) -> None:
-    """Ask the hub once whether it is there, whatever it answers."""
+def ask_hub(name: str, hint: str = FOLDER_HINT) -> None:
+    """Ask the hub once whether it is there, whatever it answers.
+
+    Raises:
+        DownloadError: when it does not answer.
+    """
     import httpx
     from huggingface_hub import constants
 
@@ -98,18 +104,15 @@ def _check_hub(name: str) -> None:
     try:
         httpx.head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _not_fetched(name, error) from error
+        raise _not_fetched(name, error, hint) from error
 
 
-def _not_fetched(name: str, error: Exception) -> DownloadError:
-    return DownloadError(
-        f"{name} cannot be fetched from the Hugging Face hub: {_first_line(error)}",
-        "Is the name right? Without a network, copy the model's folder here and give its path to --encoder.",
-    )
+def _not_fetched(name: str, error: Exception, hint: str = FOLDER_HINT) -> DownloadError:
+    return DownloadError(f"{name} cannot be fetched from the Hugging Face hub: {first_line(error)}", hint)
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """The libraries' own messages would only repeat ours."""
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "sentence_transformers", "httpx")]
     levels = [logger.level for logger in loggers]
@@ -138,5 +141,6 @@ def refuse_foreign_code(folder: Path) -> None:
         raise InputError(f"{path} asks for code that is not part of sentence-transformers: {foreign[0]}.")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What another library's error says first."""
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
