@@ -24,7 +24,7 @@ SMALL = {"feedforward_dim": 256, "dropout": 0.0}
 METHODS: dict[str, dict[str, Any]] = {
     "linear": {"method": "linear"},
     "hleg": {"method": "hleg", "hidden_dim": 128, **SMALL},
-    "salgl": {"method": "salgl", "attention_dim": 128, "positions": True, **SMALL},
+    "salgl": {"method": "salgl", "attention_dim": 128, "graph_steps": 1, "positions": True, **SMALL},
     "sgre": {"method": "sgre", "attention_dim": 128, "positions": True, "branch_weight": 0.4, **SMALL},
 }
 COLUMNS = ("mAP", "CF1", "OF1")

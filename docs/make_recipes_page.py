@@ -102,6 +102,8 @@ def options(annotation: Any, bounds: Sequence[Any] = ()) -> list[str]:
     if origin is tuple:
         entries = [_one_of(options(part)) for part in inner if part is not Ellipsis]
         return [f"list of {entries[0]}" if inner[-1] is Ellipsis else f"[{', '.join(entries)}]"]
+    if origin is dict:
+        return [f"mapping from {_one_of(options(inner[0]))} to {_one_of(options(inner[1]))}"]
     if annotation is bool:
         return [_yaml(True), _yaml(False)]
     limits = [f"{sign} {getattr(b, name)}" for b in bounds for name, sign in SIGNS.items() if hasattr(b, name)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hlcli.errors import HlcliError
     from hlcli.evaluation import evaluate
     from hlcli.figures import visualize
+    from hlcli.label_graphs import embed_graph
     from hlcli.prediction import Predictor, load, predict
     from hlcli.recipe import Recipe
     from hlcli.training import train
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "convert",
     "download",
+    "embed_graph",
     "embed_labels",
     "evaluate",
     "load",
@@ -47,6 +49,7 @@ _HOMES = {
     "Recipe": "hlcli.recipe",
     "convert": "hlcli.conversion",
     "download": "hlcli.data.download",
+    "embed_graph": "hlcli.label_graphs",
     "embed_labels": "hlcli.embeddings",
     "evaluate": "hlcli.evaluation",
     "load": "hlcli.prediction",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from hlcli.backbones import build_backbone
@@ -40,17 +42,25 @@ def build_model(
 
 def _build(recipe: Recipe, labels: LabelSpace, initial_weights: bool, data_files: bool | None) -> nn.Module:
     reads_files = initial_weights if data_files is None else data_files
-    backbone = build_backbone(
-        recipe.backbone.name,
-        recipe.data.height_width,
-        pretrained=recipe.backbone.pretrained and initial_weights,
-        weights=recipe.backbone.weights if initial_weights else None,
-        stage=recipe.backbone.stage,
-        freeze_batch_norm=recipe.backbone.freeze_batch_norm,
-        frozen=recipe.backbone.frozen,
-        class_token=recipe.backbone.class_token,
-        position_antialias=recipe.backbone.position_antialias,
-    )
+    section, image_size = recipe.backbone, recipe.data.height_width
+    pretrained, weights = section.pretrained and initial_weights, section.weights if initial_weights else None
+    backbone: Any
+    if recipe.model.backbone_kind == "clip":
+        from hlcli.clip import build_clip
+
+        backbone = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
+    else:
+        backbone = build_backbone(
+            section.name,
+            image_size,
+            pretrained=pretrained,
+            weights=weights,
+            stage=section.stage,
+            freeze_batch_norm=section.freeze_batch_norm,
+            frozen=section.frozen,
+            class_token=section.class_token,
+            position_antialias=section.position_antialias,
+        )
     return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if reads_files else None)
 
 
@@ -64,12 +74,13 @@ def train_transform(data: DataSection) -> TrainTransform:
         cutout_length=data.cutout_length,
         cutout_fraction=data.cutout_fraction,
         randaugment=data.randaugment,
+        resize=data.resize,
     )
 
 
 def eval_transform(data: DataSection) -> EvalTransform:
     """Resizing only."""
-    return EvalTransform(data.height_width)
+    return EvalTransform(data.height_width, data.resize)
 
 
 def normalize(data: DataSection) -> Normalize:

@@ -35,7 +35,7 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
 def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write a model as the reference implementation's checkpoint file.
 
-    That is `{"state_dict": …, "epoch", "arch"}`, or the averaged weights alone, each name with `module.` in front.
+    That is `{"state_dict": …, "epoch", "arch"}`, or weights alone; see `MethodSection.published_weights`.
 
     Raises:
         CheckpointError: when the model cannot be read, the file exists, or `out` is a folder.
@@ -47,8 +47,10 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
     loaded = open_model(model)
     method = loaded.recipe.model
     state = method.to_upstream(cpu_state(loaded.model), loaded.model)
-    content: dict[str, Any] = {f"module.{name}": value for name, value in state.items()}
-    if method.published_weights == "regular":
+    content: dict[str, Any] = dict(state)
+    if method.published_weights == "ema":
+        content = {f"module.{name}": value for name, value in state.items()}
+    elif method.published_weights == "regular":
         content = {"epoch": int(loaded.facts.get("epoch", 0)), "arch": method.name, "state_dict": state}
     with whole_file(out, "wb") as handle:
         torch.save(content, handle)

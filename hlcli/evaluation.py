@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from hlcli.building import eval_transform, normalize
+from hlcli.building import build_model, eval_transform, normalize
 from hlcli.data.loader import EvaluationImages, make_loader, whole_batches
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records, split_names
@@ -15,7 +15,7 @@ from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.summary import Metrics, summarise
-from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_folder import LoadedModel, open_model, upstream_labels
 from hlcli.scoring import Scored, score_split
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: str | Path | LoadedModel,
+    model: str | Path | LoadedModel | None = None,
     *,
     split: str | None = None,
     images: Path | None = None,
@@ -53,7 +53,8 @@ def evaluate(
     """Measure a model on a split of its data set, or on a labelled folder.
 
     Args:
-        model: run folder, model folder, upstream checkpoint (then with `recipe`), or a loaded model.
+        model: run folder, model folder, upstream checkpoint (then with `recipe`), or a loaded model; None for a recipe
+            whose method needs no training.
         split: default test where there is one, else val.
         images: a folder to measure on instead, with `labels_file`.
         labels_file: CSV file, `image,labels`.
@@ -66,7 +67,10 @@ def evaluate(
     Raises:
         InputError: when the model, the split or the thresholds cannot be used.
     """
-    loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+    if model is None:
+        loaded = open_untrained(recipe)
+    else:
+        loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
     active = recipe or loaded.recipe
     check_recipe(active, loaded)
     protocol = active.eval.threshold if thresholds is None else thresholds
@@ -95,6 +99,24 @@ def evaluate(
             values = measure(tuned, 0, loaded.labels, active.eval, None).thresholds
     metrics = measure(scored, 0, loaded.labels, active.eval, values)
     return Evaluation(split, metrics, scored.models[0], records)
+
+
+def open_untrained(recipe: Recipe | None) -> LoadedModel:
+    """The model of a recipe whose method needs no training.
+
+    Raises:
+        InputError: when the method does, or there is no recipe.
+    """
+    if recipe is None:
+        raise InputError("MODEL is missing.", "Give a run folder, a model folder or a checkpoint.")
+    if recipe.model.needs_training:
+        raise RecipeError(
+            f"MODEL is missing: method {recipe.model.name} has to be trained before it can be measured.",
+            "Give a run folder, a model folder or a checkpoint, or a recipe such as hspnet/zero-shot.",
+        )
+    labels = upstream_labels(recipe)
+    facts = {"source": recipe.backbone.name, "weights": "untrained"}
+    return LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, facts)
 
 
 def evaluation_loader(
@@ -162,6 +184,7 @@ def check_recipe(recipe: Recipe, loaded: LoadedModel) -> None:
     made_for, asked = loaded.recipe.data, recipe.data
     for key, old, new in (
         ("image_size", made_for.height_width, asked.height_width),
+        ("resize", made_for.resize, asked.resize),
         ("normalization", made_for.normalization, asked.normalization),
     ):
         if old != new:

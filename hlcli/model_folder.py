@@ -133,6 +133,8 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     is_wrapped = all(name.startswith("module.") for name in state)
     # HLEG's averaged copy is saved without the wrapper of its trained weights; the others save nothing but an average.
     weights = "regular" if is_wrapped and method.published_weights == "regular" else "ema"
+    if method.published_weights == "bare":
+        weights = "unknown"
     facts = {"source": path.name, "weights": weights, "upstream": info}
     return LoadedModel(model.eval(), recipe, labels, None, facts)
 

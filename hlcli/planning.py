@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hlcli.building import build_model
+from hlcli.data.kept_labels import open_training_records
 from hlcli.data.loader import BatchOrder
-from hlcli.data.store import open_label_space, open_records
+from hlcli.data.store import open_label_space
 from hlcli.errors import DataError
 from hlcli.recipe import Recipe
 from hlcli.sections import Sgd, Train
@@ -59,7 +60,7 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
     note, missing_file, steps = "", "", None
     try:
         labels = open_label_space(recipe.data)
-        rows = len(open_records(recipe.data, "train"))
+        rows = len(open_training_records(recipe.data))
     except DataError as error:
         note = f"unknown: {error}"
         labels = recipe.data.label_space()
@@ -89,6 +90,7 @@ def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
         seed=settings.seed,
         num_processes=num_processes,
         accumulation_steps=settings.accumulation_steps,
+        keep_last=settings.last_batch == "keep",
     )
     return order.steps_per_epoch
 

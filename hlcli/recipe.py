@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from hlcli.data.datasets.coco import Coco
+from hlcli.data.datasets.cub import Cub
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.datasets.intentonomy import Intentonomy
@@ -19,20 +20,22 @@ from hlcli.data.datasets.voc import Voc2007, Voc2012
 from hlcli.errors import RecipeError
 from hlcli.losses.config import Asymmetric, Objective
 from hlcli.methods.hleg.config import Hleg
+from hlcli.methods.hspnet.config import Hspnet
 from hlcli.methods.linear.config import Linear
 from hlcli.methods.salgl.config import Salgl
 from hlcli.methods.sgre.config import Sgre
+from hlcli.methods.zero_shot.config import ZeroShot
 from hlcli.recipe_mistakes import Variants, describe_mistakes
 from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
 from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
 from hlcli.shipped_recipes import find_recipe
 
 Dataset = Annotated[
-    Shapes | Folder | HuggingFace | Intentonomy | Coco | Voc2007 | Voc2012 | Nuswide | Vg500,
+    Shapes | Folder | HuggingFace | Intentonomy | Coco | Voc2007 | Voc2012 | Nuswide | Vg500 | Cub,
     Field(discriminator="dataset"),
 ]
 
-Method = Annotated[Linear | Hleg | Salgl | Sgre, Field(discriminator="method")]
+Method = Annotated[Linear | Hleg | Salgl | Sgre | Hspnet | ZeroShot, Field(discriminator="method")]
 
 TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
 """The key of a section that says which of its variants it is; always written first."""
@@ -139,18 +142,61 @@ def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[st
     Raises:
         RecipeError: listing every mistake.
     """
-    tree = apply_overrides(dict(tree), overrides)
+    places = {override.partition("=")[0].replace(" ", "") for override in overrides}
+    tree = _without_other_variants(tree, apply_overrides(dict(tree), overrides), places)
     try:
         return cls.model_validate(tree)
     except ValidationError as error:
-        places = {override.partition("=")[0].replace(" ", "") for override in overrides}
         raise RecipeError(describe_mistakes(error, _variants(Recipe), tree, source, places)) from error
+
+
+def _without_other_variants(
+    given: Mapping[str, Any], tree: dict[str, Any], overridden: Collection[str]
+) -> dict[str, Any]:
+    """A tree in which an override that chooses another variant of a section leaves none of the old one's own keys.
+
+    Args:
+        given: the tree before overrides.
+        tree: the tree with them.
+        overridden: `section.key` of every override; these keys stay, whoever's they are.
+    """
+    variants = _variants(Recipe)
+    for section, tag in TAGS.items():
+        old, new = given.get(section), tree.get(section)
+        if not isinstance(old, dict) or not isinstance(new, dict) or old.get(tag, new.get(tag)) == new.get(tag):
+            continue
+        chosen = variants[section].classes.get(str(new[tag]))
+        if chosen is not None:
+            names = {*chosen.model_fields, *(place.partition(".")[2] for place in overridden if f"{section}." in place)}
+            tree = {**tree, section: {key: value for key, value in new.items() if key in names}}
+    return tree
 
 
 def _conflicts(recipe: Recipe) -> list[str]:
     """Values that are fine alone but not together."""
     train, schedule = recipe.train, recipe.schedule
     found = []
+    wants_clip, is_clip = recipe.model.backbone_kind == "clip", recipe.backbone.name.startswith("clip:")
+    if wants_clip and not is_clip:
+        found.append(
+            f"backbone.name: {recipe.model.name} needs a CLIP model, but {recipe.backbone.name} encodes images "
+            "alone. Write clip:RN50-quickgelu, clip:ViT-B-32…"
+        )
+    if is_clip and not wants_clip:
+        found.append(
+            f"backbone.name: {recipe.model.name} needs an image encoder alone. timm has those of CLIP models, e.g. "
+            "resnet50_clip.openai or vit_base_patch32_clip_224.openai"
+        )
+    if wants_clip:
+        defaults = Backbone()
+        unused = ("stage", "freeze_batch_norm", "class_token", "position_antialias")
+        found += [
+            f"backbone.{key}: has no meaning for a CLIP model"
+            for key in unused
+            if getattr(recipe.backbone, key) != getattr(defaults, key)
+        ]
+    if recipe.data.labels_list is not None and recipe.data.labels_kept != "all":
+        found.append("data.labels_kept: data.labels_list says which labels are kept. Leave one of them out")
     if train.cpu and train.precision == "fp16":
         found.append("train.precision: fp16 needs a GPU, but train.cpu is true. Use bf16 or fp32")
     if train.accumulation_steps > train.batch_size:

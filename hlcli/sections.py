@@ -151,6 +151,10 @@ class Train(Section):
 
     epochs: int = Field(6, ge=1, description="Passes over the training images.")
     batch_size: int = Field(128, ge=1, description="Images per optimiser step, over all processes.")
+    last_batch: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Images that fill no batch at an epoch's end wait for another epoch, or make a smaller batch.",
+    )
     accumulation_steps: int = Field(1, ge=1, description="Parts into which a process cuts its share of a batch.")
     precision: Literal["fp32", "fp16", "bf16"] | None = Field(
         None, description="Arithmetic; null takes what `accelerate launch` says, else fp32."
@@ -227,7 +231,12 @@ class DataSection(Section):
     root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
     store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")
     image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
-        224, description="Side in pixels, or [height, width]; the aspect ratio is not kept."
+        224, description="Side in pixels, or [height, width]."
+    )
+    resize: Literal["stretch", "crop"] = Field(
+        "stretch",
+        description="To image_size by stretching, or by scaling the shorter side (bicubic) and cutting out the centre, "
+        "as CLIP does.",
     )
     normalization: Literal["imagenet", "clip", "half", "none"] = Field(
         "imagenet",
@@ -242,6 +251,15 @@ class DataSection(Section):
     random_shift: int = Field(0, ge=0, description="Largest random shift in pixels, up to each side.")
     workers: int = Field(2, ge=0, description="Loader processes per process; 0 loads in the main one.")
     skip: tuple[str, ...] = Field((), description="Image ids that are left out, e.g. undecodable ones.")
+    labels_kept: Literal["all", "single"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "all",
+        description="Labels that training images keep: all, a single one drawn at random, or each with this "
+        "probability. The others count as not observed.",
+    )
+    labels_kept_seed: int = Field(0, ge=0, description="Decides which labels are kept.")
+    labels_list: Path | None = Field(
+        None, description="List `path,index index` that says which training images there are, and their labels."
+    )
 
     @property
     def name(self) -> str:

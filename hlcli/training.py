@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from hlcli import checkpoints
 from hlcli.data.loader import LabelBatch
 from hlcli.data.loader import batches as load_batches
-from hlcli.errors import HlcliError
+from hlcli.errors import HlcliError, RecipeError
 from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
 from hlcli.optim import apply_schedule, schedule_point
@@ -55,6 +56,11 @@ def train(
         TrainingError: when the loss stops being a number; the last good state is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all state is saved.
     """
+    if not recipe.model.needs_training:
+        raise RecipeError(
+            f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
+            "Measure it: hlcli eval --recipe FILE.",
+        )
     settings = recipe.train
     run = None
     with Interrupts() as interrupts:
@@ -127,6 +133,9 @@ def _train_epoch(training: Training) -> None:
     """The rest of the current epoch."""
     progression, settings = training.progression, training.recipe.train
     training.model.train()
+    if isinstance(training.criterion, nn.Module):
+        training.criterion.train()
+    training.recipe.model.start_epoch(training.model, progression.epoch)
     training.order.start(progression.epoch, progression.step_in_epoch)
     batches = load_batches(training.loader) if len(training.order) else iter(())
     title = f"Epoch {progression.epoch + 1}/{settings.epochs}"
@@ -155,6 +164,7 @@ def _step(training: Training, batches: Iterator[LabelBatch]) -> None:
         is_last = part + 1 == parts
         with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
             _backward(training, _to_device(training, batch), 1.0 / parts)
+    _share_gradients(training)
     if settings.clip_norm is not None:
         accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
     training.optimizer.step()
@@ -180,14 +190,26 @@ def _backward(training: Training, batch: LabelBatch, share: float) -> None:
         training.window[name] = training.window[name] + value if name in training.window else value
 
 
+def _share_gradients(training: Training) -> None:
+    """The mean over all processes of the gradients of a loss that trains parameters of its own."""
+    criterion, accelerator = training.criterion, training.accelerator
+    if accelerator.num_processes == 1 or not isinstance(criterion, nn.Module):
+        return
+    for parameter in criterion.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
+
+
 def _to_device(training: Training, batch: LabelBatch) -> LabelBatch:
     """Move a batch and turn its images into floats."""
     device = training.accelerator.device
-    moved = {name: part.to(device, non_blocking=True) for name, part in batch._asdict().items() if part is not None}
+    parts = {name: part for name, part in batch._asdict().items() if isinstance(part, torch.Tensor)}
+    moved = {name: part.to(device, non_blocking=True) for name, part in parts.items()}
     images = training.normalize(moved.pop("images"))
     if training.recipe.train.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    return batch._replace(images=images, **moved)
+    return batch._replace(images=images, parts=training.order.parts, **moved)
 
 
 def _stop_if_asked(training: Training) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hlcli import checkpoints
 from hlcli.backbones import GridBackbone
 from hlcli.building import build_model, normalize, train_transform
+from hlcli.data.kept_labels import check_kept_labels, open_training_records, write_kept_labels
 from hlcli.data.loader import BatchOrder, TrainingImages, make_loader
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records
@@ -76,7 +77,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     torch.manual_seed(settings.seed)
     share_cores(accelerator, recipe.data.workers)
     labels = open_label_space(recipe.data)
-    train_records, eval_records = open_records(recipe.data, "train"), open_records(recipe.data, recipe.eval.split)
+    train_records, eval_records = open_training_records(recipe.data), open_records(recipe.data, recipe.eval.split)
     order = BatchOrder(
         len(train_records),
         settings.batch_size,
@@ -84,6 +85,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
         accumulation_steps=settings.accumulation_steps,
+        keep_last=settings.last_batch == "keep",
     )
     images = TrainingImages(train_records, labels.num_labels, train_transform(recipe.data), settings.seed)
     loader = make_loader(images, order, workers=recipe.data.workers, device=accelerator.device)
@@ -92,18 +94,22 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
     model = build_model(recipe, labels, initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
     if is_fresh:
         _load_initial_weights(recipe, model)
-    if settings.batch_size == order.parts:
+    if order.smallest_part == 1:
         _check_batch_norms(model)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
     ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
-    optimizer = accelerator.prepare_optimizer(build_optimizer(recipe.optim, model), device_placement=False)
+    criterion = recipe.objective.build(len(train_records), labels.num_labels)
+    if isinstance(criterion, nn.Module):
+        criterion = criterion.to(accelerator.device)
+    optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
+    optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
     training = Training(
         recipe, run, accelerator, labels, train_records, eval_records, order, loader,
         evaluation_loader(eval_records, recipe, labels, accelerator, recipe.eval.batch_size, recipe.data.workers),
         normalize(recipe.data).to(accelerator.device), model, accelerator.prepare_model(model), ema,
-        recipe.objective.build(), optimizer, interrupts, checkpoints.Progression(),
+        criterion, optimizer, interrupts, checkpoints.Progression(),
     )  # fmt: skip
     _restore(training, resume)
     if accelerator.is_main_process:
@@ -120,7 +126,7 @@ def _check_batch_norms(model: nn.Module) -> None:
     if any(module.needs_several_images for module in model.modules() if isinstance(module, GridBackbone)):
         raise RecipeError(
             "train.batch_size: a part of one image and one grid cell is too little for batch norms.",
-            "Raise train.batch_size or data.image_size, or set backbone.freeze_batch_norm=true.",
+            "Raise train.batch_size or data.image_size, set backbone.freeze_batch_norm=true or train.last_batch=drop.",
         )
 
 
@@ -147,12 +153,16 @@ def _restore(training: Training, resume: bool) -> None:
             recipe, accelerator = training.recipe, training.accelerator
             files = recipe.model.describe_files(recipe.data.folder())
             run.start(recipe, str(accelerator.device), accelerator.num_processes, files)
+            write_kept_labels(run.folder, training.train_records, training.labels)
         return
+    check_kept_labels(run.folder, training.train_records, training.labels)
     training.progression, states = checkpoints.load_checkpoint(run.checkpoint_file)
     if training.accelerator.device.type == "cpu":
         torch.set_num_threads(training.progression.threads)
     training.model.load_state_dict(states["model"])
     training.optimizer.load_state_dict(states["optimizer"])
+    if isinstance(training.criterion, nn.Module) and states.get("criterion"):
+        training.criterion.load_state_dict(states["criterion"])
     if training.ema is not None:
         training.ema.model.load_state_dict(states["ema"])
     if training.accelerator.scaler is not None and states["scaler"] is not None:
@@ -256,6 +266,7 @@ def save(training: Training) -> None:
             "model": training.model.state_dict(),
             "ema": None if training.ema is None else training.ema.model.state_dict(),
             "optimizer": training.optimizer.state_dict(),
+            "criterion": training.criterion.state_dict() if isinstance(training.criterion, nn.Module) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
         }
         checkpoints.save_checkpoint(training.run.checkpoint_file, training.progression, states)

@@ -9,22 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from programs import program_environment
+from programs import SOURCE, TWO, launch, program_environment
 
 import hlcli
 from hlcli.runs import Run
-
-SOURCE = Path(__file__).resolve().parents[1]
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
-TWO = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-       "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
-
-
-def launch(*arguments: object, cwd: Path = SOURCE, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LAUNCH, *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd, env=program_environment(**environment), timeout=300,
-    )  # fmt: skip
 
 
 def test_folder_runs_as_a_script_from_a_clone(tmp_path: Path):

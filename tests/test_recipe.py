@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hlcli.errors import RecipeError
+from hlcli.losses.missing_config import Splc
 from hlcli.recipe import TAGS, Recipe
 from hlcli.recipe_text import parse_yaml
+from hlcli.sections import Sgd
 
 SMALL = {"data": {"dataset": "shapes"}, "model": {"method": "hleg"}}
 USER = {**SMALL, "data": {"dataset": "folder", "images": "photos", "labels": "labels.csv"}}
@@ -104,13 +106,17 @@ def test_files_names_and_overrides_are_read(tmp_path: Path):
         ({**SMALL, "trian": {}}, "trian: unknown section. Did you mean train?"),
         ({**SMALL, "batch_size": 3}, "batch_size: unknown section. This key belongs to section train or eval."),
         ({**SMALL, "zzzzz": 3}, "zzzzz: unknown section."),
-        ({"data": SMALL["data"]}, "model: is required, beginning with `method: linear|hleg|salgl|sgre`."),
+        (
+            {"data": SMALL["data"]},
+            "model: is required, beginning with `method: linear|hleg|salgl|sgre|hspnet|zero_shot`.",
+        ),
         (changed(data=None), "data: must be a section of keys with values (got null)."),
         (changed(schedule=[1]), "schedule: must be a section of keys with values (got [1])."),
         ({**SMALL, "data": {"dataset": "folder", "images": "x"}}, "data.labels: is required."),
         (
             changed(model={"method": "hlegg"}),
-            "model.method: must be one of linear, hleg, salgl, sgre (got 'hlegg'). Did you mean hleg?",
+            "model.method: must be one of linear, hleg, salgl, sgre, hspnet, zero_shot (got 'hlegg'). "
+            "Did you mean hleg?",
         ),
         (changed(train={"batch_size": 0}), "train.batch_size: must be at least 1 (got 0)."),
         (changed(train={"epochs": 1.5}), "train.epochs: must be a whole number (got 1.5)."),
@@ -189,6 +195,19 @@ def test_all_mistakes_are_reported_at_once():
 
 def test_all_conflicts_are_reported_at_once():
     assert len(mistakes(changed(train={"precision": "fp16", "cpu": True, "ema_start_epoch": 9}))) == 2
+
+
+def test_choosing_another_variant_leaves_none_of_the_old_ones_keys() -> None:
+    tree = {**SMALL, "objective": {"loss": "asymmetric", "gamma_neg": 4, "clip": 0.05}}
+    assert Recipe.from_dict(tree, ["objective.loss=splc", "objective.tau=0.7"]).objective == Splc(tau=0.7)
+    chosen = Recipe.from_dict(tree, ["model.method=sgre", "model.feedforward_dim=64"]).model
+    assert (chosen.name, chosen.feedforward_dim) == ("sgre", 64)
+    kept = Recipe.from_dict({**tree, "optim": {"optimizer": "adamw", "lr": 0.5, "beta1": 0.5}}, ["optim.optimizer=sgd"])
+    assert kept.optim == Sgd(lr=0.5)
+    with pytest.raises(RecipeError, match="gamma_neg"):  # what is asked for is not dropped
+        Recipe.from_dict(tree, ["objective.loss=splc", "objective.gamma_neg=1"])
+    with pytest.raises(RecipeError, match="gamma_neg"):  # nor what a file says of its own variant
+        Recipe.from_dict({**tree, "objective": {"loss": "splc", "gamma_neg": 4}}, ["objective.loss=splc"])
 
 
 def test_mistakes_of_overrides_say_so():

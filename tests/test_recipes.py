@@ -8,7 +8,7 @@ from hlcli.recipe import Recipe
 from hlcli.recipe_text import parse_yaml
 from hlcli.shipped_recipes import describe_recipes, find_recipe, list_recipes, recipes_folder
 
-NUMBER_OF_RECIPES = 21
+NUMBER_OF_RECIPES = 27
 
 
 def test_every_recipe_that_should_be_shipped_is():
@@ -29,7 +29,8 @@ def test_a_shipped_recipe_begins_with_what_it_is_and_how_to_run_it(name):
     header = [line for line in lines if line.startswith("#")]
     assert lines[0] == header[0]
     assert len(lines[0]) > 20
-    assert any(f"hlcli train --recipe recipes/{name}.yaml" in line for line in header)
+    command = "train" if Recipe.from_yaml(name).model.needs_training else "eval"
+    assert any(f"hlcli {command} --recipe recipes/{name}.yaml" in line for line in header)
     assert len(lines) <= 60
 
 

@@ -1,4 +1,4 @@
-"""`hlcli embed`: vectors of labels."""
+"""`hlcli embed`: vectors of labels, and how alike labels are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import typer
 from hlcli.cli.commands import Command
 
 app = typer.Typer(
-    help="Make the label vectors that SALGL and SGRE start from.", no_args_is_help=True, rich_markup_mode=None
+    help="Make the label vectors that SALGL and SGRE start from, or HSPNet's graph of labels.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.callback()
 def embed() -> None:
-    """Make the label vectors that SALGL and SGRE start from."""
+    """Make the label vectors that SALGL and SGRE start from, or HSPNet's graph of labels."""
 
 
 @app.command("labels", cls=Command)
@@ -77,4 +79,67 @@ def labels(
         texts=TextRules(names, template, verbatim=verbatim, numbers=force),
         options=EncoderOptions(pooling, variant, average),
     )
+    show(path, made, neighbours, as_json=as_json)
+
+
+@app.command("graph", cls=Command)
+def graph(
+    dataset: Annotated[str, typer.Argument(help="Data set; its labels are the store's if it is prepared.")],
+    root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. hierarchy=true."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="As of `hlcli embed labels`: clip:MODEL, glove:FILE, …; default clip:RN50-quickgelu."),
+    ] = None,
+    templates: Annotated[
+        list[str] | None,
+        typer.Option("--template", help="Around every text; default 'a photo of a {}.'. Several: their mean counts."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE.npy", help="Take this published matrix; encode nothing.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default label_graph.safetensors beside the data.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    pooling: Annotated[str | None, typer.Option(help="Text models: paper, cls or mean; default what fits.")] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="Texts for labels and parents: YAML `name: text`, or .txt, a line per label, then parent."),
+    ] = None,
+    verbatim: Annotated[bool, typer.Option("--verbatim", help="Keep underscores; else they become blanks.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")] = False,
+    neighbours: Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Find how alike labels and their parents are, for HSPNet: cosines of their texts by CLIP.
+
+    Example: hlcli embed graph coco --set hierarchy=true
+    Example: hlcli embed graph voc2012 --set hierarchy=true --from relation+voc+super.npy
+    """
+    from hlcli.cli.graph_report import show
+    from hlcli.cli.preparation_report import data_section
+    from hlcli.errors import InputError
+    from hlcli.label_encoders.choice import EncoderOptions
+    from hlcli.label_graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, embed_graph, import_graph
+    from hlcli.label_texts import TextRules
+
+    section = data_section(dataset, root, overrides or [], source="hlcli embed graph")
+    if source is not None:
+        if encoder or templates or names or pooling or verbatim or force:
+            raise InputError("--from takes a matrix as it is: no --encoder, --template, --names or others beside it.")
+        path, made = import_graph(section, source, out=out, overwrite=overwrite)
+    else:
+        path, made = embed_graph(
+            section,
+            encoder or DEFAULT_ENCODER,
+            templates=templates or [DEFAULT_TEMPLATE],
+            out=out,
+            overwrite=overwrite,
+            texts=TextRules(names, verbatim=verbatim, numbers=force),
+            options=EncoderOptions(pooling),
+        )
     show(path, made, neighbours, as_json=as_json)

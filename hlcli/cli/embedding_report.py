@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,22 +48,22 @@ def show(path: Path, made: LabelEmbeddings, count: int, *, as_json: bool) -> Non
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(_neighbour_table(made, neighbours))
+    console.print(neighbour_table("label", neighbours, made.texts))
     if num_labels <= MOST_LABELS:
         for table in _cosine_tables(made, console.width):
             console.print(table)
     typer.echo(f"{path}: {num_labels} vectors of width {width} by {made.encoder}")
 
 
-def _neighbour_table(made: LabelEmbeddings, neighbours: dict[str, list[Neighbour]]) -> Table:
-    """One row per label: the labels closest to it."""
+def neighbour_table(kind: str, neighbours: Mapping[str, Sequence[Neighbour]], texts: Sequence[str]) -> Table:
+    """One row per name, a label's or a parent's, with those closest to it."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
-    table.add_column("label", overflow="fold")
+    table.add_column(kind, overflow="fold")
     table.add_column("nearest (cosine)", overflow="fold")
-    for (name, near), text in zip(neighbours.items(), made.texts, strict=True):
+    for (name, near), text in zip(neighbours.items(), texts, strict=True):
         title = name if text == name else f"{name} ({text})"
         table.add_row(Text(title), Text(", ".join(f"{other.label} {other.cosine:.2f}" for other in near)))
     return table

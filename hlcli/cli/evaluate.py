@@ -9,7 +9,13 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe).")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Run folder, model folder, or upstream checkpoint (with --recipe). None for a recipe whose method "
+            "needs no training."
+        ),
+    ] = None,
     more_images: Annotated[
         list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")
     ] = None,
@@ -27,7 +33,9 @@ def evaluate(
     top_k: Annotated[
         int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="What an upstream checkpoint is; or, without MODEL, a method without training.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
     ] = None,
@@ -41,12 +49,14 @@ def evaluate(
     Example: hlcli eval runs/quickstart --split test
     Example: hlcli eval runs/quickstart --images photos --out predictions.jsonl
     Example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy
+    Example: hlcli eval --recipe hspnet/zero-shot --set data.dataset=coco
     """
     from hlcli.cli import evaluation_report as report
 
-    places = [*(images or []), *(more_images or [])]
+    given = report.read_recipe(recipe, overrides or [])
+    model, places = report.sort_out(model, images or [], more_images or [], given)
     report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
-    loaded = report.open_for(model, recipe, overrides or [])
+    loaded = report.open_for(model, given, overrides or [])
     protocol = report.read_protocol(thresholds)
     if places and labels is None:
         values = report.prediction_thresholds(loaded, protocol)

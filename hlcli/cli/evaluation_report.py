@@ -15,22 +15,45 @@ if TYPE_CHECKING:
     from hlcli.evaluation import Evaluation, Protocol
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction_rows import Failure, Prediction
+    from hlcli.recipe import Recipe
 
 FAILED_SOME = 3
 
 
-def open_for(model: Path, recipe: str | None, overrides: Sequence[str]) -> LoadedModel:
-    """The model, with the recipe it was trained with, changed where asked.
+def sort_out(
+    model: Path | None, images: Sequence[Path], more_images: Sequence[Path], recipe: Recipe | None
+) -> tuple[Path | None, list[Path]]:
+    """Which model, and which images: a recipe whose method needs no training stands for the model, so that what the
+    shell makes of `--images *.jpg` has no model in front."""
+    if model is not None and images and recipe is not None and not recipe.model.needs_training:
+        return None, [*images, model, *more_images]
+    return model, [*images, *more_images]
+
+
+def read_recipe(recipe: str | None, overrides: Sequence[str]) -> Recipe | None:
+    """`--recipe` with `--set`; None without.
+
+    Raises:
+        RecipeError: listing every mistake.
+    """
+    from hlcli.recipe import Recipe
+
+    return None if recipe is None else Recipe.from_yaml(recipe, overrides)
+
+
+def open_for(model: Path | None, given: Recipe | None, overrides: Sequence[str]) -> LoadedModel:
+    """The model, with the recipe it was trained with, changed where asked; without a model that of the recipe.
 
     Raises:
         InputError: when the model or the recipe cannot be used.
     """
     from hlcli.errors import InputError
-    from hlcli.evaluation import check_recipe
+    from hlcli.evaluation import check_recipe, open_untrained
     from hlcli.model_folder import open_model
     from hlcli.recipe import Recipe
 
-    given = Recipe.from_yaml(recipe, overrides) if recipe is not None else None
+    if model is None:
+        return open_untrained(given)
     loaded = open_model(model, given)
     if given is None and overrides:
         given = Recipe.from_dict(loaded.recipe.to_dict(), overrides, source=f"recipe of {model}")

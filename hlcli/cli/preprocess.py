@@ -67,7 +67,10 @@ def preprocess(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     export: Annotated[
         str | None,
-        typer.Option(metavar="npy|lists", help="Also write the papers' own files: label matrices, or lists of images."),
+        typer.Option(
+            metavar="npy|lists|indices",
+            help="Also write the papers' own files: label matrices, lists of images with label names, or with indices.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

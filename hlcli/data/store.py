@@ -103,6 +103,18 @@ def split_names(data: DataSection) -> tuple[str, ...]:
     return tuple(_read_meta(store_folder(data), data)["splits"])
 
 
+def split_labels(records: Records) -> list[tuple[str, tuple[int, ...]]]:
+    """Id and labels of every record, without touching an image where that can be avoided."""
+    if isinstance(records, Selection):
+        known = split_labels(records.records)
+        return [known[row] for row in records.rows]
+    if isinstance(records, StoreSplit):
+        return [
+            (image_id, tuple(labels)) for image_id, labels in zip(records.image_ids(), records.labels(), strict=True)
+        ]
+    return [(record.image_id, record.labels) for record in records]
+
+
 class Selection(Sequence[Record]):
     """Some rows of a split, in the order given."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from hlcli.data.augment import cutout, rand_augment
@@ -23,20 +24,28 @@ NORMALIZATIONS = {
 }
 """Mean and standard deviation of red, green and blue, for values in [0, 1]."""
 
+Resize = Literal["stretch", "crop"]
+"""How an image of any shape gets the wanted one: distorted, or scaled to cover it and cut at the edges."""
+
+LONGEST_COVER = 16
+"""Of images that would be this many times as long as the target when they cover it, only the middle is scaled."""
+
 
 @dataclass(frozen=True)
 class EvalTransform:
     """Resize; nothing random.
 
     Args:
-        image_size: side in pixels, or (height, width); the aspect ratio is not kept.
+        image_size: side in pixels, or (height, width).
+        resize: `stretch` does not keep the aspect ratio, `crop` keeps it and the centre.
     """
 
     image_size: int | tuple[int, int]
+    resize: Resize = "stretch"
 
     def __call__(self, image: Image.Image) -> Tensor:
         """The image as uint8 [3, H, W]."""
-        return to_tensor(resize(image, self.image_size))
+        return to_tensor(resize(image, self.image_size, self.resize))
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,14 @@ class TrainTransform:
     """Resize, mirror, shift, cutout, RandAugment, in this order.
 
     Args:
-        image_size: side in pixels, or (height, width); the aspect ratio is not kept.
+        image_size: side in pixels, or (height, width).
         horizontal_flip: mirror half of the images.
         random_shift: largest shift in pixels to each side; what moves in repeats the edge.
         num_cutouts: rectangles painted over the image.
         cutout_length: their side in pixels; None for `cutout_fraction` of the image's sides.
         cutout_fraction: see above.
         randaugment: apply RandAugment.
+        resize: `stretch` does not keep the aspect ratio, `crop` keeps it and the centre.
     """
 
     image_size: int | tuple[int, int]
@@ -60,10 +70,11 @@ class TrainTransform:
     cutout_length: int | None = None
     cutout_fraction: float = 0.5
     randaugment: bool = False
+    resize: Resize = "stretch"
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """The image as uint8 [3, H, W], changed as `rng` decides."""
-        image = resize(image, self.image_size)
+        image = resize(image, self.image_size, self.resize)
         if self.mirrors(rng):
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.random_shift:
@@ -116,10 +127,33 @@ class Normalize(nn.Module):
         return torch.addcmul(self.offset, images.to(self.scale.dtype), self.scale)
 
 
-def resize(image: Image.Image, image_size: int | tuple[int, int]) -> Image.Image:
-    """Resize to a square side or to (height, width): bilinear, with antialias."""
+def resize(image: Image.Image, image_size: int | tuple[int, int], how: Resize) -> Image.Image:
+    """Bring an image to a square side or to (height, width)."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return crop(image, height, width) if how == "crop" else stretch(image, height, width)
+
+
+def stretch(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Resize without regard to the aspect ratio: bilinear, with antialias."""
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def crop(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Scale until the image just covers the target, then keep its centre: bicubic, with antialias.
+
+    For squares the same pixels as CLIP's preparation, torchvision's `Resize` of the shorter side and `CenterCrop`: the
+    longer side is rounded down, the margin to the nearest number, halves to the even one. Small images are enlarged.
+    """
+    if image.width * height <= image.height * width:  # no wider than the target
+        covering = (width, width * image.height // image.width)
+    else:
+        covering = (height * image.width // image.height, height)
+    if max(covering[0] // width, covering[1] // height) > LONGEST_COVER:
+        return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    if covering != image.size:
+        image = image.resize(covering, Image.Resampling.BICUBIC)
+    left, top = round((covering[0] - width) / 2), round((covering[1] - height) / 2)
+    return image.crop((left, top, left + width, top + height))
 
 
 def shift(image: Image.Image, right: int, down: int) -> Image.Image:

@@ -49,7 +49,7 @@ def training_losses(
     output: Output = model(batch.images, need_label_maps=True) if localisation_weight > 0 else model(batch.images)
     level_targets = lift_targets(inner.head.hierarchy, batch.targets, batch.ignore)
     ignored = None if batch.ignore is None else inner.head.hierarchy.lift_ignored(batch.targets, batch.ignore)
-    losses = per_level(output.level_logits, level_targets, criterion, ignored=ignored, epoch=epoch)
+    losses = per_level(output.level_logits, level_targets, criterion, ignored=ignored, epoch=epoch, rows=batch.rows)
     terms = {
         "levels" if level_loss == "sum" else "hard_first": loss_scale * combine_levels(losses, level_loss),
         "fine": loss_scale * alpha_fine * losses[-1].mean(),
@@ -79,6 +79,7 @@ def per_level(
     *,
     ignored: Sequence[Tensor] | None = None,
     epoch: int = 0,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Loss of each image [B] on every level, summed over labels, coarse → fine.
 
@@ -88,11 +89,13 @@ def per_level(
         criterion: loss per image and label.
         ignored: labels that cost nothing, [B, K] bool per level.
         epoch: handed on to the criterion.
+        rows: [B], handed on with the fine level, which alone a loss may remember.
     """
     masks = ignored if ignored is not None else [None] * len(level_logits)
+    rows_of_levels = [None] * (len(level_logits) - 1) + [rows]
     return tuple(
-        label_losses(criterion, logits, targets, ignore=mask, epoch=epoch).sum(dim=1)
-        for logits, targets, mask in zip(level_logits, level_targets, masks, strict=True)
+        label_losses(criterion, logits, targets, ignore=mask, epoch=epoch, rows=level_rows).sum(dim=1)
+        for logits, targets, mask, level_rows in zip(level_logits, level_targets, masks, rows_of_levels, strict=True)
     )
 
 

@@ -39,5 +39,5 @@ class Linear(MethodSection):
         from hlcli.losses.masking import label_losses
 
         logits = model(batch.images).logits
-        losses = label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch)
+        losses = label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows)
         return {"classification": self.loss_scale * losses.sum(dim=1).mean()}

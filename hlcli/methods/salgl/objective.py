@@ -30,7 +30,9 @@ def training_losses(
     the mean over images and labels; ignored labels cost nothing, and the mean is still over all of them.
     """
     output: Output = model(batch.images, batch.targets, batch.ignore)
-    losses = label_losses(criterion, output.logits, batch.targets, ignore=batch.ignore, epoch=epoch)  # [B, L]
+    losses = label_losses(
+        criterion, output.logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows
+    )  # [B, L]
     # A term of weight 0 stays, so that the scene classifier always has a gradient.
     return {
         "classification": loss_scale * losses.mean(),

@@ -37,11 +37,11 @@ def training_losses(
     if output.label_logits is None:
         raise ValueError("Expected a model in training mode, but got one in evaluation mode.")
 
-    def mean_loss(logits: Tensor) -> Tensor:
-        return label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch).mean()
+    def mean_loss(logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        return label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=rows).mean()
 
     return {
-        "classification": loss_scale * mean_loss(output.logits),
+        "classification": loss_scale * mean_loss(output.logits, batch.rows),
         # Multiplied even by 0, so that every parameter has a gradient on every process.
         "label_branch": branch_weight * loss_scale * mean_loss(output.label_logits),
     }

@@ -1,0 +1,47 @@
+"""Results that are kept for as long as nothing has changed from which they were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Remembered:
+    """The last result of a computation.
+
+    It is good while its sources are the same tensors, unchanged in place, on the same device and in the same
+    precision. One caller's duty remains: fused optimisers change weights without a trace, so `forget` before them.
+    A copy of a network shares no results with it.
+    """
+
+    def __init__(self) -> None:
+        self._sources: Sequence[Tensor] = ()  # held, so that no other tensor takes the place of one
+        self._stamp: Hashable = None
+        self._result: Tensor | None = None
+
+    def get(self, sources: Sequence[Tensor], compute: Callable[[], Tensor], circumstances: Hashable = None) -> Tensor:
+        """The result, computed if need be.
+
+        Args:
+            sources: all tensors that it depends on.
+            compute: makes it.
+            circumstances: what else it depends on.
+        """
+        stamp = (circumstances, *((id(source), source._version, source.device, source.dtype) for source in sources))
+        if self._result is None or stamp != self._stamp:
+            self._result = compute()
+            self._sources, self._stamp = tuple(sources), stamp
+        return self._result
+
+    def forget(self) -> None:
+        """Compute anew next time."""
+        self._sources, self._stamp, self._result = (), None, None
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """What mixed precision computes in on that device; None when it is off."""
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return None
+    return torch.get_autocast_dtype(device.type)
