@@ -2,20 +2,23 @@
 
     python benchmarks/missing_labels_table.py --dataset shapes --seeds 0 1 2 --epochs 10
     python benchmarks/missing_labels_table.py --dataset folder --images photos --labels labels.csv --epochs 10
+    python benchmarks/missing_labels_table.py --method hspnet      # a small CLIP model from scratch
 
 All rows have the same model, images, epochs, batch size and learning rate; a seed decides the first weights, the order
 of the images and which labels are kept. Nothing is tuned on test: the weights of the last epoch are measured once. The
 first row was trained with all labels, the upper line. EPR and ROLE are told the mean number of true labels per
-training image, which the others do not know. A CSV file begins with `image,labels,split` and has the splits train and
-test.
+training image, which the others do not know. Training images without any label are left out of all rows but the upper
+line, which learns from them too. A CSV file begins with `image,labels,split` and has the splits train and test.
 
-Writes --out after every run and prints a Markdown table at the end. Runs that are in --out already are not repeated:
-the same command goes on with a stopped table, and once all is measured prints it again.
+Writes --out after every run and prints a Markdown table at the end. Runs that are in --out already are not repeated,
+unless their loss had other numbers: the same command goes on with a stopped table, and once all is measured prints it
+again. A file of other settings, labels or versions is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import sys
@@ -34,9 +37,12 @@ SMALL = {"feedforward_dim": 192, "dropout": 0.0}
 METHODS: dict[str, dict[str, Any]] = {
     "linear": {"method": "linear"},
     "hleg": {"method": "hleg", "hidden_dim": 96, **SMALL},
-    "salgl": {"method": "salgl", "attention_dim": 96, "positions": True, **SMALL},
-    "sgre": {"method": "sgre", "attention_dim": 96, "positions": True, **SMALL},
-}
+    "salgl": {"method": "salgl", "attention_dim": 96, "positions": True, "loss_scale": 1.0, **SMALL},
+    "sgre": {"method": "sgre", "attention_dim": 96, "positions": True, "loss_scale": 1.0, **SMALL},
+    "hspnet": {
+        "method": "hspnet", "graph": "clip", "reduction": "mean", "batch_norm_eval_epochs": 0, "gcn_lr_factor": 1.0,
+    },
+}  # fmt: skip
 UPPER_LINE = "all labels, bce"
 LOSSES = (
     UPPER_LINE, "an", "wan", "label_smoothing", "focal_margin", "splc", "hill", "em", "epr", "role", "ll_r", "ll_ct",
@@ -49,9 +55,18 @@ COUNTED = ("epr", "role")
 def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The data section, with all labels."""
     shared = {"image_size": arguments.image_size, "horizontal_flip": True, "workers": 0}
+    if arguments.method == "hspnet":
+        shared["normalization"] = "clip"
     if arguments.dataset == "shapes":
         return {"dataset": "shapes", "num_train": arguments.num_train, **shared}
-    return {"dataset": "folder", "images": str(arguments.images), "labels": str(arguments.labels), **shared}
+    hierarchy = {} if arguments.hierarchy is None else {"hierarchy": str(arguments.hierarchy)}
+    return {
+        "dataset": "folder",
+        "images": str(arguments.images),
+        "labels": str(arguments.labels),
+        **hierarchy,
+        **shared,
+    }
 
 
 def recipe_of(loss: str, seed: int, expected_positives: float, arguments: argparse.Namespace) -> Recipe:
@@ -81,10 +96,15 @@ def recipe_of(loss: str, seed: int, expected_positives: float, arguments: argpar
 
 
 def mean_labels(arguments: argparse.Namespace) -> float:
-    """True labels per training image; images without any, which are not trained on, do not count."""
+    """True labels per training image; images without any, which only the upper line has, do not count."""
     recipe = recipe_of(UPPER_LINE, 0, 1.0, arguments)
     counts = [len(labels) for _, labels in split_labels(open_records(recipe.data, "train"))]
     return statistics.mean(count for count in counts if count)
+
+
+def objective_of(recipe: Recipe) -> dict[str, Any]:
+    """The loss with all its numbers, as it is stored."""
+    return recipe.to_dict()["objective"]
 
 
 def measure(loss: str, seed: int, expected_positives: float, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +116,7 @@ def measure(loss: str, seed: int, expected_positives: float, arguments: argparse
     processor, wall = time.process_time() - processor, time.perf_counter() - wall
     metrics = [event["metrics"] for event in run.events() if event["event"] == "evaluation"][-1]
     return {
-        "loss": loss, "seed": seed, "objective": recipe.objective.model_dump(), "metrics": metrics,
+        "loss": loss, "seed": seed, "objective": objective_of(recipe), "metrics": metrics,
         "processor_minutes": processor / 60, "wall_minutes": wall / 60,
     }  # fmt: skip
 
@@ -119,11 +139,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=["shapes", "folder"], default="shapes")
     parser.add_argument("--images", type=Path, help="Folder of images, for --dataset folder.")
     parser.add_argument("--labels", type=Path, help="CSV file, for --dataset folder.")
+    parser.add_argument("--hierarchy", type=Path, help="YAML tree of the labels, for --dataset folder.")
     parser.add_argument("--num-train", type=int, default=4000, help="Training images, for --dataset shapes.")
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=LOSSES, metavar="LOSS")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--method", choices=list(METHODS), default="linear")
-    parser.add_argument("--backbone", default="test_resnet")
+    parser.add_argument("--backbone", help="Default test_resnet; for hspnet clip:tiny.")
     parser.add_argument("--pretrained", action="store_true")
     parser.add_argument("--stage", type=int, help="Stage of the backbone that gives the grid; default the last.")
     parser.add_argument("--image-size", type=int, nargs=2, default=[64, 64], help="Height and width.")
@@ -137,6 +158,9 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.dataset == "folder" and not (arguments.images and arguments.labels):
         parser.error("--dataset folder needs --images and --labels")
+    if arguments.dataset == "shapes" and arguments.hierarchy:
+        parser.error("--hierarchy is for --dataset folder; shapes has one")
+    arguments.backbone = arguments.backbone or ("clip:tiny" if arguments.method == "hspnet" else "test_resnet")
     return arguments
 
 
@@ -144,7 +168,11 @@ def comparable_settings(arguments: argparse.Namespace, expected_positives: float
     """What all runs of a table must have in common."""
     free = ("losses", "seeds", "threads", "cpu", "runs", "out")
     settings = {name: value for name, value in vars(arguments).items() if name not in free}
-    return json.loads(json.dumps({**settings, "mean_labels": expected_positives}, default=str))
+    settings |= {"mean_labels": expected_positives, "hlcli": hlcli.__version__, "torch": torch.__version__}
+    for name in ("labels", "hierarchy"):
+        path: Path | None = getattr(arguments, name)
+        settings[f"{name}_sha256"] = path and hashlib.sha256(path.read_bytes()).hexdigest()
+    return json.loads(json.dumps(settings, default=str))
 
 
 def read_runs(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -168,11 +196,13 @@ def main() -> None:
     expected_positives = mean_labels(arguments)
     settings = comparable_settings(arguments, expected_positives)
     runs = read_runs(arguments.out, settings)
-    done = {(run["loss"], run["seed"]) for run in runs}
     for seed in arguments.seeds:  # seed by seed: a table that is stopped has all losses
         for loss in arguments.losses:
-            if (loss, seed) in done:
+            earlier = [run for run in runs if (run["loss"], run["seed"]) == (loss, seed)]
+            today = objective_of(recipe_of(loss, seed, expected_positives, arguments))
+            if any(run["objective"] == today for run in earlier):
                 continue
+            runs = [run for run in runs if run not in earlier]
             run = measure(loss, seed, expected_positives, arguments)
             runs.append(run)
             runs.sort(key=lambda one: (LOSSES.index(one["loss"]), one["seed"]))

@@ -10,7 +10,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from hlcli.backbone_names import from_reference_backbone
-from hlcli.errors import CheckpointError
+from hlcli.errors import CheckpointError, RecipeError
 from hlcli.upstream import read_upstream
 
 POSITIONS = "pos_embed"
@@ -93,3 +93,23 @@ def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor
         return resample_abs_pos_embed(
             table, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix, antialias=antialias
         )
+
+
+def freeze_parameters(model: nn.Module, name: str, prefixes: tuple[str, ...]) -> None:
+    """Train no parameter whose name begins with one of the prefixes.
+
+    Args:
+        model: whose parameters.
+        name: what the message calls it.
+        prefixes: beginnings of names.
+
+    Raises:
+        RecipeError: for a prefix without parameters.
+    """
+    for prefix in prefixes:
+        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
+        if not matching:
+            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
+            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
+        for parameter in matching:
+            parameter.requires_grad_(False)

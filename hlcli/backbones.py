@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hlcli.backbone_names import TIMM_NAMES
 from hlcli.backbone_sizes import check_image_size
-from hlcli.backbone_weights import load_backbone_weights, read_backbone_weights
+from hlcli.backbone_weights import freeze_parameters, load_backbone_weights, read_backbone_weights
 from hlcli.cvt import build_cvt, is_cvt
 from hlcli.errors import RecipeError
 
@@ -183,18 +183,8 @@ def build_backbone(
     else:
         model = _create(name, image_size, pretrained, weights, stage, position_antialias)
     check_image_size(model, name, image_size)
-    _freeze(model, name, frozen)
+    freeze_parameters(model, name, frozen)
     return GridBackbone(model, image_size, name=name, frozen_norms=freeze_batch_norm, class_token=class_token)
-
-
-def _freeze(model: nn.Module, name: str, prefixes: tuple[str, ...]) -> None:
-    for prefix in prefixes:
-        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
-        if not matching:
-            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
-            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
-        for parameter in matching:
-            parameter.requires_grad_(False)
 
 
 def _create(

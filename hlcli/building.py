@@ -64,6 +64,20 @@ def _build(recipe: Recipe, labels: LabelSpace, initial_weights: bool, data_files
     return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if reads_files else None)
 
 
+def self_contained(recipe: Recipe) -> Recipe:
+    """The recipe with a CLIP model's own configuration file in the place of its name: files move and change.
+
+    Raises:
+        RecipeError: when the file cannot be read.
+    """
+    if not recipe.backbone.name.startswith("clip:"):
+        return recipe
+    from hlcli.clip_models import inline_clip_name
+
+    name = inline_clip_name(recipe.backbone.name)
+    return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"name": name})})
+
+
 def train_transform(data: DataSection) -> TrainTransform:
     """The augmentation that a data section describes."""
     return TrainTransform(

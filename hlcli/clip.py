@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hlcli.backbone_weights import freeze_parameters
 from hlcli.clip_models import check_clip_size, clip_tokenizer, find_clip_model, make_clip_model, resnet_grid
 from hlcli.errors import RecipeError
 from hlcli.layers.attention_pool import AttentionPool, resize_positions
@@ -62,7 +63,7 @@ class ClipTowers(nn.Module):
         token_embedding: the table of the tokens' vectors.
         logit_scale: logarithm of the factor of the cosines.
         tokenizer: texts to token ids [N, L], zeros behind the end; L above the context length shows which do not fit.
-        name: the recipe's name of the model.
+        name: what messages call the model.
 
     Attributes:
         name: as given.
@@ -164,7 +165,7 @@ def build_clip(
 
     Args:
         name: `clip:` and an open_clip name (`clip:RN50-quickgelu`), with `/TAG` for other published weights than
-            OpenAI's; or `clip:FILE.json`, an open_clip model configuration.
+            OpenAI's; or `clip:FILE.json`, an open_clip model configuration, or `clip:{…}`, its text; or `clip:tiny`.
         image_size: height and width in pixels.
         pretrained: fetch the published weights.
         weights: a local file instead.
@@ -182,10 +183,10 @@ def build_clip(
     tokenizer = clip_tokenizer(source)
     if pretrained:
         with torch.device("meta"):  # refuse what does not fit before anything is fetched
-            towers_of(make_clip_model(source, image_size), tokenizer=tokenizer, name=name)
+            towers_of(make_clip_model(source, image_size), tokenizer=tokenizer, name=source.name)
     model = make_clip_model(source, image_size, pretrained=pretrained, weights=weights)
-    towers = towers_of(model, tokenizer=tokenizer, name=name, image_size=image_size)
-    _freeze(towers.visual, name, frozen)
+    towers = towers_of(model, tokenizer=tokenizer, name=source.name, image_size=image_size)
+    freeze_parameters(towers.visual, f"the image tower of {source.name}", frozen)
     return towers
 
 
@@ -214,13 +215,3 @@ def _own_pool(pool: Any, image_size: tuple[int, int] | None) -> AttentionPool:
         setattr(own, name, getattr(pool, name))
     own.positional_embedding = nn.Parameter(resize_positions(positions, grid))
     return own
-
-
-def _freeze(visual: nn.Module, name: str, prefixes: tuple[str, ...]) -> None:
-    for prefix in prefixes:
-        matching = [parameter for key, parameter in visual.named_parameters() if key.startswith(prefix)]
-        if not matching:
-            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in visual.named_parameters()))
-            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (images: {known}).")
-        for parameter in matching:
-            parameter.requires_grad_(False)

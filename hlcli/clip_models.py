@@ -20,6 +20,10 @@ from hlcli.label_encoders.loading import first_line, optional_package
 
 DEFAULT_WEIGHTS = "openai"
 RESNET_STRIDE = 32
+JSON = ".json"
+SHOWN = 40
+"""Characters of an inline configuration that messages show."""
+
 TINY = "tiny"
 TINY_CONFIG: dict[str, Any] = {
     "embed_dim": 64,
@@ -29,12 +33,30 @@ TINY_CONFIG: dict[str, Any] = {
 }
 """A small model of our own, without published weights: for trials from scratch."""
 
+_NOT_BUILT = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    OSError,
+)
+"""What open_clip and timm raise for a configuration that makes no model."""
+
+_WHOLE_NUMBERS = {
+    "vision_cfg": ("width", "head_width", "patch_size"),
+    "text_cfg": ("context_length", "vocab_size", "width", "heads", "layers"),
+}
+"""Keys of a configuration that must be whole numbers above 0 where they are given."""
+
 
 class ClipSource(NamedTuple):
     """Where a CLIP model comes from."""
 
-    name: str  # the recipe's
-    architecture: str  # open_clip's name, or the configuration's path
+    name: str  # the recipe's, cut short where it is a whole configuration
+    architecture: str  # open_clip's name; empty where there is a configuration instead
     tag: str  # of its published weights; empty where there are none
     config: dict[str, Any]  # what open_clip's classes are built with
 
@@ -45,13 +67,13 @@ class ClipSource(NamedTuple):
         return isinstance(vision.get("layers"), list | tuple) and not vision.get("timm_model_name")
 
 
-def open_clip() -> ModuleType:
-    """The library.
+def open_clip(user: str) -> ModuleType:
+    """The library; `user` is what needs it, for the message.
 
     Raises:
         MissingDependencyError: when it is not installed.
     """
-    return optional_package("open_clip", "open_clip_torch")
+    return optional_package("open_clip", "open_clip", user=user, install='"hlcli[clip]"')
 
 
 def split_clip_name(name: str) -> tuple[str, str]:
@@ -73,19 +95,45 @@ def check_architecture(library: ModuleType, architecture: str) -> None:
         raise InputError(f"clip:{architecture}: open_clip has no model of this name.", hint)
 
 
+def is_untrained_clip(name: str) -> bool:
+    """Whether what follows `clip:` is a configuration (a file, inline, or `tiny`), which has no weights of its own."""
+    return name == TINY or name.startswith("{") or name.endswith(JSON)
+
+
+def short_clip_name(name: str) -> str:
+    """What messages call a model: its name, or the beginning of an inline configuration."""
+    return f"{name[:SHOWN]}…" if name.startswith(f"{PREFIX}{{") and len(name) > SHOWN else name
+
+
+def inline_clip_name(name: str) -> str:
+    """`clip:FILE.json` as `clip:{…}`, which needs the file no more; other names unchanged.
+
+    Raises:
+        RecipeError: when the file holds no configuration.
+    """
+    rest = name.removeprefix(PREFIX)
+    if rest == name or rest.startswith("{") or not rest.endswith(JSON):
+        return name
+    config = _read_config(Path(rest).expanduser())
+    return PREFIX + json.dumps(config, sort_keys=True, separators=(",", ":"))
+
+
 def find_clip_model(name: str) -> ClipSource:
-    """The source of `clip:NAME`, `clip:NAME/TAG`, `clip:FILE.json` or `clip:tiny`.
+    """The source of `clip:NAME`, `clip:NAME/TAG`, `clip:FILE.json`, `clip:{…}` (that file's content) or `clip:tiny`.
 
     Raises:
         RecipeError: when there is none, or its text tower is a model of another library.
         MissingDependencyError: without open_clip.
     """
     rest = name.removeprefix(PREFIX)
-    library = open_clip()
-    if rest.endswith(".json"):
-        return ClipSource(name, rest, "", _read_config(Path(rest).expanduser()))
+    shown = short_clip_name(name)
+    library = open_clip(f"backbone.name: {shown}")
+    if rest.startswith("{"):
+        return ClipSource(shown, "", "", _parse_config(rest, shown))
+    if rest.endswith(JSON):
+        return ClipSource(name, "", "", _read_config(Path(rest).expanduser()))
     if rest == TINY:
-        return ClipSource(name, rest, "", deepcopy(TINY_CONFIG))
+        return ClipSource(name, "", "", deepcopy(TINY_CONFIG))
     architecture, tag = split_clip_name(rest)
     try:
         check_architecture(library, architecture)
@@ -106,16 +154,55 @@ def find_clip_model(name: str) -> ClipSource:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    """The configuration in a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"backbone.name: {path} is missing.",
+            "Give the path of an open_clip model configuration, or a name such as clip:RN50-quickgelu.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"backbone.name: {path} cannot be read: {error}.") from error
+    return _parse_config(text, str(path))
+
+
+def _parse_config(text: str, source: str) -> dict[str, Any]:
     """An open_clip model configuration, bare or as a folder's `open_clip_config.json` has it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config = content.get("model_cfg", content)
-        complete = {"embed_dim", "vision_cfg", "text_cfg"} <= set(config)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise RecipeError(f"backbone.name: {path} is no model configuration: {error}") from error
-    if not complete:
-        raise RecipeError(f"backbone.name: {path} does not hold embed_dim, vision_cfg and text_cfg.")
-    return dict(config)
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unfit(source, f"it is no JSON: {error}") from error
+    config = content.get("model_cfg", content) if isinstance(content, dict) else None
+    if not isinstance(config, dict) or not {"embed_dim", *_WHOLE_NUMBERS} <= set(config):
+        raise _unfit(source, "embed_dim, vision_cfg and text_cfg were expected")
+    _check_number(source, "embed_dim", config["embed_dim"])
+    for section, keys in _WHOLE_NUMBERS.items():
+        values = config[section]
+        if not isinstance(values, dict):
+            raise _unfit(source, f"{section} must be names with values, got {values!r:.60}")
+        for key in keys:
+            if values.get(key) is not None:
+                _check_number(source, f"{section}.{key}", values[key])
+    for key in ("image_size", "layers"):
+        numbers = config["vision_cfg"].get(key, 1)
+        for number in numbers if isinstance(numbers, list) else [numbers]:
+            _check_number(source, f"vision_cfg.{key}", number)
+    if not isinstance(config["text_cfg"].get("tokenizer_kwargs") or {}, dict):
+        raise _unfit(source, "text_cfg.tokenizer_kwargs must be names with values")
+    return config
+
+
+def _check_number(source: str, key: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _unfit(source, f"{key} must be a whole number above 0, got {value!r:.60}")
+
+
+def _unfit(source: str, reason: str) -> RecipeError:
+    return RecipeError(
+        f"backbone.name: {source} is no model configuration: {reason}.",
+        "docs/backbones.md shows one; open_clip.get_model_config(NAME) gives those of its own models.",
+    )
 
 
 def check_clip_size(source: ClipSource, image_size: tuple[int, int]) -> None:
@@ -156,7 +243,7 @@ def make_clip_model(
         CheckpointError: when local weights do not fit.
         DownloadError: when published ones cannot be fetched.
     """
-    library = open_clip()
+    library = open_clip(f"backbone.name: {source.name}")
     size = None if source.is_resnet else image_size
     if pretrained and weights is None:
         return _published(library, source, size)
@@ -174,8 +261,11 @@ def _construct(library: ModuleType, source: ClipSource, image_size: tuple[int, i
     make = library.CustomTextCLIP if config.pop("custom_text", False) else library.CLIP
     try:
         return make(**config)
-    except (TypeError, ValueError, AssertionError, RuntimeError, LookupError) as error:
-        raise RecipeError(f"backbone.name: {source.name} cannot be built at this size: {first_line(error)}") from error
+    except _NOT_BUILT as error:
+        reason = f"cannot be built: {first_line(error)}"
+        if source.config["vision_cfg"].get("timm_model_name") and image_size:  # all other sizes are checked before
+            reason = f"cannot be built for images of {image_size[0]}×{image_size[1]} pixels: {first_line(error)}"
+        raise RecipeError(f"backbone.name: {source.name} {reason}") from error
 
 
 def _refuse_foreign_text(source: ClipSource) -> None:
@@ -201,7 +291,10 @@ def _published(library: ModuleType, source: ClipSource, image_size: tuple[int, i
 
 def clip_tokenizer(source: ClipSource) -> Callable[[list[str]], Tensor]:
     """Texts to token ids, one column wider than the model reads, so that what does not fit can be seen."""
-    library = open_clip()
+    library = open_clip(f"backbone.name: {source.name}")
     text = source.config["text_cfg"]
-    tokenizer = library.SimpleTokenizer(**text.get("tokenizer_kwargs", {}))
-    return partial(tokenizer, context_length=int(text.get("context_length", 77)) + 1)
+    try:
+        tokenizer = library.SimpleTokenizer(**(text.get("tokenizer_kwargs") or {}))
+    except _NOT_BUILT as error:
+        raise _unfit(source.name, f"text_cfg.tokenizer_kwargs: {first_line(error)}") from error
+    return partial(tokenizer, context_length=int(text.get("context_length") or 77) + 1)

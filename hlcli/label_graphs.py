@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +17,15 @@ from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
 from hlcli.data.checksums import Checksum
+from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import DataError, InputError
 from hlcli.label_encoders.choice import EncoderOptions, make_encoder
-from hlcli.label_texts import TextRules, label_texts
+from hlcli.label_texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
 from hlcli.label_vectors import (
     UNFIT,
     Neighbour,
+    check_cosines,
     check_exists,
     check_names,
     check_target,
@@ -39,22 +40,23 @@ from hlcli.label_vectors import (
     warn_of_equals,
     write_tensor,
 )
-from hlcli.methods.hspnet.config import PREPARED_GRAPH
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
 TENSOR = "relation"
 DEFAULT_ENCODER = "clip:RN50-quickgelu"
-DEFAULT_TEMPLATE = "a photo of a {}."
+DEFAULT_TEMPLATE = PHOTO_TEMPLATE
 FLAT_PARENT = "object"
 """What stands above all labels of a data set without groups."""
 
-ROUNDING = 1e-4
-"""How far the diagonal may be from 1, and an entry from its mirror image; the published arrays are 3e-6 off."""
-
-_FIRST = "Run `hlcli embed graph DATASET` first, or set model.graph."
-_AGAIN = "Run `hlcli embed graph DATASET --overwrite`, with the data keys of the recipe (--set hierarchy=true, …)."
+_FIRST = "Run `hlcli embed graph DATASET` first, or set model.graph: to another file, or to clip, which needs none."
+_AGAIN = (
+    "Run `hlcli embed graph DATASET --overwrite`, with the recipe's data keys (--set hierarchy=true or FILE.yaml, …)."
+)
+_ARRAY = "A graph holds the cosines of all labels, then of their parents, with each other."
+_PARENTS = "Parents are the level above the labels;"
+_GROUPS = "data.hierarchy=true puts published groups there, data.hierarchy=FILE.yaml a tree of your own."
 
 
 class LabelGraph(NamedTuple):
@@ -108,7 +110,7 @@ def embed_graph(
     check_target(path, overwrite=overwrite)
     labels = _labels_of(data)
     names = (*labels.label_names, *parents_of(labels)[0])
-    words = _words(names, texts or TextRules())
+    words = label_words(names, texts)
     directions, facts = _encode(names, words, templates, encoder, options or EncoderOptions())
     count = labels.num_labels
     for level in (slice(count), slice(count, None)):  # a label may well be called as a parent is
@@ -141,7 +143,7 @@ def import_graph(
     if source.suffix != ".npy":
         raise InputError(f"--from: the name of an .npy file was expected (got {str(source)!r}).")
     labels = _labels_of(data)
-    relation = _read_published(source, labels)
+    relation = _read_published(source, labels, missing="Is --from its path?", other=f"{_PARENTS} {_groups_of(data)}.")
     settings = {"sha256": Checksum("sha256", "").of_file(source)}
     graph = LabelGraph(relation, labels.label_names, parents_of(labels)[0], (), source.name, settings)
     write_label_graph(path, graph)
@@ -162,15 +164,18 @@ def parents_of(labels: LabelSpace) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def _labels_of(data: DataSection) -> LabelSpace:
     labels = current_labels(data)
     if len(labels.levels) == 1:
-        text = "%s has no level above its labels: one parent, %r. Where there are groups, --set hierarchy=… takes them."
-        logger.info(text, data.name, FLAT_PARENT)
+        text = "%s has no level above its labels: one parent, %r. Where there are groups, %s."
+        logger.info(text, data.name, FLAT_PARENT, _groups_of(data))
     return labels
 
 
-def _words(names: Sequence[str], rules: TextRules) -> tuple[str, ...]:
-    """What stands for each name; VOC's `diningtable` stays one word, as in the published graph."""
-    blank = "_" if rules.verbatim else " "
-    return tuple(text.replace("_", blank) for text in label_texts(names, replace(rules, verbatim=True)))
+def _groups_of(data: DataSection) -> str:
+    """How a data set gets a level above its labels."""
+    if "hierarchy" not in type(data).model_fields:
+        return f"that of {data.name} is fixed"
+    if isinstance(data, GroupedData):
+        return "--set hierarchy=true puts the published ones there"
+    return "--set hierarchy=FILE.yaml takes a tree of your own"
 
 
 def _encode(
@@ -224,7 +229,7 @@ def open_label_graph(path: Path) -> LabelGraph:
         texts, encoder, settings = tuple(document["texts"]), document["encoder"], document["settings"]
     except UNFIT as error:
         raise DataError(f"{path} is not a file of a label graph: {error}", _AGAIN) from error
-    _check_relation(relation, len(label_names), len(parent_names), source=path)
+    _check_relation(relation, len(label_names), len(parent_names), source=path, hint=_AGAIN, other=_AGAIN)
     return LabelGraph(relation, label_names, parent_names, texts, encoder, settings)
 
 
@@ -252,43 +257,39 @@ def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
         DataError: when the file cannot be read, or belongs to another label space.
     """
     if path.suffix == ".npy":
-        return _read_published(path, labels)
+        return _read_published(path, labels, missing=_FIRST, other=f"{_PARENTS} {_GROUPS}")
     graph = open_label_graph(path)
     check_names(path, graph.label_names, labels.label_names, hint=_AGAIN)
     check_names(path, graph.parent_names, parents_of(labels)[0], hint=_AGAIN, kind="parent")
     return graph.relation
 
 
-def _read_published(path: Path, labels: LabelSpace) -> Tensor:
-    check_exists(path, hint=_FIRST)
+def _read_published(path: Path, labels: LabelSpace, *, missing: str, other: str) -> Tensor:
+    """An array without names as a graph; hints for a file that is missing, and for one of other labels."""
+    check_exists(path, hint=missing)
     array = read_array(path)
     if array.dtype.kind not in "fiu":
-        raise DataError(f"{path}: an array of numbers was expected, got {array.dtype}.")
+        raise DataError(f"{path}: an array of numbers was expected, got {array.dtype}.", _ARRAY)
     relation = to_float32(array)
-    _check_relation(relation, labels.num_labels, len(parents_of(labels)[0]), source=path)
+    _check_relation(relation, labels.num_labels, len(parents_of(labels)[0]), source=path, hint=_ARRAY, other=other)
     logger.warning(
         "%s holds no names: that its rows are the labels in order, then their parents, is not checked.", path
     )
     return relation
 
 
-def _check_relation(relation: Tensor, num_labels: int, num_parents: int, *, source: Path) -> None:
-    """Refuse what cannot be the cosines of that many labels and parents."""
+def _check_relation(
+    relation: Tensor, num_labels: int, num_parents: int, *, source: Path, hint: str, other: str
+) -> None:
+    """Refuse what cannot be the cosines of that many labels and parents; hints for no cosines and for other labels."""
     size = num_labels + num_parents
     if relation.shape != (size, size):
         raise DataError(
             f"{source}: {size} rows and columns were expected, for {num_labels} labels and {num_parents} parents, got "
             f"shape {list(relation.shape)}.",
-            "Parents are the level above the labels; data.hierarchy=true puts published groups there.",
+            other,
         )
-    problems = {
-        "not all entries are finite": not relation.isfinite().all(),
-        "it is not symmetric": (relation - relation.T).abs().max() > ROUNDING,
-        "its diagonal is not 1": (relation.diagonal() - 1).abs().max() > ROUNDING,
-    }
-    for problem, is_there in problems.items():
-        if is_there:
-            raise DataError(f"{source} does not hold cosines of labels: {problem}.", _AGAIN)
+    check_cosines(relation, source=source, hint=hint)
 
 
 def nearest_of(graph: LabelGraph, count: int) -> tuple[dict[str, list[Neighbour]], dict[str, list[Neighbour]]]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.recipe_text import read_yaml
+
+PHOTO_TEMPLATE = "a photo of a {}."
+"""CLIP's own sentence for a label."""
+
+PREPARED_GRAPH = "label_graph.safetensors"
+"""What `hlcli embed graph DATASET` writes into the data set's folder."""
 
 CLEANED = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
 """Pascal VOC's words written together, as SALGL and SGRE part them; they change nothing else."""
@@ -48,8 +54,22 @@ def label_texts(label_names: Sequence[str], rules: TextRules) -> tuple[str, ...]
         _refuse_numbers(texts, rules.names)
     for label, text in zip(label_names, texts, strict=True):
         if not text.strip():
-            raise DataError(f"Label {label!r} has an empty text.", "Give it words in a file: --names FILE.")
+            raise DataError(f"Label {label!r} has an empty text.", "Give it words.")
     return tuple(rules.template.replace("{}", text) for text in texts)
+
+
+def label_words(names: Sequence[str], rules: TextRules | None = None) -> tuple[str, ...]:
+    """What CLIP reads for each name, of labels or parents: underscores as blanks, unless `verbatim`.
+
+    VOC's `diningtable` stays one word, as in HSPNet's published graph: its texts, its graph and zero-shot read alike.
+
+    Raises:
+        InputError: as `label_texts`.
+        DataError: likewise.
+    """
+    rules = rules or TextRules()
+    blank = "_" if rules.verbatim else " "
+    return tuple(text.replace("_", blank) for text in label_texts(names, replace(rules, verbatim=True)))
 
 
 def _refuse_numbers(texts: Sequence[str], names: Path | None) -> None:

@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 # What NumPy raises for a file that is no array, or whose header promises more than there is.
 _NO_ARRAY = (OSError, ValueError, EOFError, MemoryError, ArithmeticError, TypeError, SyntaxError, tokenize.TokenError)
 
+ROUNDING = 1e-4
+"""How far cosines may be from what cosines are; the published graphs are 3e-6 off."""
+
 UNFIT = (SafetensorError, OSError, LookupError, ValueError, TypeError)
 """What reading a file of something else may raise."""
 
@@ -92,6 +95,23 @@ def cosines(vectors: Tensor) -> Tensor:
     """Cosines [L, L] between all vectors [L, E]."""
     directions = unit_length(vectors, dim=1)
     return directions @ directions.T
+
+
+def check_cosines(relation: Tensor, *, source: object, hint: str) -> None:
+    """Refuse an array [N, N] that cannot hold the cosines of vectors with each other.
+
+    Raises:
+        DataError: naming what shows it.
+    """
+    problems = {
+        "not all entries are finite": not relation.isfinite().all(),
+        "it is not symmetric": (relation - relation.T).abs().max() > ROUNDING,
+        "its diagonal is not 1": (relation.diagonal() - 1).abs().max() > ROUNDING,
+        "not all entries lie between -1 and 1": relation.abs().max() > 1 + ROUNDING,
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise DataError(f"{source} does not hold cosines of labels: {problem}.", hint)
 
 
 def nearest(relation: Tensor, names: Sequence[str], count: int) -> dict[str, list[Neighbour]]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from hlcli import sections
 from hlcli.errors import RecipeError
+from hlcli.losses.base import Loss
 
 
 class Point(NamedTuple):
@@ -64,7 +65,7 @@ def build_optimizer(
     section: sections.AnyOptim,
     model: nn.Module,
     lr_factors: Mapping[str, float] | None = None,
-    criterion: object = None,
+    criterion: Loss | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser over all trainable parameters of a model, and of a loss that has some.
 
@@ -99,10 +100,9 @@ def build_optimizer(
         }
         for (factor, is_decayed), parameters in ordered
     ]
-    memory = list(criterion.parameters()) if isinstance(criterion, nn.Module) else []
-    if memory:
-        lr = section.lr * float(getattr(criterion, "lr_factor", 1.0))
-        arguments.append({"params": memory, "lr": lr, "weight_decay": 0.0})
+    memory = [] if criterion is None else list(criterion.parameters())
+    if criterion is not None and memory:
+        arguments.append({"params": memory, "lr": section.lr * criterion.lr_factor, "weight_decay": 0.0})
     optimizer = _make(section, arguments)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]

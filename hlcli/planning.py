@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hlcli.building import build_model
 from hlcli.data.kept_labels import open_training_records
 from hlcli.data.loader import BatchOrder
-from hlcli.data.store import open_label_space
+from hlcli.data.store import open_label_space, open_records
 from hlcli.errors import DataError
 from hlcli.recipe import Recipe
 from hlcli.sections import Sgd, Train
@@ -60,12 +60,12 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
     note, missing_file, steps = "", "", None
     try:
         labels = open_label_space(recipe.data)
-        rows = len(open_training_records(recipe.data))
+        open_records(recipe.data, "train")
     except DataError as error:
         note = f"unknown: {error}"
         labels = recipe.data.label_space()
     else:
-        steps = _steps_per_epoch(recipe.train, rows, num_processes)
+        steps = _steps_per_epoch(recipe.train, len(open_training_records(recipe.data)), num_processes)
     try:
         recipe.model.describe_files(recipe.data.folder())
     except DataError as error:
@@ -78,7 +78,7 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
     copies = parameters * (1 + (recipe.train.ema_decay is not None)) + trained * (1 + moments)
     images = recipe.train.batch_size // (num_processes * recipe.train.accumulation_steps)
     width = 2 if recipe.train.precision in ("fp16", "bf16") else 4
-    activations = _saved_bytes(model, recipe.data.height_width) * images // PROBE_BATCH * width // 4
+    activations = _activation_bytes(model, recipe.data.height_width, images) * width // 4
     total_steps = steps and steps * recipe.train.epochs
     return Plan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
 
@@ -95,7 +95,14 @@ def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
     return order.steps_per_epoch
 
 
-def _saved_bytes(model: nn.Module, image_size: tuple[int, int]) -> int:
+def _activation_bytes(model: nn.Module, image_size: tuple[int, int], images: int) -> int:
+    """Bytes that a forward pass of so many images keeps: a part grows with them, another (texts of labels) does not."""
+    few, twice = (_saved_bytes(model, image_size, batch) for batch in (PROBE_BATCH, 2 * PROBE_BATCH))
+    per_image = (twice - few) / PROBE_BATCH
+    return max(0, round(few + (images - PROBE_BATCH) * per_image))
+
+
+def _saved_bytes(model: nn.Module, image_size: tuple[int, int], batch: int) -> int:
     """Bytes that a forward pass of a few images keeps for the backward pass."""
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -106,7 +113,7 @@ def _saved_bytes(model: nn.Module, image_size: tuple[int, int]) -> int:
             kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    images = torch.zeros(PROBE_BATCH, 3, *image_size, device="meta")
+    images = torch.zeros(batch, 3, *image_size, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model.train()(images)
     del output

@@ -187,6 +187,12 @@ def _conflicts(recipe: Recipe) -> list[str]:
             f"backbone.name: {recipe.model.name} needs an image encoder alone. timm has those of CLIP models, e.g. "
             "resnet50_clip.openai or vit_base_patch32_clip_224.openai"
         )
+    untrained = not (recipe.backbone.pretrained or recipe.backbone.weights)
+    if not recipe.model.needs_training and untrained and not train.init_weights:
+        found.append(
+            f"backbone.pretrained: {recipe.model.name} trains nothing, so random weights would say nothing. Set it to "
+            "true, or backbone.weights to a file"
+        )
     if wants_clip:
         defaults = Backbone()
         unused = ("stage", "freeze_batch_norm", "class_token", "position_antialias")
@@ -195,6 +201,10 @@ def _conflicts(recipe: Recipe) -> list[str]:
             for key in unused
             if getattr(recipe.backbone, key) != getattr(defaults, key)
         ]
+    if getattr(recipe.data, "single_positive", False) and (recipe.data.labels_kept != "all" or recipe.data.labels_list):
+        found.append(
+            "data.single_positive: data.labels_kept or data.labels_list drops labels too. Leave one of them out"
+        )
     if recipe.data.labels_list is not None and recipe.data.labels_kept != "all":
         found.append("data.labels_kept: data.labels_list says which labels are kept. Leave one of them out")
     if train.cpu and train.precision == "fp16":

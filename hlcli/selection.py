@@ -67,8 +67,7 @@ def _evaluate(training: Training) -> list[Candidate]:
         models["ema"] = training.ema.model
         models = models if recipe.eval.weights == "best" else {recipe.eval.weights: models[recipe.eval.weights]}
     training.model.eval()
-    if isinstance(training.criterion, nn.Module):  # losses that set labels right do so in training alone
-        training.criterion.eval()
+    training.criterion.eval()  # losses that set labels right do so in training alone
     scored = score_split(
         list(models.values()),
         training.eval_loader,

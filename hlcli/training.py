@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from hlcli import checkpoints
+from hlcli.building import self_contained
 from hlcli.data.loader import LabelBatch
 from hlcli.data.loader import batches as load_batches
 from hlcli.errors import HlcliError, RecipeError
@@ -61,6 +61,7 @@ def train(
             f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
             "Measure it: hlcli eval --recipe FILE.",
         )
+    recipe = self_contained(recipe)
     settings = recipe.train
     run = None
     with Interrupts() as interrupts:
@@ -133,8 +134,7 @@ def _train_epoch(training: Training) -> None:
     """The rest of the current epoch."""
     progression, settings = training.progression, training.recipe.train
     training.model.train()
-    if isinstance(training.criterion, nn.Module):
-        training.criterion.train()
+    training.criterion.train()
     training.recipe.model.start_epoch(training.model, progression.epoch)
     training.order.start(progression.epoch, progression.step_in_epoch)
     batches = load_batches(training.loader) if len(training.order) else iter(())
@@ -193,7 +193,7 @@ def _backward(training: Training, batch: LabelBatch, share: float) -> None:
 def _share_gradients(training: Training) -> None:
     """The mean over all processes of the gradients of a loss that trains parameters of its own."""
     criterion, accelerator = training.criterion, training.accelerator
-    if accelerator.num_processes == 1 or not isinstance(criterion, nn.Module):
+    if accelerator.num_processes == 1:
         return
     for parameter in criterion.parameters():
         if parameter.grad is None:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hlcli import checkpoints
-from hlcli.backbones import GridBackbone
 from hlcli.building import build_model, normalize, train_transform
 from hlcli.data.kept_labels import check_kept_labels, open_training_records, write_kept_labels
 from hlcli.data.loader import BatchOrder, TrainingImages, make_loader
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from hlcli.data.labels import LabelSpace
-    from hlcli.methods.base import Criterion
+    from hlcli.losses.base import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Training:
     model: nn.Module
     wrapped: nn.Module
     ema: Ema | None
-    criterion: Criterion
+    criterion: Loss
     optimizer: torch.optim.Optimizer
     interrupts: Interrupts
     progression: checkpoints.Progression
@@ -100,9 +99,7 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
     ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
-    criterion = recipe.objective.build(len(train_records), labels.num_labels)
-    if isinstance(criterion, nn.Module):
-        criterion = criterion.to(accelerator.device)
+    criterion = recipe.objective.build(len(train_records), labels.num_labels).to(accelerator.device)
     optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
     optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
     training = Training(
@@ -123,10 +120,10 @@ def _check_batch_norms(model: nn.Module) -> None:
     Raises:
         RecipeError: with the ways out.
     """
-    if any(module.needs_several_images for module in model.modules() if isinstance(module, GridBackbone)):
+    if any(getattr(module, "needs_several_images", False) for module in model.modules()):
         raise RecipeError(
             "train.batch_size: a part of one image and one grid cell is too little for batch norms.",
-            "Raise train.batch_size or data.image_size, set backbone.freeze_batch_norm=true or train.last_batch=drop.",
+            "Raise train.batch_size or data.image_size, or set train.last_batch=drop.",
         )
 
 
@@ -161,7 +158,7 @@ def _restore(training: Training, resume: bool) -> None:
         torch.set_num_threads(training.progression.threads)
     training.model.load_state_dict(states["model"])
     training.optimizer.load_state_dict(states["optimizer"])
-    if isinstance(training.criterion, nn.Module) and states.get("criterion"):
+    if states.get("criterion"):
         training.criterion.load_state_dict(states["criterion"])
     if training.ema is not None:
         training.ema.model.load_state_dict(states["ema"])
@@ -266,7 +263,7 @@ def save(training: Training) -> None:
             "model": training.model.state_dict(),
             "ema": None if training.ema is None else training.ema.model.state_dict(),
             "optimizer": training.optimizer.state_dict(),
-            "criterion": training.criterion.state_dict() if isinstance(training.criterion, nn.Module) else None,
+            "criterion": training.criterion.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
         checkpoints.save_checkpoint(training.run.checkpoint_file, training.progression, states)

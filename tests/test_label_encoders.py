@@ -224,7 +224,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_pip_line(monkeypatch:
 
     monkeypatch.setattr(loading, "import_module", missing)
     for name, line in (
-        ("clip:RN50", "pip install open_clip_torch"),
+        ("clip:RN50", 'pip install "hlcli[clip]"'),
         ("bert-base-uncased", "pip install transformers"),
         ("sentence-transformers/x", "pip install sentence-transformers"),
         ("spacy:en_core_web_md", "pip install spacy"),
@@ -307,6 +307,13 @@ def test_unknown_clip_names_are_told_with_those_that_exist(clip_weights: Path, t
     (tmp_path / "broken.pt").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"broken\.pt does not hold the weights of tiny-clip"):
         encode(f"clip:tiny-clip/{tmp_path / 'broken.pt'}", "cat")
+
+
+@pytest.mark.parametrize("name", ["tiny", "own.json", '{"embed_dim": 8}'])
+def test_clip_models_without_trained_weights_encode_nothing(name: str):
+    with pytest.raises(InputError, match=r"has no trained weights: its texts would mean nothing") as caught:
+        encode(f"clip:{name}", "cat")
+    assert "model.graph=clip asks the model's own text encoder" in str(caught.value.hint)
 
 
 def test_clip_leaves_the_root_logger_as_it_was(clip_weights: Path):

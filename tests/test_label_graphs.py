@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,11 @@ def test_words_that_cannot_be_told_apart_are_named_but_not_a_label_and_its_paren
     assert "cannot tell 2 labels apart: cat, dog." in caplog.text
 
 
-def test_a_flat_data_set_gets_one_parent(tmp_path: Path, glove: str):
+def test_a_flat_data_set_gets_one_parent(tmp_path: Path, glove: str, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
     data = section(tmp_path)
     path, graph = embed_graph(data, glove, templates=["{}"])
+    assert "--set hierarchy=FILE.yaml takes a tree" in caplog.text
     assert graph.parent_names == ("object",)
     assert graph.relation.shape == (5, 5)
     assert torch.equal(read_label_graph(path, data.label_space()), graph.relation)
@@ -307,6 +310,7 @@ def changed(row: int, column: int, value: float) -> np.ndarray:
         (np.float32(1), r"got shape \[\]"),
         (changed(0, 1, 0.5), "it is not symmetric"),
         (changed(2, 2, 0.9998), "its diagonal is not 1"),
+        (np.eye(7) * 4 - 3, "not all entries lie between -1 and 1"),
         (changed(3, 3, np.nan), "not all entries are finite"),
         (np.full((7, 7), 1e300), "not all entries are finite"),
         (np.eye(7) > 0, "an array of numbers was expected, got bool"),
@@ -321,6 +325,28 @@ def test_arrays_that_are_no_cosines_of_the_labels_are_refused(tmp_path: Path, ar
     with pytest.raises(DataError, match=message):
         import_graph(data, tmp_path / "r.npy")
     assert not data.folder().exists()
+
+
+def test_what_is_imported_is_mended_where_it_comes_from(tmp_path: Path):
+    data = section(tmp_path, TREE)
+    np.save(tmp_path / "small.npy", np.eye(3))
+    np.save(tmp_path / "skew.npy", changed(0, 1, 0.5))
+    for name, hint in (
+        ("gone.npy", "Is --from its path?"),
+        ("small.npy", "Parents are the level above the labels; --set hierarchy=FILE.yaml takes a tree of your own."),
+        ("skew.npy", "A graph holds the cosines of all labels, then of their parents, with each other."),
+    ):
+        with pytest.raises(DataError) as caught:
+            import_graph(data, tmp_path / name)
+        assert caught.value.hint == hint
+    coco = read_section("data", {"dataset": "coco", "root": str(tmp_path)}, [], source="test")
+    with pytest.raises(DataError, match="--set hierarchy=true puts the published ones there"):
+        import_graph(coco, tmp_path / "small.npy")
+
+
+def test_a_graph_that_is_missing_can_be_done_without(tmp_path: Path):
+    with pytest.raises(DataError, match=r"or set model\.graph: to another file, or to clip, which needs none"):
+        read_label_graph(tmp_path / "gone.safetensors", LABELS)
 
 
 def test_only_an_array_is_imported(tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hlcli.errors import DataError, HlcliError, InputError
-from hlcli.label_texts import TextRules, label_texts
+from hlcli.label_texts import TextRules, label_texts, label_words
 
 VOC = ("aeroplane", "diningtable", "pottedplant", "tvmonitor")
 
@@ -15,6 +15,15 @@ def test_only_the_three_voc_words_are_parted():
         "aeroplane", "dining table", "potted plant", "tv monitor", "hot_dog", "TVmonitor",
     )  # fmt: skip
     assert label_texts(VOC, TextRules(verbatim=True)) == VOC
+
+
+def test_clip_reads_underscores_as_blanks_and_the_rest_as_it_is(tmp_path: Path):
+    assert label_words((*VOC, "hot_dog")) == (*VOC, "hot dog")
+    assert label_words(("hot_dog", "tvmonitor"), TextRules(verbatim=True)) == ("hot_dog", "tvmonitor")
+    (tmp_path / "names.yaml").write_text("tvmonitor: tv_set\n")
+    assert label_words(VOC, TextRules(tmp_path / "names.yaml")) == (*VOC[:3], "tv set")
+    with pytest.raises(InputError, match="bare numbers"):
+        label_words(("1", "2"))
 
 
 def test_a_yaml_file_names_some_labels_and_the_template_surrounds_all(tmp_path: Path):

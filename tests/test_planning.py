@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from tiny import TINY, tiny_recipe
@@ -33,11 +35,23 @@ def test_weights_count_average_and_moments():
 
 def test_activations_grow_with_the_share_of_a_process():
     whole = plan(tiny_recipe()).activation_bytes
-    assert plan(tiny_recipe("train.batch_size=16")).activation_bytes == 2 * whole
-    assert plan(tiny_recipe("train.accumulation_steps=2")).activation_bytes == whole // 2
-    assert plan(tiny_recipe(), num_processes=4).activation_bytes == whole // 4
+    near = functools.partial(pytest.approx, rel=0.03)  # queries of labels are as many for any number of images
+    assert plan(tiny_recipe("train.batch_size=16")).activation_bytes == near(2 * whole)
+    assert plan(tiny_recipe("train.accumulation_steps=2")).activation_bytes == near(whole / 2)
+    assert plan(tiny_recipe(), num_processes=4).activation_bytes == near(whole / 4)
     assert plan(tiny_recipe("train.precision=bf16")).activation_bytes == whole // 2
     assert whole > 8 * 3 * 32 * 32 * 4
+
+
+def test_texts_of_labels_do_not_grow_with_the_batch():
+    sizes = [
+        plan(Recipe.from_yaml("hspnet/shapes", [f"train.batch_size={images}"])).activation_bytes
+        for images in (32, 64, 128)
+    ]
+    assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=1e-6)
+    texts = 2 * sizes[0] - sizes[1]
+    assert texts > 2**19
+    assert sizes[2] < 128 * (texts + sizes[0]) / 32  # and not 64 times the texts
 
 
 def test_nothing_is_put_on_a_device(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from typer.testing import CliRunner
 
@@ -47,7 +50,7 @@ def overrides(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_experiment_runs_on_drawn_scenes(name: str, tmp_path) -> None:
+def test_a_published_experiment_runs_on_drawn_scenes(name: str, tmp_path: Path) -> None:
     words = ["train", "--recipe", name, "--run", str(tmp_path / "run"), *overrides(name)]
     result = CliRunner().invoke(main.app, words)
     assert result.exit_code == 0, result.output
@@ -74,19 +77,24 @@ def test_all_published_experiments_are_there() -> None:
     }  # fmt: skip
 
 
-# What HSPNet's training logs print of the first group's learning rate after the first step of epochs 0, 1, 2…
+# What HSPNet's training logs print of the first group's learning rate after the first step of epochs 0, 1, 2…: in units
+# of a hundredth of the highest, up to the last epoch that they hold.
+COCO = "4.0 4.9 7.7 12 18 25 34 43 52 61 70 79 86 92 96 99 100 100 100 99"
+VOC = "4.0 5.0 7.7 12 18 26 34 43 52 62 71 79 86 92 96 99 100 100"
 LOGGED = {
-    "hspnet/coco": (642, ["4.0e-06", "4.9e-06", "7.7e-06", "1.2e-05", "1.8e-05", "2.5e-05", "3.4e-05", "4.3e-05"]),
-    "hspnet/voc2012": (45, ["4.0e-06", "5.0e-06", "7.7e-06", "1.2e-05", "1.8e-05", "2.6e-05", "3.4e-05", "4.3e-05"]),
-    "hspnet/nuswide": (931, ["4.0e-06", "4.9e-06", "7.7e-06", "1.2e-05", "1.8e-05", "2.5e-05", "3.4e-05", "4.3e-05"]),
-    "hspnet/cub": (47, ["4.0e-05", "5.0e-05", "7.7e-05", "1.2e-04", "1.8e-04", "2.6e-04", "3.4e-04", "4.3e-04"]),
+    "hspnet/coco": (642, COCO),
+    "hspnet/voc2012": (45, VOC),
+    "hspnet/nuswide": (931, " ".join(COCO.split()[:13])),
+    "hspnet/cub": (47, f"{VOC} 100 99 99 98 98 97"),
 }
 
 
 @pytest.mark.parametrize("name", LOGGED)
 def test_learning_rates_of_hspnet_are_those_of_its_logs(name: str) -> None:
     """Published programs print the rate of the step to come."""
-    recipe, (steps, rates) = Recipe.from_yaml(name), LOGGED[name]
+    recipe: Any = Recipe.from_yaml(name)
+    steps, logged = LOGGED[name]
+    rates = [f"{float(share) / 100 * recipe.optim.lr:.1e}" for share in logged.split()]
     images = {"hspnet/coco": 82_081, "hspnet/voc2012": 5_717, "hspnet/nuswide": 119_103, "hspnet/cub": 5_994}[name]
     order = BatchOrder(images, recipe.train.batch_size, seed=0, keep_last=recipe.train.last_batch == "keep")
     assert order.steps_per_epoch == steps
@@ -97,3 +105,43 @@ def test_learning_rates_of_hspnet_are_those_of_its_logs(name: str) -> None:
     ]
     assert [f"{lr:.1e}" for lr in found] == rates
     assert recipe.train.ema_decay == pytest.approx(0.82 ** (1 / (641 if name == "hspnet/coco" else steps)), abs=1e-7)
+
+
+# data set: learning rates of the image tower and of the graph convolution, first epoch that corrects
+PUBLISHED_HSPNET = {
+    "coco": (1e-4, 5e-4, 1),
+    "voc2012": (1e-4, 7e-4, 2),
+    "nuswide": (1e-4, 5e-4, 3),
+    "cub": (1e-3, 5e-3, 1),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_HSPNET)
+def test_recipes_of_hspnet_hold_the_published_numbers(name: str) -> None:
+    recipe, (lr, graph_lr, change_epoch) = Recipe.from_yaml(f"hspnet/{name}"), PUBLISHED_HSPNET[name]
+    expected: dict[str, dict[str, Any]] = {
+        "data": {
+            "dataset": name, "hierarchy": True, "image_size": 224, "resize": "crop", "normalization": "clip",
+            "horizontal_flip": False,
+        },
+        "backbone": {"name": "clip:RN50-quickgelu", "pretrained": True, "weights": None},
+        "model": {
+            "method": "hspnet", "graph": "prepared", "n_ctx": 4, "reweight_p": 0.2, "keep_share": 0.75, "gamma": 0.9,
+            "logit_factor": 10.0, "meta_lr_factor": 1.0, "batch_norm_eval_epochs": 1, "reduction": "sum",
+            "gcn_hidden": None,
+        },
+        "objective": {"loss": "splc", "tau": 0.6, "change_epoch": change_epoch, "margin": 1.0, "gamma": 2.0},
+        "optim": {
+            "optimizer": "adam_twd", "lr": lr, "weight_decay": 1e-4, "beta2": 0.999, "eps": 1e-8,
+            "backbone_lr_factor": 1.0, "decay_vectors": False,
+        },
+        "schedule": {
+            "schedule": "onecycle", "epochs": 80, "warmup_fraction": 0.2, "start_divisor": 25.0, "final_divisor": 1e4,
+            "cycle_momentum": True, "base_momentum": 0.85, "max_momentum": 0.95,
+        },
+        "train": {"epochs": 60, "batch_size": 128, "last_batch": "keep", "precision": "fp16", "accumulation_steps": 1},
+        "eval": {"select_by": "mAP", "threshold": 0.5, "average_precision": "plain", "empty_labels": "zero"},
+    }  # fmt: skip
+    tree = recipe.to_dict()
+    assert {section: {key: tree[section][key] for key in keys} for section, keys in expected.items()} == expected
+    assert recipe.optim.lr * tree["model"]["gcn_lr_factor"] == pytest.approx(graph_lr)

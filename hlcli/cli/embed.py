@@ -10,7 +10,7 @@ import typer
 from hlcli.cli.commands import Command
 
 app = typer.Typer(
-    help="Make the label vectors that SALGL and SGRE start from, or HSPNet's graph of labels.",
+    help="Make label vectors for SALGL and SGRE, or HSPNet's graph.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.callback()
 def embed() -> None:
-    """Make the label vectors that SALGL and SGRE start from, or HSPNet's graph of labels."""
+    """Make label vectors for SALGL and SGRE, or HSPNet's graph."""
 
 
 @app.command("labels", cls=Command)

@@ -19,6 +19,9 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
+TOLERATED = 0.01
+"""Share of a list's images whose labels may differ from the data set's."""
+
 KEPT_LABELS_FILE = "train_labels.jsonl"
 """In a run's folder: the labels that were trained on, one image a line, where they are not all of the data set's."""
 
@@ -58,11 +61,24 @@ def open_training_records(data: DataSection) -> Records:
     else:
         chosen = [kept_of(image_id, labels, data.labels_kept, data.labels_kept_seed) for image_id, labels in known]
     rows = [row for row, labels in enumerate(chosen) if labels is not None]
-    if not rows:
-        raise DataError("No training image has a label left.")
+    if not any(chosen):
+        raise DataError(
+            "No training image has a label left.", "Do its images have labels, and is data.labels_kept too small?"
+        )
+    _announce_kept(known, chosen)
     if data.labels_list is None and len(rows) < len(records):
         logger.warning("%d training images without any label are left out.", len(records) - len(rows))
     return KeptLabels(records, rows, [labels for labels in chosen if labels is not None])
+
+
+def _announce_kept(known: Sequence[tuple[str, tuple[int, ...]]], chosen: Sequence[tuple[int, ...] | None]) -> None:
+    """Say how much is left to learn from."""
+    before, after = sum(len(labels) for _, labels in known), sum(len(labels or ()) for labels in chosen)
+    empty = sum(labels == () for labels in chosen)
+    never = {label for _, labels in known for label in labels} - {label for labels in chosen for label in labels or ()}
+    logger.info("Training labels kept: %s of %s; %s images have none left.", f"{after:,}", f"{before:,}", f"{empty:,}")
+    if never:
+        logger.warning("%d labels have no positive left in training.", len(never))
 
 
 def kept_of(
@@ -99,7 +115,33 @@ def _listed(path: Path, known: Sequence[tuple[str, tuple[int, ...]]], num_labels
         logger.warning("%s lists %d images that the split lacks: %s…", path, len(matched.strangers), shown)
     if all(labels is None for labels in matched.labels):
         raise DataError(f"{path} lists no image of the training split.", "Is it the list of this data set?")
+    _compare_with_known(path, matched.labels, known)
+    left_out = sum(labels is None for labels in matched.labels)
+    if left_out:
+        logger.warning("%s leaves out %d of %d training images.", path, left_out, len(known))
     return list(matched.labels)
+
+
+def _compare_with_known(
+    path: Path, listed: Sequence[tuple[int, ...] | None], known: Sequence[tuple[str, tuple[int, ...]]]
+) -> None:
+    """Refuse a list of other labels than the images have; a few differences are annotators' second thoughts.
+
+    Raises:
+        DataError: when more than 1 % of the listed images have labels there that the data set does not give them.
+    """
+    strange = [
+        image_id
+        for labels, (image_id, own) in zip(listed, known, strict=True)
+        if labels and not set(labels) <= set(own)
+    ]
+    if not strange:
+        return
+    count = sum(labels is not None for labels in listed)
+    message = f"{path}: {len(strange)} of {count} images have labels there that are none of theirs, e.g. {strange[0]}."
+    if len(strange) > TOLERATED * count:
+        raise DataError(message, "Is it the list of this data set, with its labels in this order?")
+    logger.warning("%s", message)
 
 
 def kept_labels_text(records: KeptLabels, labels: LabelSpace) -> str:

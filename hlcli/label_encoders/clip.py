@@ -11,8 +11,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hlcli.clip_models import DEFAULT_WEIGHTS, check_architecture, open_clip, split_clip_name
-from hlcli.clip_weights import fetch_clip_model, quiet_root_logger, uses_quick_gelu
+from hlcli.clip_models import (
+    DEFAULT_WEIGHTS,
+    check_architecture,
+    is_untrained_clip,
+    open_clip,
+    short_clip_name,
+    split_clip_name,
+)
+from hlcli.clip_weights import PREFIX, fetch_clip_model, quiet_root_logger, uses_quick_gelu
 from hlcli.errors import CheckpointError, InputError
 from hlcli.label_encoders.loading import Encoder, first_line
 
@@ -31,11 +38,19 @@ def clip_encoder(name: str) -> Encoder:
             with a file of them.
 
     Raises:
-        InputError: when the model or its weights are not known.
+        InputError: when the model or its weights are not known, or it is untrained.
         CheckpointError: when a file of weights does not fit.
         DownloadError: when published weights cannot be fetched.
+        MissingDependencyError: without open_clip.
     """
-    library = open_clip()
+    shown = short_clip_name(PREFIX + name)
+    if is_untrained_clip(name):
+        raise InputError(
+            f"--encoder: {shown} has no trained weights: its texts would mean nothing.",
+            f"Take a published model such as {PREFIX}RN50-quickgelu. HSPNet needs no graph of a model of your own: "
+            "model.graph=clip asks the model's own text encoder.",
+        )
+    library = open_clip(f"--encoder: {shown}")
     architecture, weights = split_clip_name(name)
     weights = weights or DEFAULT_WEIGHTS
     path = Path(weights).expanduser()

@@ -36,8 +36,16 @@ class Encoder(NamedTuple):
     settings: dict[str, Any]
 
 
-def optional_package(module: str, package: str) -> ModuleType:
+def optional_package(
+    module: str, package: str, *, user: str = "This encoder", install: str | None = None
+) -> ModuleType:
     """Import a package that hlcli does not bring along.
+
+    Args:
+        module: what is imported.
+        package: what messages call it.
+        user: what needs it.
+        install: what pip is told to install; None: the package.
 
     Raises:
         MissingDependencyError: when it is not installed.
@@ -45,7 +53,9 @@ def optional_package(module: str, package: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingDependencyError(f"This encoder needs {package} ({error}).", f"pip install {package}") from error
+        raise MissingDependencyError(
+            f"{user} needs {package} ({error}).", f"pip install {install or package}"
+        ) from error
 
 
 def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:

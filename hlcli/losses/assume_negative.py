@@ -7,12 +7,13 @@ negative with label smoothing (AN-LS).
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import cross_entropy
 
 
-class WeakNegativeLoss(nn.Module):
+class WeakNegativeLoss(Loss):
     """Cross entropy in which a zero weighs little.
 
     Args:
@@ -24,8 +25,16 @@ class WeakNegativeLoss(nn.Module):
         super().__init__()
         self.negative_weight = negative_weight
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
-        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L] in {0, 1}; epoch and rows play no part."""
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
+        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}; the other arguments play no part."""
         weight = self.negative_weight
         if weight is None:
             weight = 1 / max(logits.shape[1] - 1, 1)
@@ -33,7 +42,7 @@ class WeakNegativeLoss(nn.Module):
         return torch.where(targets == 1, losses, weight * losses)
 
 
-class SmoothedNegativeLoss(nn.Module):
+class SmoothedNegativeLoss(Loss):
     """Cross entropy against 1 - smoothing / 2 for positives and smoothing / 2 for zeros.
 
     Args:
@@ -44,6 +53,14 @@ class SmoothedNegativeLoss(nn.Module):
         super().__init__()
         self.smoothing = smoothing
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
-        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L] in {0, 1}; epoch and rows play no part."""
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
+        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}; the other arguments play no part."""
         return cross_entropy(logits, targets * (1 - self.smoothing) + self.smoothing / 2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import at_least_float32
 
 
-class AsymmetricLoss(nn.Module):
+class AsymmetricLoss(Loss):
     """Cross entropy per label, focused with one power for positives and another for negatives.
 
     With p = sigmoid(x), q = min(1 - p + clip, 1) and p' = y p + (1 - y) q:
@@ -22,6 +23,8 @@ class AsymmetricLoss(nn.Module):
         detach_focus: treat the power as a constant for the gradient.
     """
 
+    is_focal = True
+
     def __init__(
         self,
         gamma_pos: float = 0.0,
@@ -35,10 +38,18 @@ class AsymmetricLoss(nn.Module):
         self.clip, self.eps = clip, eps
         self.detach_focus = detach_focus
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch and rows play no part.
+        Half precision is computed in float32; epoch, rows and ignore play no part.
         """
         positive = at_least_float32(logits).sigmoid()
         negative = 1 - positive

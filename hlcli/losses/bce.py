@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import cross_entropy
 
 
-class BceLoss(nn.Module):
+class BceLoss(Loss):
     """Binary cross entropy per image and label, from logits."""
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
-        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L]; epoch and rows play no part.
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
+        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L]; epoch, rows and ignore play no part.
 
         Half precision is computed in float32.
         """

@@ -23,7 +23,7 @@ from hlcli.losses.missing_config import (
 from hlcli.sections import Section
 
 if TYPE_CHECKING:
-    from hlcli.methods.base import Criterion
+    from hlcli.losses.base import Loss
 
 
 class Asymmetric(Section):
@@ -36,7 +36,7 @@ class Asymmetric(Section):
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.asymmetric import AsymmetricLoss
 
@@ -54,7 +54,7 @@ class Bce(Section):
 
     loss: Literal["bce"] = "bce"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.bce import BceLoss
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import at_least_float32
 
 
-class EntropyMaximisationLoss(nn.Module):
+class EntropyMaximisationLoss(Loss):
     """Positives are learnt; zeros are taken for unknown, and their scores are pulled towards one half.
 
     With p = sigmoid(z): loss = -ln p where y = 1, and alpha (p ln p + (1 - p) ln(1 - p)) where y = 0.
@@ -23,10 +24,18 @@ class EntropyMaximisationLoss(nn.Module):
         super().__init__()
         self.alpha = alpha
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], at least -alpha ln 2 and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch and rows play no part.
+        Half precision is computed in float32; epoch, rows and ignore play no part.
         """
         logits = at_least_float32(logits)
         log_score, log_rest = F.logsigmoid(logits), F.logsigmoid(-logits)

@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import at_least_float32, cross_entropy
 
 
-class EprLoss(nn.Module):
+class EprLoss(Loss):
     """Observed positives are learnt; of the rest only their number is known: `expected_positives` per image.
 
     With scores p, R = ((k - mean over images of sum over labels of p) / L)^2 and k = expected_positives:
@@ -29,7 +30,15 @@ class EprLoss(nn.Module):
         super().__init__()
         self.expected_positives, self.weight, self.num_labels = expected_positives, weight, num_labels
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         Epoch and rows play no part.
@@ -37,19 +46,20 @@ class EprLoss(nn.Module):
         losses = cross_entropy(logits, targets)
         if self.is_elsewhere(logits):
             return losses
-        return torch.where(targets == 1, losses, 0) + self.regulariser(logits)
+        return torch.where(targets == 1, losses, 0) + self.regulariser(logits, ignore)
 
     def is_elsewhere(self, logits: Tensor) -> bool:
         """Whether logits [B, L] are of another level than the one that `expected_positives` is about."""
         return self.num_labels not in (0, logits.shape[1])
 
-    def regulariser(self, logits: Tensor) -> Tensor:
-        """weight R, a scalar, of logits [B, L]."""
-        found = at_least_float32(logits).sigmoid().sum(dim=1).mean()
+    def regulariser(self, logits: Tensor, ignore: Tensor | None = None) -> Tensor:
+        """weight R, a scalar, of logits [B, L]; ignored labels [B, L] bool are not counted."""
+        scores = at_least_float32(logits).sigmoid()
+        found = (scores if ignore is None else scores.masked_fill(ignore, 0)).sum(dim=1).mean()
         return self.weight * ((found - self.expected_positives) / logits.shape[1]).square()
 
 
-class RoleLoss(nn.Module):
+class RoleLoss(Loss):
     """The labels of every training image are estimated beside the network; each learns from the other and has EPR.
 
     With f the network's scores, e the estimates, sg a stopped gradient and CE cross entropy:
@@ -83,7 +93,15 @@ class RoleLoss(nn.Module):
         width = math.log(0.6 / 0.4)
         self.estimates = nn.Parameter(torch.empty(num_images, num_labels).uniform_(-width, width))
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         Without rows [B] (evaluation, coarse levels) the targets stand for the estimates: (CE(f, y) + EPR(f)) / 2, and
@@ -93,8 +111,8 @@ class RoleLoss(nn.Module):
         if self.epr.is_elsewhere(logits):
             return cross_entropy(logits, targets)
         if rows is None:
-            return (cross_entropy(logits, targets) + self.epr(logits, targets)) / 2
+            return (cross_entropy(logits, targets) + self.epr(logits, targets, ignore=ignore)) / 2
         estimated = self.estimates[rows] + self.observed_logit * targets  # [B, L]
-        of_network = cross_entropy(logits, estimated.detach().sigmoid()) + self.epr(logits, targets)
-        of_estimates = cross_entropy(estimated, logits.detach().sigmoid()) + self.epr(estimated, targets)
+        of_network = cross_entropy(logits, estimated.detach().sigmoid()) + self.epr(logits, targets, ignore=ignore)
+        of_estimates = cross_entropy(estimated, logits.detach().sigmoid()) + self.epr(estimated, targets, ignore=ignore)
         return (of_network + of_estimates) / 2

@@ -4,12 +4,13 @@ arXiv 2112.07368, 2021."""
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import at_least_float32, focal_cross_entropy
 
 
-class HillLoss(nn.Module):
+class HillLoss(Loss):
     """Focal loss with a margin for positives; zeros pull less again where the model is sure of a positive.
 
     With p = sigmoid(z) and p_m = sigmoid(z - margin):
@@ -23,14 +24,24 @@ class HillLoss(nn.Module):
         gamma: focusing power of positives; its weight is differentiated too.
     """
 
+    is_focal = True
+
     def __init__(self, lam: float = 1.5, margin: float = 1.0, gamma: float = 2.0) -> None:
         super().__init__()
         self.lam, self.margin, self.gamma = lam, margin, gamma
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative for lam >= 1 and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch and rows play no part.
+        Half precision is computed in float32; epoch, rows and ignore play no part.
         """
         logits = at_least_float32(logits)
         scores = logits.sigmoid()

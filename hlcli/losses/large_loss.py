@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import cross_entropy
 
 
@@ -33,7 +34,7 @@ def largest(losses: Tensor, candidates: Tensor, share: float) -> Tensor:
     return torch.zeros_like(is_chosen).scatter(0, ranked, is_chosen).view_as(candidates)
 
 
-class LargeLossRejection(nn.Module):
+class LargeLossRejection(Loss):
     """LL-R: zeros with the largest losses cost nothing.
 
     Args:
@@ -45,7 +46,15 @@ class LargeLossRejection(nn.Module):
         super().__init__()
         self.delta_rel = delta_rel
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         In evaluation mode plain cross entropy; rows play no part.
@@ -53,10 +62,10 @@ class LargeLossRejection(nn.Module):
         losses = cross_entropy(logits, targets)
         if not self.training:
             return losses
-        return losses.masked_fill(largest(losses, targets != 1, epoch * self.delta_rel), 0)
+        return losses.masked_fill(largest(losses, _seen(targets != 1, ignore), epoch * self.delta_rel), 0)
 
 
-class LargeLossCorrection(nn.Module):
+class LargeLossCorrection(Loss):
     """LL-Ct: zeros with the largest losses count as positives, for that step.
 
     Args:
@@ -67,7 +76,15 @@ class LargeLossCorrection(nn.Module):
         super().__init__()
         self.delta_rel = delta_rel
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         In evaluation mode plain cross entropy; rows play no part.
@@ -75,11 +92,11 @@ class LargeLossCorrection(nn.Module):
         losses = cross_entropy(logits, targets)
         if not self.training:
             return losses
-        flips = largest(losses, targets != 1, epoch * self.delta_rel)
+        flips = largest(losses, _seen(targets != 1, ignore), epoch * self.delta_rel)
         return torch.where(flips, cross_entropy(logits, torch.ones_like(targets)), losses)
 
 
-class PermanentLargeLossCorrection(nn.Module):
+class PermanentLargeLossCorrection(Loss):
     """LL-Cp: zeros with the largest losses count as positives from then on.
 
     What was flipped is kept per image in `flips`, so every epoch after epoch 0 adds delta_rel of the zeros that are
@@ -99,19 +116,27 @@ class PermanentLargeLossCorrection(nn.Module):
         self.correction = LargeLossCorrection(delta_rel)
         self.register_buffer("flips", torch.zeros(num_images, num_labels, dtype=torch.bool))
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         In training, and with rows [B], writes new flips into `flips`; every process must call it then. Without rows
         (coarse levels) nothing can be kept, and it is LL-Ct; in evaluation mode plain cross entropy.
         """
         if rows is None or not self.training:
-            return self.correction(logits, targets, epoch=epoch)
+            return self.correction(logits, targets, epoch=epoch, ignore=ignore)
         is_positive = (targets == 1) | self.flips[rows]
         losses = cross_entropy(logits, is_positive)
         if epoch == 0:
             return losses
-        new = largest(losses, ~is_positive, self.delta_rel)
+        new = largest(losses, _seen(~is_positive, ignore), self.delta_rel)
         self._keep(rows, new)
         return torch.where(new, cross_entropy(logits, torch.ones_like(targets)), losses)
 
@@ -121,6 +146,11 @@ class PermanentLargeLossCorrection(nn.Module):
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             rows, new = _gathered(rows), _gathered(new.to(torch.uint8)).bool()
         self.flips[rows] |= new
+
+
+def _seen(zeros: Tensor, ignore: Tensor | None) -> Tensor:
+    """Zeros [B, L] bool without those that do not count anyway."""
+    return zeros if ignore is None else zeros & ~ignore
 
 
 def _gathered(values: Tensor) -> Tensor:

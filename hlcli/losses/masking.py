@@ -29,5 +29,5 @@ def label_losses(
         epoch: handed on to the criterion.
         rows: [B], likewise.
     """
-    losses = criterion(logits, targets, epoch=epoch, rows=rows)
+    losses = criterion(logits, targets, epoch=epoch, rows=rows, ignore=ignore)
     return losses if ignore is None else losses.masked_fill(ignore, 0)

@@ -9,7 +9,7 @@ from pydantic import Field
 from hlcli.sections import Fraction, Section
 
 if TYPE_CHECKING:
-    from hlcli.methods.base import Criterion
+    from hlcli.losses.base import Loss
 
 
 class _Focal(Section):
@@ -26,7 +26,7 @@ class Splc(_Focal):
     tau: float = Field(0.6, gt=0, lt=1, description="Score above which a zero counts as a positive.")
     change_epoch: int = Field(1, ge=0, description="First epoch that corrects, counted from 0.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.splc import SplcLoss
 
@@ -38,7 +38,7 @@ class FocalMargin(_Focal):
 
     loss: Literal["focal_margin"] = "focal_margin"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.splc import SplcLoss
 
@@ -51,7 +51,7 @@ class Hill(_Focal):
     loss: Literal["hill"] = "hill"
     lam: float = Field(1.5, ge=1, description="Shape of the zeros' loss (lam - p) p²; 1.5 is flat at p = 1.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.hill import HillLoss
 
@@ -63,7 +63,7 @@ class An(Section):
 
     loss: Literal["an"] = "an"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.bce import BceLoss
 
@@ -78,7 +78,7 @@ class Wan(Section):
         None, description="Weight of a zero; null: 1 / (number of labels - 1), so that they weigh as one positive."
     )
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.assume_negative import WeakNegativeLoss
 
@@ -91,7 +91,7 @@ class LabelSmoothing(Section):
     loss: Literal["label_smoothing"] = "label_smoothing"
     smoothing: float = Field(0.1, ge=0, lt=1, description="Half of it is what a zero counts, and a one less than 1.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.assume_negative import SmoothedNegativeLoss
 
@@ -104,7 +104,7 @@ class Em(Section):
     loss: Literal["em"] = "em"
     alpha: float = Field(0.1, ge=0, description="Weight of the entropy of unknown labels; the paper's: 0.01 to 0.2.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.entropy import EntropyMaximisationLoss
 
@@ -123,7 +123,7 @@ class Epr(_ExpectedPositives):
 
     loss: Literal["epr"] = "epr"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss for `num_labels` labels; other levels of labels get cross entropy."""
         from hlcli.losses.expected_positives import EprLoss
 
@@ -136,7 +136,7 @@ class Role(_ExpectedPositives):
     loss: Literal["role"] = "role"
     lr_factor: float = Field(10.0, gt=0, description="Learning rate of the estimates as a multiple of optim.lr.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss, with an estimate for every image and label."""
         from hlcli.losses.expected_positives import RoleLoss
 
@@ -149,7 +149,7 @@ class LlR(Section):
     loss: Literal["ll_r"] = "ll_r"
     delta_rel: Fraction = Field(0.005, description="Share of the zeros by which more are left out every epoch.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.large_loss import LargeLossRejection
 
@@ -162,7 +162,7 @@ class LlCt(Section):
     loss: Literal["ll_ct"] = "ll_ct"
     delta_rel: Fraction = Field(0.002, description="Share of the zeros by which more are corrected every epoch.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss; the number of images and labels plays no part."""
         from hlcli.losses.large_loss import LargeLossCorrection
 
@@ -175,7 +175,7 @@ class LlCp(Section):
     loss: Literal["ll_cp"] = "ll_cp"
     delta_rel: Fraction = Field(0.001, description="Share of the remaining zeros that an epoch corrects.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Criterion:
+    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss, with a memory of corrections for every image and label."""
         from hlcli.losses.large_loss import PermanentLargeLossCorrection
 

@@ -4,12 +4,13 @@ Labels", arXiv 2112.07368, 2021."""
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hlcli.losses.base import Loss
 from hlcli.losses.sigmoid import at_least_float32, focal_cross_entropy
 
 
-class SplcLoss(nn.Module):
+class SplcLoss(Loss):
     """Focal loss with a margin for positives; after some epochs, confident zeros are taken for missed positives.
 
     With z' = z - margin where y = 1, else z, p = sigmoid(z'), and y* = 1 where p > tau, else y:
@@ -27,6 +28,8 @@ class SplcLoss(nn.Module):
         gamma: focusing power; its weight is differentiated too.
     """
 
+    is_focal = True
+
     def __init__(self, tau: float = 0.6, change_epoch: int | None = 1, margin: float = 1.0, gamma: float = 2.0) -> None:
         super().__init__()
         self.tau, self.change_epoch = tau, change_epoch
@@ -39,7 +42,15 @@ class SplcLoss(nn.Module):
         scores = self._shifted(at_least_float32(logits.detach()), targets).sigmoid()
         return torch.where(scores > self.tau, torch.ones_like(targets), targets)
 
-    def forward(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
         Half precision is computed in float32; rows play no part.

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 
 class Criterion(Protocol):
-    """A multi-label loss per image and label, not yet summed or averaged.
+    """A multi-label loss per image and label, not yet summed or averaged; those of recipes are `losses.base.Loss`."""
 
-    One with parameters or buffers of its own is an `nn.Module`: the run trains and saves it.
-    """
-
-    def __call__(self, logits: Tensor, targets: Tensor, *, epoch: int = 0, rows: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        epoch: int = 0,
+        rows: Tensor | None = None,
+        ignore: Tensor | None = None,
+    ) -> Tensor:
         """Loss [B, L] of logits [B, L] against targets [B, L].
 
         Args:
@@ -31,6 +36,8 @@ class Criterion(Protocol):
             epoch: counted from 0.
             rows: [B], the images' places in the training split, for losses that remember something of each; None in
                 evaluation and on coarse levels.
+            ignore: [B, L] bool, entries whose loss will not count, for losses that look at all labels of a batch at
+                once.
         """
 
 

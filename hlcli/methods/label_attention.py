@@ -60,13 +60,9 @@ class LabelAttentionSection(MethodSection):
 
     def scale_of(self, criterion: Criterion) -> float:
         """`loss_scale`, or the published one for that loss."""
-        from hlcli.losses.asymmetric import AsymmetricLoss
-        from hlcli.losses.hill import HillLoss
-        from hlcli.losses.splc import SplcLoss
-
         if self.loss_scale is not None:
             return self.loss_scale
-        return 1000.0 if isinstance(criterion, AsymmetricLoss | HillLoss | SplcLoss) else 1.0
+        return 1000.0 if getattr(criterion, "is_focal", False) else 1.0
 
     def embedding_dim(self, random_dim: int) -> int:
         """Width of the label embeddings; `random_dim` is the method's own for random ones."""

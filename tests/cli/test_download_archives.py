@@ -87,7 +87,7 @@ def test_a_damaged_archive_is_an_error_with_both_sums(archive_server, root):
 
 
 def test_all_sets_with_a_licence_can_be_downloaded(root):
-    assert downloadable() == ["intentonomy", "coco", "voc2007", "voc2012", "nuswide", "vg500"]
+    assert downloadable() == ["intentonomy", "coco", "voc2007", "voc2012", "nuswide", "vg500", "cub"]
     assert all(section.folder() == root / section.name for section in find_datasets(downloadable(), root))
     result = run(root, "shapes")
     assert result.exit_code == 2

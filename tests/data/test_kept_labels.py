@@ -102,3 +102,62 @@ def test_a_list_says_which_images_are_trained_on_and_with_what(tiny: Any, tmp_pa
     run = hlcli.train(tiny(f"data.labels_list={path}", "train.epochs=1", "train.batch_size=4"), tmp_path / "run")
     assert Run(run.folder).state() == "finished"
     assert len((run.folder / KEPT_LABELS_FILE).read_text(encoding="utf-8").splitlines()) == 8
+
+
+@pytest.mark.parametrize("kept", ["single", 0.4])
+def test_a_seed_decides_what_is_kept(kept: Any) -> None:
+    def draws(seed: int) -> list[Any]:
+        return [kept_of(f"{i}", tuple(range(6)), kept, seed) for i in range(200)]
+
+    assert draws(0) == draws(0)
+    assert draws(0) != draws(1)
+    same = sum(one == two for one, two in zip(draws(0), draws(1), strict=True))
+    assert same < 80  # a sixth of the images by chance, and fewer where a share is kept
+
+
+@given(
+    image_id=st.text(max_size=8), labels=st.sets(st.integers(0, 50)), other=st.integers(0, 50), seed=st.integers(0, 99)
+)
+def test_whether_a_share_keeps_a_label_does_not_depend_on_other_labels(
+    image_id: str, labels: set[int], other: int, seed: int
+) -> None:
+    without, together = sorted(labels - {other}), sorted(labels | {other})
+    kept = [set(kept_of(image_id, given_labels, 0.4, seed) or ()) for given_labels in (without, together)]
+    assert kept[0] == kept[1] - {other}
+
+
+def test_labels_of_an_image_are_kept_one_by_one() -> None:
+    """Two labels of an image: both, one, the other or none, as often as chance would have it."""
+    found = Counter(kept_of(f"{i}", (2, 7), 0.4, 0) for i in range(3000))
+    for kept, share in {(2, 7): 0.16, (2,): 0.24, (7,): 0.24, (): 0.36}.items():
+        assert abs(found[kept] / 3000 - share) < 0.045, kept  # five standard deviations
+
+
+def test_a_list_of_other_labels_is_refused_and_one_of_few_images_says_so(
+    tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = list(open_records(tiny().data, "train"))
+    path = tmp_path / "list.txt"
+    lines = [f"{r.image_id},{' '.join(str((label + 1) % 12) for label in r.labels)}" for r in records]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"images have labels there that are none of theirs"):
+        open_training_records(tiny(f"data.labels_list={path}").data)
+    path.write_text(f"{records[0].image_id},{records[0].labels[0]}", encoding="utf-8")
+    assert len(open_training_records(tiny(f"data.labels_list={path}").data)) == 1
+    assert f"leaves out {len(records) - 1} of {len(records)} training images" in caplog.text
+
+
+def test_nothing_to_learn_from_is_refused_and_lost_labels_are_counted(
+    tiny: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataError, match="No training image has a label left"):
+        open_training_records(tiny("data.labels_kept=1e-9").data)
+    with caplog.at_level("INFO"):
+        open_training_records(tiny("data.labels_kept=0.05").data)
+    assert "have none left" in caplog.text
+    assert "labels have no positive left in training" in caplog.text
+
+
+def test_labels_are_not_dropped_twice(tiny: Any) -> None:
+    with pytest.raises(RecipeError, match=r"data\.single_positive"):
+        tiny("data.single_positive=true", "data.labels_kept=single")

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hlcli import sections
 from hlcli.clip import ClipTowers, towers_of
-from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch
 from hlcli.ema import Ema
 from hlcli.losses.splc import SplcLoss
@@ -18,7 +17,6 @@ from hlcli.methods.hspnet.config import Hspnet
 from hlcli.methods.hspnet.convert import from_reference
 from hlcli.methods.hspnet.model import unit_length
 from hlcli.methods.hspnet.prompts import PARENT_TEMPLATE
-from hlcli.methods.hspnet.relation import label_adjacency
 from hlcli.model_folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
@@ -65,14 +63,11 @@ def build(case: Case) -> tuple[Hspnet, Any]:
         logit_factor=case.about.get("logit_multiplier", 10),
         gcn_lr_factor=dims["gcn_lr"] / dims["lr"] if "gcn_lr" in dims else 5.0,
     )
-    names = [[f"p{i}" for i in range(dims["parents"])], [f"c{i}" for i in range(dims["children"])]]
-    labels = LabelSpace.from_parents(names, [dims["parent_index"]])
+    children, parents = [f"c{i}" for i in range(dims["children"])], [f"p{i}" for i in range(dims["parents"])]
     assert case["in.parent_index"].tolist() == dims["parent_index"]
-    model: Any = section.build(make_towers(case), labels).double()
     relation, count = case["in.relation"], dims["children"]
-    with torch.no_grad():
-        for name, block in (("child", relation[:count, :count]), ("parent", relation[count:, count:])):
-            model.get_parameter(f"{name}_adjacency").copy_(label_adjacency(block, reweight_p=dims["reweight_p"]))
+    relations = (relation[:count, :count], relation[count:, count:])
+    model: Any = section.build_network(make_towers(case), children, parents, dims["parent_index"], relations).double()
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     load_weights(model, section.from_upstream(case.group("state"), model), "the case")
     for name in ("parent_prompts", "child_prefix", "child_suffix", "parent_context"):

@@ -24,7 +24,7 @@ def test_the_epoch_reaches_the_criterion() -> None:
     seen = []
 
     def criterion(
-        logits: torch.Tensor, targets: torch.Tensor, *, epoch: int = 0, rows: torch.Tensor | None = None
+        logits: torch.Tensor, targets: torch.Tensor, *, epoch: int = 0, rows: torch.Tensor | None = None, **_: object
     ) -> torch.Tensor:
         seen.append(epoch)
         return logits - targets

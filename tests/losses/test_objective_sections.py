@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, get_args
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from hlcli.losses.assume_negative import SmoothedNegativeLoss, WeakNegativeLoss
+from hlcli.losses.asymmetric import AsymmetricLoss
 from hlcli.losses.bce import BceLoss
 from hlcli.losses.config import Bce, Objective
+from hlcli.losses.entropy import EntropyMaximisationLoss
+from hlcli.losses.expected_positives import EprLoss, RoleLoss
+from hlcli.losses.hill import HillLoss
+from hlcli.losses.large_loss import LargeLossCorrection, LargeLossRejection, PermanentLargeLossCorrection
+from hlcli.losses.splc import SplcLoss
 
 NEEDED: dict[str, dict[str, Any]] = {"epr": {"expected_positives": 2.0}, "role": {"expected_positives": 2.0}}
 LOSSES = [one.model_fields["loss"].default for one in get_args(get_args(Objective)[0])]
@@ -63,3 +71,33 @@ def test_sections_hand_on_their_numbers() -> None:
 def test_senseless_numbers_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Objective).validate_python(bad)
+
+
+# What the papers say, and which class says it again.
+FOCAL = {"margin": 1.0, "gamma": 2.0}
+DEFAULTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "asymmetric": (AsymmetricLoss, {"gamma_pos": 0, "gamma_neg": 2, "clip": 0, "eps": 1e-5, "detach_focus": True}),
+    "bce": (BceLoss, {}),
+    "splc": (SplcLoss, {"tau": 0.6, "change_epoch": 1, **FOCAL}),
+    "focal_margin": (SplcLoss, FOCAL),
+    "hill": (HillLoss, {"lam": 1.5, **FOCAL}),
+    "an": (BceLoss, {}),
+    "wan": (WeakNegativeLoss, {"negative_weight": None}),
+    "label_smoothing": (SmoothedNegativeLoss, {"smoothing": 0.1}),
+    "em": (EntropyMaximisationLoss, {"alpha": 0.1}),
+    "epr": (EprLoss, {"weight": 1.0}),
+    "role": (RoleLoss, {"weight": 1.0, "lr_factor": 10.0}),
+    "ll_r": (LargeLossRejection, {"delta_rel": 0.005}),
+    "ll_ct": (LargeLossCorrection, {"delta_rel": 0.002}),
+    "ll_cp": (PermanentLargeLossCorrection, {"delta_rel": 0.001}),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_defaults_are_the_published_numbers(name: str) -> None:
+    kind, expected = DEFAULTS[name]
+    section, needed = section_of(name), NEEDED.get(name, {})
+    assert section.model_dump(exclude={"loss", *needed}) == expected
+    assert type(build(name)) is kind
+    own = {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+    assert {key: own[key] for key in expected} == expected

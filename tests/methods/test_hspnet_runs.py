@@ -14,7 +14,7 @@ import hlcli
 import hlcli.training
 from hlcli.clip import TextTower
 from hlcli.conversion import export_upstream
-from hlcli.errors import DataError
+from hlcli.errors import DataError, HlcliError, RecipeError
 from hlcli.evaluation import evaluate
 from hlcli.planning import plan
 from hlcli.recipe import Recipe
@@ -124,3 +124,23 @@ def test_a_missing_graph_says_how_to_get_it(recipe_of: Any, tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"label_graph\.safetensors") as caught:
         hlcli.train(recipe_of("model.graph=prepared", f"data.root={tmp_path}"), tmp_path / "run")
     assert "hlcli embed graph" in str(caught.value.hint)
+
+
+def test_a_run_holds_its_clip_configuration(recipe_of: Any, tmp_path: Path) -> None:
+    """Files move and change; numbers of heads leave no trace in the shapes of weights."""
+    recipe = recipe_of("train.epochs=1")
+    run = hlcli.train(recipe, tmp_path / "run")
+    metrics = evaluate(run.folder, split="test").metrics
+    other = {**CLIP, "text_cfg": {**CLIP["text_cfg"], "heads": 1}, "quick_gelu": False}
+    (tmp_path / "clip.json").write_text(json.dumps(other))
+    assert dict(evaluate(run.folder, split="test").metrics) == dict(metrics)
+    with pytest.raises(HlcliError, match=r"backbone\.name"):
+        hlcli.train(recipe, run.folder, resume=True)
+    (tmp_path / "clip.json").unlink()
+    assert dict(evaluate(run.folder, split="test").metrics) == dict(metrics)
+
+
+def test_a_last_part_of_one_image_is_refused_before_training(recipe_of: Any, tmp_path: Path) -> None:
+    recipe = recipe_of("data.num_train=33", "train.last_batch=keep")  # 32 px: one cell
+    with pytest.raises(RecipeError, match="one image and one grid cell"):
+        hlcli.train(recipe, tmp_path / "run")

@@ -14,7 +14,7 @@ from hlcli.ema import Ema
 from hlcli.losses.splc import SplcLoss
 from hlcli.optim import build_optimizer
 
-from .hspnet_parts import batch_of, make
+from .hspnet_parts import batch_of, make, make_clip
 
 LABELS, PARENTS = 6, 3
 
@@ -159,3 +159,38 @@ def test_averages_and_other_processes_are_spared_what_never_changes() -> None:
     assert [count for count, _ in runs] == [LABELS]
     names = {name for name, _ in model.named_buffers() if not name.startswith("backbone.")}
     assert names <= {"child_ends", "parent_ends", "parent_index", "text_encoder.attn_mask"}
+
+
+def test_nothing_stale_survives_a_fused_step_without_a_change_of_mode() -> None:
+    """Fused optimisers raise no version: what was computed between a pass with gradients and a step must not stay."""
+    section, model = make()
+    model.eval()
+    optimizer = optimizer_of(section, model)
+    images = batch_of().images
+    model(images).logits.sum().backward()
+    with torch.no_grad():
+        before = model(images).logits
+    optimizer.step()
+    with torch.no_grad():
+        after = model(images).logits
+        fresh = copy.deepcopy(model)(images).logits
+    assert not torch.equal(before, after)
+    assert torch.equal(after, fresh)
+
+
+def test_copies_hold_no_results_and_work_where_no_changes_are_counted() -> None:
+    _, model = make()
+    model.eval()
+    images = batch_of().images
+    with torch.inference_mode():
+        expected = model(images).logits
+        copied = copy.deepcopy(model)  # of inference tensors
+        assert copied._label_memory._result is None
+        assert torch.equal(copied(images).logits, expected)
+    assert model._label_memory._result is not None
+
+
+def test_a_part_of_one_image_and_one_cell_is_refused() -> None:
+    """Batch norms would see one value per channel."""
+    assert make(towers=make_clip(vision={"image_size": 32}))[1].needs_several_images
+    assert not make()[1].needs_several_images

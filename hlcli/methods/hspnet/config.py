@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
-from hlcli.errors import CheckpointError, RecipeError
+from hlcli.errors import CheckpointError, InputError, RecipeError
+from hlcli.label_texts import PREPARED_GRAPH, label_words
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from hlcli.data.loader import LabelBatch
     from hlcli.methods.hspnet.model import Hspnet as HspnetModel
 
-PREPARED_GRAPH = "label_graph.safetensors"
-"""What `hlcli embed graph DATASET` writes into the data set's folder."""
+logger = logging.getLogger(__name__)
 
 
 class Hspnet(MethodSection):
@@ -72,16 +73,38 @@ class Hspnet(MethodSection):
             DataError: when the label graph is missing, or of other labels.
         """
         from hlcli.label_graphs import parents_of
-        from hlcli.methods.hspnet.model import Hspnet as HspnetModel
-        from hlcli.methods.hspnet.prompts import make_prompts
-        from hlcli.methods.hspnet.relation import label_adjacency
 
         parents, parent_index = parents_of(labels)
         texts = self._texts([*labels.label_names, *parents])
         children, above = texts[: labels.num_labels], texts[labels.num_labels :]
-        prompts = make_prompts(backbone, children, above, parent_index, n_ctx=self.n_ctx)
         blocks = self._relations(backbone, labels, texts, data_folder)
-        adjacency = [label_adjacency(block, reweight_p=self.reweight_p, keep_share=self.keep_share) for block in blocks]
+        return self.build_network(backbone, children, above, parent_index, blocks)
+
+    def build_network(
+        self,
+        backbone: ClipTowers,
+        children: Sequence[str],
+        parents: Sequence[str],
+        parent_index: Sequence[int],
+        relations: Sequence[Tensor],
+    ) -> HspnetModel:
+        """The network for labels of that wording.
+
+        Args:
+            backbone: the CLIP model.
+            children: what is read for every label.
+            parents: what is read for every parent.
+            parent_index: the parent of every label.
+            relations: how children relate, [L, L], and how parents do, [P, P].
+        """
+        from hlcli.methods.hspnet.model import Hspnet as HspnetModel
+        from hlcli.methods.hspnet.prompts import make_prompts
+        from hlcli.methods.hspnet.relation import label_adjacency
+
+        prompts = make_prompts(backbone, children, parents, parent_index, n_ctx=self.n_ctx)
+        adjacency = [
+            label_adjacency(block, reweight_p=self.reweight_p, keep_share=self.keep_share) for block in relations
+        ]
         return HspnetModel(
             backbone,
             prompts,
@@ -91,14 +114,13 @@ class Hspnet(MethodSection):
             logit_factor=self.logit_factor,
         )
 
-    def _texts(self, names: list[str]) -> list[str]:
+    def _texts(self, names: list[str]) -> tuple[str, ...]:
         """What is read for every name.
 
         Raises:
-            RecipeError: when `label_texts` has a name that no label and no parent bears.
+            RecipeError: when `label_texts` has a name that no label and no parent bears, or a text is a bare number
+                or empty.
         """
-        from hlcli.methods.hspnet.prompts import plain_text
-
         unknown = next((name for name in self.label_texts if name not in names), None)
         if unknown is not None:
             near = difflib.get_close_matches(unknown, names, n=1)
@@ -106,10 +128,14 @@ class Hspnet(MethodSection):
                 f"model.label_texts: {unknown!r} is neither a label nor a parent.",
                 f"Did you mean {near[0]!r}?" if near else "Write `name: words`.",
             )
-        return [self.label_texts.get(name, plain_text(name)) for name in names]
+        try:
+            return label_words([self.label_texts.get(name, name) for name in names])
+        except InputError as error:
+            hint = "Write words for them: model.label_texts, `'0': dog`."
+            raise RecipeError(f"model.label_texts: {error.message}", hint) from error
 
     def _relations(
-        self, towers: ClipTowers, labels: LabelSpace, texts: list[str], data_folder: Path | None
+        self, towers: ClipTowers, labels: LabelSpace, texts: Sequence[str], data_folder: Path | None
     ) -> tuple[Tensor, Tensor]:
         """How children and how parents relate, [L, L] and [P, P]; nothing relates where all weights follow anyway."""
         import torch
@@ -125,7 +151,23 @@ class Hspnet(MethodSection):
             relation = text_cosines(towers, texts)
         else:
             relation = read_label_graph(self._graph_path(data_folder), labels)
-        return relation[:count, :count], relation[count:, count:]
+        children, parents = relation[:count, :count], relation[count:, count:]
+        if not relation.is_meta:  # a plan has no numbers
+            self._warn_of_cancelling(children, texts[:count], "labels")
+            self._warn_of_cancelling(parents, texts[count:], "parents")
+        return children, parents
+
+    def _warn_of_cancelling(self, relation: Tensor, names: Sequence[str], kind: str) -> None:
+        """Name what has neighbours in [n, n] whose weights mean little."""
+        from hlcli.methods.hspnet.relation import cancelling_rows
+
+        found = [names[row] for row in cancelling_rows(relation, keep_share=self.keep_share)]
+        if found:
+            logger.warning(
+                "model.graph: the neighbours of %d of %d %s have cosines that are negative or nearly cancel (%s%s): "
+                "their weights, shares of the sum, are huge or none. A trained CLIP model gives positive ones alone.",
+                len(found), len(names), kind, ", ".join(found[:5]), ", …" if len(found) > 5 else "",
+            )  # fmt: skip
 
     def _graph_path(self, data_folder: Path) -> Path:
         return data_folder / PREPARED_GRAPH if self.graph == "prepared" else Path(self.graph)
@@ -177,8 +219,7 @@ class Hspnet(MethodSection):
         """Keep the image encoder's batch norms in evaluation mode during the first epochs."""
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        network: Any = getattr(model, "module", model)
         if epoch < self.batch_norm_eval_epochs:
-            for part in network.backbone.modules():
+            for part in cast("HspnetModel", model).backbone.modules():
                 if isinstance(part, _BatchNorm):
                     part.eval()

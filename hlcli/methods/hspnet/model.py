@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hlcli.layers.attention_pool import AttentionPool
 from hlcli.layers.precision import without_autocast
 from hlcli.methods.hspnet.prompts import Prompts
 from hlcli.methods.hspnet.remembering import Remembered, autocast_dtype
@@ -130,14 +131,23 @@ class Hspnet(nn.Module):
             image_features = unit_length(image_features.to(label_features.dtype))
             return Output(self.logit_factor * image_features @ label_features.T)
 
+    @property
+    def needs_several_images(self) -> bool:
+        """Whether a batch of one image cannot be trained: batch norms would see one value per channel."""
+        pool = getattr(self.backbone, "attnpool", None)  # of CLIP's ResNets: a place per cell, and one for their mean
+        return isinstance(pool, AttentionPool) and len(pool.positional_embedding) == 2
+
     def train(self, mode: bool = True) -> Hspnet:
         """Switch between training and evaluation; the latter begins with fresh label features."""
         self._label_memory.forget()
         return super().train(mode)
 
     def label_features(self) -> Tensor:
-        """Labels as unit vectors [L, D]; without gradients, they are computed once for unchanged weights."""
-        if torch.is_grad_enabled():
+        """Labels as unit vectors [L, D]; in evaluation under inference mode they are computed once.
+
+        Nowhere else: fused optimisers change weights without a trace, and a step needs a pass with gradients before it.
+        """
+        if self.training or not torch.is_inference_mode_enabled():
             self._label_memory.forget()
             return self._compute_label_features()
         sources = [*self.gcn.parameters(), *self.meta_net.parameters(), *self.text_encoder.parameters()]

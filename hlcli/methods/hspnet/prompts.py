@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hlcli.label_texts import PHOTO_TEMPLATE
+
 if TYPE_CHECKING:
     from hlcli.clip import ClipTowers
 
-PARENT_TEMPLATE = "a photo of a {}."
+PARENT_TEMPLATE = PHOTO_TEMPLATE
 PLACEHOLDER = "X"
 
 
@@ -41,11 +43,6 @@ def make_prompts(
     above, above_ends = _look_up(towers, [PARENT_TEMPLATE.format(text) for text in parents])
     below, below_ends = _look_up(towers, [f"{placeholders} {text}." for text in children])
     return Prompts(above, above_ends, below, below_ends, tuple(parent_index), n_ctx)
-
-
-def plain_text(name: str) -> str:
-    """A label's name as words."""
-    return name.replace("_", " ")
 
 
 @torch.no_grad()

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-9  # so that 0.7 of 10 labels are 7
+LEAST_SHARE = 0.05  # of the sum of absolute values: below it, shares of the sum say little
 
 
 def label_adjacency(relation: Tensor, *, reweight_p: float = 0.2, keep_share: float = 0.75) -> Tensor:
     """Weights [n, n] whose rows sum to 1, made of a relation [n, n] such as cosines of label texts.
 
     Every row keeps its largest entries (the diagonal competes), of which those off the diagonal share `reweight_p`
-    in proportion; a label keeps the rest for itself. One without neighbours keeps everything.
+    in proportion; a label keeps the rest for itself. One without neighbours keeps everything, and so does one whose
+    neighbours' entries sum to nothing or less; see `cancelling_rows`.
 
     Args:
         relation: [n, n]; its precision is kept.
@@ -27,10 +29,25 @@ def label_adjacency(relation: Tensor, *, reweight_p: float = 0.2, keep_share: fl
     """
     if relation.ndim != 2 or relation.shape[0] != relation.shape[1]:
         raise ValueError(f"Expected a square relation, but got shape {list(relation.shape)}.")
-    kept = relation.topk(int(keep_share * len(relation) + ROUNDING), dim=1)
-    neighbours = torch.zeros_like(relation).scatter_(1, kept.indices, kept.values).fill_diagonal_(0)
+    neighbours = _kept_neighbours(relation, keep_share)
     total = neighbours.sum(dim=1, keepdim=True)  # [n, 1]
     has_neighbours = total > 0
     weights = torch.where(has_neighbours, neighbours / total * reweight_p, 0.0)
     own = torch.ones_like(total).masked_fill(has_neighbours, 1 - reweight_p)
     return weights + own.flatten().diag()
+
+
+def cancelling_rows(relation: Tensor, *, keep_share: float = 0.75) -> list[int]:
+    """Rows of a relation [n, n] whose kept neighbours have entries of both signs that nearly cancel, or negative ones.
+
+    Shares of a sum near zero are huge and of both signs; of cosines of CLIP's texts, all positive, there are none.
+    """
+    neighbours = _kept_neighbours(relation, keep_share)
+    weak = neighbours.sum(dim=1) < LEAST_SHARE * neighbours.abs().sum(dim=1)
+    return weak.nonzero().flatten().tolist()
+
+
+def _kept_neighbours(relation: Tensor, keep_share: float) -> Tensor:
+    """The largest entries of every row of [n, n], without the diagonal; zero elsewhere."""
+    kept = relation.topk(int(keep_share * len(relation) + ROUNDING), dim=1)
+    return torch.zeros_like(relation).scatter_(1, kept.indices, kept.values).fill_diagonal_(0)

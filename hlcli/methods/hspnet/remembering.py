@@ -12,8 +12,9 @@ class Remembered:
     """The last result of a computation.
 
     It is good while its sources are the same tensors, unchanged in place, on the same device and in the same
-    precision. One caller's duty remains: fused optimisers change weights without a trace, so `forget` before them.
-    A copy of a network shares no results with it.
+    precision. One caller's duty remains: fused optimisers, and whoever writes to `.data`, change weights without a
+    trace, so `forget` then. Nothing is remembered of inference tensors, which keep no count of changes, nor while torch
+    compiles or exports; a copy of a network, or a saved one, has no results in it.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,12 @@ class Remembered:
             compute: makes it.
             circumstances: what else it depends on.
         """
-        stamp = (circumstances, *((id(source), source._version, source.device, source.dtype) for source in sources))
+        if torch.compiler.is_compiling() or any(source.is_inference() for source in sources):
+            return compute()
+        stamp = (
+            circumstances,
+            *((id(source), source.data_ptr(), source._version, source.device, source.dtype) for source in sources),
+        )
         if self._result is None or stamp != self._stamp:
             self._result = compute()
             self._sources, self._stamp = tuple(sources), stamp
@@ -38,6 +44,10 @@ class Remembered:
     def forget(self) -> None:
         """Compute anew next time."""
         self._sources, self._stamp, self._result = (), None, None
+
+    def __getstate__(self) -> dict[str, object]:
+        """What copies and files get: an empty memory."""
+        return Remembered().__dict__
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from hlcli.errors import DataError, InputError, RecipeError
-from hlcli.label_texts import TextRules, label_texts
+from hlcli.label_texts import PHOTO_TEMPLATE, TextRules, label_words
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _check_template(template: str) -> str:
     if template.count("{}") != 1:
-        raise ValueError(f"one {{}} was expected, for the label's name (got {template!r})")
+        raise ValueError("one {} was expected, for the label's name")
     return template
 
 
@@ -36,8 +36,7 @@ class ZeroShot(MethodSection):
 
     method: Literal["zero_shot"] = "zero_shot"
     templates: tuple[Template, ...] = Field(
-        ("a photo of a {}.",),
-        min_length=1,
+        (PHOTO_TEMPLATE,),
         description="Sentences around a label's name, which takes the place of {}; their features are averaged.",
     )
     texts: Path | None = Field(
@@ -53,6 +52,13 @@ class ZeroShot(MethodSection):
         description="Cosine of image and label that scores one half (sigmoid); moves thresholds alone.",
     )
 
+    @field_validator("templates")
+    @classmethod
+    def _check_templates(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        if not templates:  # a `min_length` would count the wrong ones as missing too
+            raise ValueError("at least one sentence was expected")
+        return templates
+
     def build(self, backbone: ClipTowers, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
         """The network for that CLIP model and label space; without a folder its label features follow with weights."""
         from hlcli.methods.zero_shot.model import ZeroShot as ZeroShotModel
@@ -60,21 +66,27 @@ class ZeroShot(MethodSection):
 
         if self.scores == "softmax" and labels.num_labels < 2:
             raise RecipeError("model.scores: softmax needs two labels at least.", "Set it to sigmoid.")
-        features = (
-            no_features(backbone, labels.num_labels)
-            if data_folder is None
-            else label_features(backbone, [self._texts(template, labels) for template in self.templates])
-        )
+        if data_folder is None:
+            features = no_features(backbone, labels.num_labels)
+        else:
+            words = self._words(labels)
+            sentences = [[template.replace("{}", text) for text in words] for template in self.templates]
+            features = label_features(backbone, sentences)
         return ZeroShotModel(backbone.visual, features, backbone.logit_scale, scores=self.scores, half_at=self.half_at)
 
-    def _texts(self, template: str, labels: LabelSpace) -> list[str]:
+    def _words(self, labels: LabelSpace) -> tuple[str, ...]:
+        """What is read for every label.
+
+        Raises:
+            RecipeError: when it is a bare number.
+            DataError: when the file of texts cannot be read or does not fit, or a text is empty.
+        """
         try:
-            texts = label_texts(labels.label_names, TextRules(names=self.texts))
+            return label_words(labels.label_names, TextRules(names=self.texts))
         except DataError:
             raise
         except InputError as error:
             raise RecipeError(f"model.texts: {error.message}", "Write their words to a file: model.texts.") from error
-        return [template.replace("{}", text.replace("_", " ")) for text in texts]
 
     def training_losses(self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int) -> NoReturn:
         """There are none.
