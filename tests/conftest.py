@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in c
 
 import pytest
 from programs import program_environment
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Logging as in a fresh process: commands that run in a test set levels and handlers for all that follow."""
+    logger = logging.getLogger("hlcli")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
+    yield
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
 
 
 @pytest.fixture
