@@ -54,6 +54,7 @@ FLOORS = {
     "hlcli.sections": 1,
     "hlcli.losses.config": 1,
     "hlcli.losses.missing_config": 1,
+    "hlcli.losses.section": 1,
     "hlcli.methods.base": 1,
     "hlcli.methods.label_attention": 1,
     "hlcli.errors": 0,

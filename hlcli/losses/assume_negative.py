@@ -25,16 +25,8 @@ class WeakNegativeLoss(Loss):
         super().__init__()
         self.negative_weight = negative_weight
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
-        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}; the other arguments play no part."""
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}."""
         weight = self.negative_weight
         if weight is None:
             weight = 1 / max(logits.shape[1] - 1, 1)
@@ -53,14 +45,6 @@ class SmoothedNegativeLoss(Loss):
         super().__init__()
         self.smoothing = smoothing
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
-        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}; the other arguments play no part."""
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss [B, L], not reduced, of logits and targets [B, L] in {0, 1}."""
         return cross_entropy(logits, targets * (1 - self.smoothing) + self.smoothing / 2)

@@ -38,18 +38,10 @@ class AsymmetricLoss(Loss):
         self.clip, self.eps = clip, eps
         self.detach_focus = detach_focus
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch, rows and ignore play no part.
+        Half precision is computed in float32.
         """
         positive = at_least_float32(logits).sigmoid()
         negative = 1 - positive

@@ -27,5 +27,12 @@ class Loss(nn.Module):
         rows: Tensor | None = None,
         ignore: Tensor | None = None,
     ) -> Tensor:
-        """Loss [B, L], not reduced; see `hlcli.methods.base.Criterion`."""
+        """Loss [B, L], not reduced; see `hlcli.methods.base.Criterion` for the arguments.
+
+        Those after the targets play no part, unless a loss overrides this.
+        """
+        return self.per_label(logits, targets)
+
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss where it depends on each logit and target alone; the same shapes."""
         raise NotImplementedError

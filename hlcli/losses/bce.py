@@ -11,16 +11,8 @@ from hlcli.losses.sigmoid import cross_entropy
 class BceLoss(Loss):
     """Binary cross entropy per image and label, from logits."""
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
-        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L]; epoch, rows and ignore play no part.
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss [B, L], not reduced, of logits [B, L] and targets [B, L].
 
         Half precision is computed in float32.
         """

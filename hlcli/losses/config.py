@@ -20,13 +20,13 @@ from hlcli.losses.missing_config import (
     Splc,
     Wan,
 )
-from hlcli.sections import Section
+from hlcli.losses.section import LossSection
 
 if TYPE_CHECKING:
     from hlcli.losses.base import Loss
 
 
-class Asymmetric(Section):
+class Asymmetric(LossSection):
     """Asymmetric loss (Ridnik et al., 2021): positives and negatives are focused differently."""
 
     loss: Literal["asymmetric"] = "asymmetric"
@@ -36,8 +36,8 @@ class Asymmetric(Section):
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.asymmetric import AsymmetricLoss
 
         return AsymmetricLoss(
@@ -49,13 +49,13 @@ class Asymmetric(Section):
         )
 
 
-class Bce(Section):
+class Bce(LossSection):
     """Binary cross entropy per label."""
 
     loss: Literal["bce"] = "bce"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.bce import BceLoss
 
         return BceLoss()

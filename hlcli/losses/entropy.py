@@ -24,18 +24,10 @@ class EntropyMaximisationLoss(Loss):
         super().__init__()
         self.alpha = alpha
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss [B, L], at least -alpha ln 2 and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch, rows and ignore play no part.
+        Half precision is computed in float32.
         """
         logits = at_least_float32(logits)
         log_score, log_rest = F.logsigmoid(logits), F.logsigmoid(-logits)

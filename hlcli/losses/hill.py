@@ -30,18 +30,10 @@ class HillLoss(Loss):
         super().__init__()
         self.lam, self.margin, self.gamma = lam, margin, gamma
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
+    def per_label(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss [B, L], not negative for lam >= 1 and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
-        Half precision is computed in float32; epoch, rows and ignore play no part.
+        Half precision is computed in float32.
         """
         logits = at_least_float32(logits)
         scores = logits.sigmoid()

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hlcli.sections import Fraction, Section
+from hlcli.losses.section import LossSection
+from hlcli.sections import Fraction
 
 if TYPE_CHECKING:
     from hlcli.losses.base import Loss
 
 
-class _Focal(Section):
+class _Focal(LossSection):
     """What the losses of Zhang et al. do with observed positives."""
 
     margin: float = Field(1.0, ge=0, description="Taken off the logits of observed positives.")
@@ -26,8 +27,8 @@ class Splc(_Focal):
     tau: float = Field(0.6, gt=0, lt=1, description="Score above which a zero counts as a positive.")
     change_epoch: int = Field(1, ge=0, description="First epoch that corrects, counted from 0.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.splc import SplcLoss
 
         return SplcLoss(tau=self.tau, change_epoch=self.change_epoch, margin=self.margin, gamma=self.gamma)
@@ -38,8 +39,8 @@ class FocalMargin(_Focal):
 
     loss: Literal["focal_margin"] = "focal_margin"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.splc import SplcLoss
 
         return SplcLoss(change_epoch=None, margin=self.margin, gamma=self.gamma)
@@ -51,26 +52,26 @@ class Hill(_Focal):
     loss: Literal["hill"] = "hill"
     lam: float = Field(1.5, ge=1, description="Shape of the zeros' loss (lam - p) p²; 1.5 is flat at p = 1.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.hill import HillLoss
 
         return HillLoss(lam=self.lam, margin=self.margin, gamma=self.gamma)
 
 
-class An(Section):
+class An(LossSection):
     """Assume negative (Cole et al., 2021): cross entropy that takes every zero for a negative; the same as bce."""
 
     loss: Literal["an"] = "an"
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.bce import BceLoss
 
         return BceLoss()
 
 
-class Wan(Section):
+class Wan(LossSection):
     """Weak assume negative (Cole et al., 2021): zeros are negatives of little weight."""
 
     loss: Literal["wan"] = "wan"
@@ -78,40 +79,40 @@ class Wan(Section):
         None, description="Weight of a zero; null: 1 / (number of labels - 1), so that they weigh as one positive."
     )
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.assume_negative import WeakNegativeLoss
 
         return WeakNegativeLoss(self.negative_weight)
 
 
-class LabelSmoothing(Section):
+class LabelSmoothing(LossSection):
     """Assume negative with label smoothing (Cole et al., 2021)."""
 
     loss: Literal["label_smoothing"] = "label_smoothing"
     smoothing: float = Field(0.1, ge=0, lt=1, description="Half of it is what a zero counts, and a one less than 1.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.assume_negative import SmoothedNegativeLoss
 
         return SmoothedNegativeLoss(self.smoothing)
 
 
-class Em(Section):
+class Em(LossSection):
     """Entropy maximisation (Zhou et al., 2022): zeros are unknown, their scores pulled towards one half."""
 
     loss: Literal["em"] = "em"
     alpha: float = Field(0.1, ge=0, description="Weight of the entropy of unknown labels; the paper's: 0.01 to 0.2.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.entropy import EntropyMaximisationLoss
 
         return EntropyMaximisationLoss(self.alpha)
 
 
-class _ExpectedPositives(Section):
+class _ExpectedPositives(LossSection):
     """What Cole et al. ask to be known of the zeros."""
 
     expected_positives: float = Field(gt=0, description="Mean number of true labels per image, seen and unseen.")
@@ -143,33 +144,33 @@ class Role(_ExpectedPositives):
         return RoleLoss(num_images, num_labels, self.expected_positives, self.weight, self.lr_factor)
 
 
-class LlR(Section):
+class LlR(LossSection):
     """Large loss rejection (Kim et al., 2022): zeros with the largest losses are left out."""
 
     loss: Literal["ll_r"] = "ll_r"
     delta_rel: Fraction = Field(0.005, description="Share of the zeros by which more are left out every epoch.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.large_loss import LargeLossRejection
 
         return LargeLossRejection(self.delta_rel)
 
 
-class LlCt(Section):
+class LlCt(LossSection):
     """Temporary large loss correction (Kim et al., 2022): zeros with the largest losses count as positives."""
 
     loss: Literal["ll_ct"] = "ll_ct"
     delta_rel: Fraction = Field(0.002, description="Share of the zeros by which more are corrected every epoch.")
 
-    def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
-        """The loss; the number of images and labels plays no part."""
+    def make(self) -> Loss:
+        """The loss."""
         from hlcli.losses.large_loss import LargeLossCorrection
 
         return LargeLossCorrection(self.delta_rel)
 
 
-class LlCp(Section):
+class LlCp(LossSection):
     """Permanent large loss correction (Kim et al., 2022): zeros once corrected stay positives."""
 
     loss: Literal["ll_cp"] = "ll_cp"
