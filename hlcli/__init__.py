@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hlcli.caption_evaluation import evaluate_captions
+    from hlcli.caption_prediction import caption
     from hlcli.conversion import convert
     from hlcli.data.download import download
     from hlcli.data.labels import LabelSpace
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from hlcli.errors import HlcliError
     from hlcli.evaluation import evaluate
     from hlcli.figures import visualize
+    from hlcli.image_features import embed_images
     from hlcli.label_graphs import embed_graph
     from hlcli.prediction import Predictor, load, predict
     from hlcli.recipe import Recipe
@@ -30,11 +33,14 @@ __all__ = [
     "Predictor",
     "Recipe",
     "__version__",
+    "caption",
     "convert",
     "download",
     "embed_graph",
+    "embed_images",
     "embed_labels",
     "evaluate",
+    "evaluate_captions",
     "load",
     "predict",
     "preprocess",
@@ -47,11 +53,14 @@ _HOMES = {
     "LabelSpace": "hlcli.data.labels",
     "Predictor": "hlcli.prediction",
     "Recipe": "hlcli.recipe",
+    "caption": "hlcli.caption_prediction",
     "convert": "hlcli.conversion",
     "download": "hlcli.data.download",
     "embed_graph": "hlcli.label_graphs",
+    "embed_images": "hlcli.image_features",
     "embed_labels": "hlcli.embeddings",
     "evaluate": "hlcli.evaluation",
+    "evaluate_captions": "hlcli.caption_evaluation",
     "load": "hlcli.prediction",
     "predict": "hlcli.prediction",
     "preprocess": "hlcli.data.preparation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,15 +13,18 @@ from hlcli.errors import RecipeError
 from hlcli.recipe import Recipe
 from hlcli.sections import DataSection
 
+if TYPE_CHECKING:
+    from hlcli.captioning.vocabulary import Vocabulary
+
 
 def build_model(
-    recipe: Recipe, labels: LabelSpace, *, initial_weights: bool = True, data_files: bool | None = None
+    recipe: Recipe, outputs: LabelSpace | Vocabulary, *, initial_weights: bool = True, data_files: bool | None = None
 ) -> nn.Module:
-    """The recipe's network for a label space.
+    """The recipe's network for a label space, or for a vocabulary.
 
     Args:
         recipe: a valid recipe.
-        labels: the data set's labels.
+        outputs: the data set's labels, or the words of its captions.
         initial_weights: load the backbone's published or local weights; False where all weights follow anyway.
         data_files: read what belongs to the data set and not to a checkpoint of others, such as label embeddings;
             None: as `initial_weights`.
@@ -30,7 +33,7 @@ def build_model(
         RecipeError: when it is too large for the memory of this machine.
     """
     try:
-        return _build(recipe, labels, initial_weights, data_files)
+        return _build(recipe, outputs, initial_weights, data_files)
     except (RuntimeError, MemoryError) as error:
         text = str(error)
         if not isinstance(error, MemoryError) and "memory" not in text and "overflow" not in text:
@@ -40,36 +43,48 @@ def build_model(
         ) from error
 
 
-def _build(recipe: Recipe, labels: LabelSpace, initial_weights: bool, data_files: bool | None) -> nn.Module:
+def _build(
+    recipe: Recipe, outputs: LabelSpace | Vocabulary, initial_weights: bool, data_files: bool | None
+) -> nn.Module:
     reads_files = initial_weights if data_files is None else data_files
-    section, image_size = recipe.backbone, recipe.data.height_width
-    pretrained, weights = section.pretrained and initial_weights, section.weights if initial_weights else None
-    backbone: Any
-    if recipe.model.backbone_kind == "clip":
-        from hlcli.clip import build_clip
+    backbone: Any = None
+    if recipe.model.needs_backbone(recipe.data):
+        backbone = build_encoder(recipe, initial_weights=initial_weights)
+    made_for: Any = outputs  # each method knows which of the two it gets
+    return recipe.model.build(backbone, made_for, data_folder=recipe.data.folder() if reads_files else None)
 
-        backbone = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
-    else:
-        backbone = build_backbone(
-            section.name,
-            image_size,
-            pretrained=pretrained,
-            weights=weights,
-            stage=section.stage,
-            freeze_batch_norm=section.freeze_batch_norm,
-            frozen=section.frozen,
-            class_token=section.class_token,
-            position_antialias=section.position_antialias,
-        )
-    return recipe.model.build(backbone, labels, data_folder=recipe.data.folder() if reads_files else None)
+
+def build_encoder(recipe: Recipe, *, initial_weights: bool = True) -> Any:
+    """The recipe's image encoder, of the kind that its method asks for."""
+    section, image_size, kind = recipe.backbone, recipe.data.height_width, recipe.model.backbone_kind
+    pretrained, weights = section.pretrained and initial_weights, section.weights if initial_weights else None
+    if kind != "grid" and section.name.startswith("clip:"):
+        from hlcli.clip import build_clip
+        from hlcli.clip_grid import ClipGrid
+
+        towers = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
+        return towers if kind == "clip" else ClipGrid(towers.visual, image_size, name=towers.name)
+    return build_backbone(
+        section.name,
+        image_size,
+        pretrained=pretrained,
+        weights=weights,
+        stage=section.stage,
+        freeze_batch_norm=section.freeze_batch_norm,
+        frozen=section.frozen,
+        class_token=section.class_token,
+        position_antialias=section.position_antialias,
+    )
 
 
 def self_contained(recipe: Recipe) -> Recipe:
-    """The recipe with a CLIP model's own configuration file in the place of its name: files move and change.
+    """The recipe with what would otherwise be found in files again, which move and change: the configuration of a CLIP
+    model of one's own in the place of its name, widths of stored features.
 
     Raises:
         RecipeError: when the file cannot be read.
     """
+    recipe = recipe.model_copy(update={"model": recipe.model.completed(recipe.data)})
     if not recipe.backbone.name.startswith("clip:"):
         return recipe
     from hlcli.clip_models import inline_clip_name

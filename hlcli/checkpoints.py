@@ -22,8 +22,8 @@ CHECKPOINT_VERSION = 1
 class Progression:
     """How far a run has come, and the best it has seen.
 
-    `epoch` and `step_in_epoch` name the next step; `step` counts optimiser steps since the start. `threads` is how
-    many the CPU uses: the same bits need the same number.
+    `epoch` and `step_in_epoch` name the next step; `step` counts optimiser steps since the start. `patience_epoch` is
+    when patience was last given anew. `threads` is how many the CPU uses: the same bits need the same number.
     """
 
     epoch: int = 0
@@ -35,6 +35,7 @@ class Progression:
     best_regular_value: float | None = None
     best_regular_epoch: int = -1
     best_ema_value: float | None = None
+    patience_epoch: int = -1
     metrics_length: int = 0
     is_finished: bool = False
     threads: int = 0

@@ -28,7 +28,15 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
     out = Path(out)
     _check_folder(out, overwrite)
     loaded = open_upstream(Path(checkpoint), recipe)
-    save_model(out, cpu_state(loaded.model), recipe, loaded.labels, thresholds=None, facts=loaded.facts)
+    save_model(
+        out,
+        cpu_state(loaded.model),
+        loaded.recipe,
+        loaded.labels,
+        thresholds=None,
+        facts=loaded.facts,
+        vocabulary=loaded.vocabulary,
+    )
     return out
 
 

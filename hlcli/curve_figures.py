@@ -24,5 +24,5 @@ def draw_curves(folder: str | Path, out: Path, file_format: str) -> Figures:
     events = run.events()
     if not events:
         raise InputError(f"{run.metrics_file} is empty.", "Wait until the run has made its first steps.")
-    figure = curves_figure(events, select_by=recipe.eval.select_by, title=str(folder))
+    figure = curves_figure(events, select_by=recipe.select_by, title=str(folder))
     return Figures([save_figure(figure, out, "curves", file_format)])

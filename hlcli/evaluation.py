@@ -16,6 +16,7 @@ from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.summary import Metrics, summarise
 from hlcli.model_folder import LoadedModel, open_model, upstream_labels
+from hlcli.model_tasks import check_task
 from hlcli.scoring import Scored, score_split
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def evaluate(
         loaded = open_untrained(recipe)
     else:
         loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+    check_task(loaded.recipe.model, "labels")
     active = recipe or loaded.recipe
     check_recipe(active, loaded)
     protocol = active.eval.threshold if thresholds is None else thresholds
@@ -115,7 +117,9 @@ def open_untrained(recipe: Recipe | None) -> LoadedModel:
             "Give a run folder, a model folder or a checkpoint, or a recipe such as hspnet/zero-shot.",
         )
     labels = upstream_labels(recipe)
-    facts = {"source": recipe.backbone.name, "weights": "untrained"}
+    from hlcli.clip_models import short_clip_name
+
+    facts = {"source": short_clip_name(recipe.backbone.name), "weights": "untrained"}
     return LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, facts)
 
 

@@ -18,6 +18,7 @@ from hlcli.data.store import StoreSplit, open_records, split_names
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation import check_labels
 from hlcli.methods.base import LevelMaps, MethodSection
+from hlcli.model_tasks import check_task
 from hlcli.prediction import Predictor, printable
 from hlcli.prediction_rows import Failure
 from hlcli.recipe import Recipe
@@ -33,11 +34,12 @@ PHOTO_SIDE = 640
 
 
 class Item(NamedTuple):
-    """An image to draw; labels are the indices of its fine ones, None where nobody knows them."""
+    """An image to draw; labels are the indices of its fine ones, None where nobody knows them; captions true ones."""
 
     name: str
     source: ImageSource
     labels: tuple[int, ...] | None = None
+    captions: tuple[str, ...] = ()
 
     def true_labels(self, labels: LabelSpace, depth: int) -> frozenset[int] | None:
         """Indices of its labels on a level, None where nobody knows them."""
@@ -74,7 +76,7 @@ class Items:
 
 
 def choose_images(
-    images: Sequence[Path], recipe: Recipe, labels: LabelSpace, split: str | None, count: int | None
+    images: Sequence[Path], recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None
 ) -> Items:
     """The named images, or where none are named those of a split; of either `count`, evenly spread, if it is given."""
     return named_images(images, count) if images else images_of_split(recipe, labels, split, count)
@@ -87,26 +89,27 @@ def named_images(places: Sequence[Path], count: int | None = None) -> Items:
     return Items(list(map(printable, paths)), lambda number: Item(printable(paths[number]), paths[number]))
 
 
-def images_of_split(recipe: Recipe, labels: LabelSpace, split: str | None, count: int | None) -> Items:
+def images_of_split(recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None) -> Items:
     """The images of a split, default test where there is one, else the recipe's own.
 
     Args:
         recipe: says where the data is.
-        labels: the model's.
+        labels: the model's; None where they play no part.
         split: name of the split.
         count: at most so many, evenly spread; None takes all.
 
     Raises:
         DataError: when the split does not exist, or the data set has other labels.
     """
-    check_labels(recipe, labels)
+    if labels is not None:
+        check_labels(recipe, labels)
     records = open_records(recipe.data, split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split))
     rows = _spread(len(records), count)
     names = _image_ids(records, rows)
 
     def read(number: int) -> Item:
         record = records[rows[number]]
-        return Item(record.image_id, record.image, record.labels)
+        return Item(record.image_id, record.image, record.labels, record.captions)
 
     return Items(names, read)
 
@@ -180,6 +183,7 @@ def check_offers(method: MethodSection, offer: Literal["level_maps", "cooccurren
     """
     if getattr(type(method), offer) is not getattr(MethodSection, offer):
         return
+    check_task(method, "labels")
     annotation = Recipe.model_fields["model"].annotation
     able = [
         str(section.model_fields["method"].default)

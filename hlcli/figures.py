@@ -69,12 +69,19 @@ def _scenes() -> Draw:
     return draw_scenes
 
 
+def _captions() -> Draw:
+    from hlcli.caption_figures import draw_captions
+
+    return draw_captions
+
+
 KINDS = (
     Kind("curves", (), _curves),
     Kind("labels", ("split", "labels", "recipe"), _labels),
     Kind("levels", ("images", "split", "max_images", "labels", "top_k", "recipe"), _levels),
     Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
     Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
+    Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
 )
 
 
@@ -86,7 +93,7 @@ def visualize(
     Args:
         kind: `curves` (how a run went), `labels` (the label tree with counts), `levels` (where the model looks for
             the best labels of each level), `attention` (where it looks for chosen labels), `scenes` (the kinds of
-            scene it tells apart).
+            scene it tells apart), `captions` (where a captioner looks for each word).
         model: a run folder; for all but `curves` also a model folder; for `labels` also a recipe, for the others
             also an upstream checkpoint (then with `recipe`).
         out: folder for the files; default `figures` inside the run or model folder, else `./figures`.

@@ -36,7 +36,7 @@ def draw_labels(
     """
     recipe = recipe or recipe_of(model)
     split = split or "train"
-    space = open_label_space(recipe.data)
+    space = open_label_space(recipe.data).require_labels(recipe.data.name)
     records = open_records(recipe.data, split)
     counts = count_labels(records, space)
     if labels:

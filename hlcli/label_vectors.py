@@ -49,10 +49,13 @@ class Neighbour(NamedTuple):
 
 
 def current_labels(data: DataSection) -> LabelSpace:
-    """The store's labels if there is a store, else the data set's own."""
-    if data.store is not None or (store_folder(data) / "labels.json").is_file():
-        return open_label_space(data)
-    return data.label_space()
+    """The store's labels if there is a store, else the data set's own.
+
+    Raises:
+        DataError: when there is no label.
+    """
+    is_stored = data.store is not None or (store_folder(data) / "labels.json").is_file()
+    return (open_label_space(data) if is_stored else data.label_space()).require_labels(data.name)
 
 
 def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Tensor:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hlcli.building import build_model
+from hlcli.building import build_model, self_contained
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, DataError, HlcliError
 from hlcli.files import recover_folder, whole_folder, write_json
 from hlcli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from hlcli.captioning.vocabulary import Vocabulary
 
 FORMAT = 1
 MODEL_FILES = ("model.safetensors", "model.json")
@@ -26,7 +30,7 @@ class LoadedModel(NamedTuple):
     """A network with everything that is needed to use it.
 
     `thresholds` has one value per level, coarse → fine; None when none were tuned on val.
-    `facts` tells where the weights come from.
+    `facts` tells where the weights come from. A captioner has a vocabulary, and no labels.
     """
 
     model: nn.Module
@@ -34,6 +38,7 @@ class LoadedModel(NamedTuple):
     labels: LabelSpace
     thresholds: tuple[float, ...] | None
     facts: dict[str, Any]
+    vocabulary: Vocabulary | None = None
 
 
 def save_model(
@@ -44,6 +49,7 @@ def save_model(
     *,
     thresholds: tuple[float, ...] | None,
     facts: Mapping[str, Any],
+    vocabulary: Vocabulary | None = None,
 ) -> None:
     """Write a model folder; it replaces an older one only when it is whole."""
     from hlcli import __version__
@@ -60,6 +66,8 @@ def save_model(
         "labels": labels.to_json(),
         "recipe": recipe.model_dump(mode="json"),
     }
+    if vocabulary is not None:
+        description["vocabulary"] = vocabulary.to_json()
     with whole_folder(folder) as building:
         try:
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
@@ -82,8 +90,7 @@ def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
     if path.is_dir():
         recover_folder(path / "model")
         recover_folder(path)
-        folder = path / "model" if (path / "model" / "model.json").is_file() else path
-        return _open_folder(folder)
+        return _open_folder(_model_in(path))
     if not path.exists():
         raise CheckpointError(f"{path} does not exist.", "Give a run folder, a model folder or a checkpoint file.")
     if recipe is None:
@@ -92,6 +99,33 @@ def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
             "For example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy.",
         )
     return open_upstream(path, recipe)
+
+
+def model_facts(path: Path) -> dict[str, Any]:
+    """Where the weights of a run's best model, or of a model folder, come from, and their metrics; {} for a file.
+
+    Raises:
+        CheckpointError: when the folder holds no model.
+    """
+    if not path.is_dir():
+        return {}
+    description = _model_in(path) / "model.json"
+    try:
+        return dict(json.loads(description.read_text(encoding="utf-8"))["facts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{description} cannot be read: {error!r}") from error
+
+
+def copy_model(path: Path, folder: Path) -> None:
+    """Copy the model of a run or a model folder; whole or not at all."""
+    with whole_folder(folder) as building:
+        for name in MODEL_FILES:
+            shutil.copyfile(_model_in(path) / name, building / name)
+
+
+def _model_in(path: Path) -> Path:
+    """The model folder of a run, or the folder itself."""
+    return path / "model" if (path / "model" / "model.json").is_file() else path
 
 
 def _open_folder(folder: Path) -> LoadedModel:
@@ -112,22 +146,39 @@ def _open_folder(folder: Path) -> LoadedModel:
         if thresholds is not None and [0 < float(value) < 1 for value in thresholds] != [True] * len(labels.levels):
             raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
         facts = description["facts"]
+        vocabulary = _read_vocabulary(description, recipe)
     except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         raise CheckpointError(f"{description_file} cannot be read: {error!r}") from error
-    model = build_model(recipe, labels, initial_weights=False)
+    model = build_model(recipe, vocabulary or labels, initial_weights=False)
     load_weights(model, _read_safetensors(folder / "model.safetensors"), str(folder))
     _check_finite(model, str(folder))
-    return LoadedModel(model.eval(), recipe, labels, None if thresholds is None else tuple(thresholds), facts)
+    thresholds = None if thresholds is None else tuple(thresholds)
+    return LoadedModel(model.eval(), recipe, labels, thresholds, facts, vocabulary)
+
+
+def _read_vocabulary(description: Mapping[str, Any], recipe: Recipe) -> Vocabulary | None:
+    """The words of a captioner."""
+    if recipe.model.task != "captions":
+        return None
+    from hlcli.captioning.vocabulary import Vocabulary
+
+    return Vocabulary.from_json(description["vocabulary"])
 
 
 def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     """Load a checkpoint of a reference implementation; code inside it is never run."""
     from hlcli.upstream import read_upstream
 
-    labels = upstream_labels(recipe)
+    labels, vocabulary = upstream_labels(recipe), None
+    if recipe.model.task == "captions":
+        from hlcli.captioning.words import open_vocabulary
+
+        vocabulary = open_vocabulary(recipe.data)
+    recipe = self_contained(recipe)
     state, info = read_upstream(path)
     method = recipe.model
-    model = build_model(recipe, labels, initial_weights=False, data_files=method.published_needs_files)
+    outputs = vocabulary or labels
+    model = build_model(recipe, outputs, initial_weights=False, data_files=method.published_needs_files)
     load_weights(model, method.from_upstream(state, model), str(path))
     _check_finite(model, str(path))
     is_wrapped = all(name.startswith("module.") for name in state)
@@ -136,7 +187,7 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     if method.published_weights == "bare":
         weights = "unknown"
     facts = {"source": path.name, "weights": weights, "upstream": info}
-    return LoadedModel(model.eval(), recipe, labels, None, facts)
+    return LoadedModel(model.eval(), recipe, labels, None, facts, vocabulary)
 
 
 def read_weights(path: Path, recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
@@ -146,8 +197,7 @@ def read_weights(path: Path, recipe: Recipe, model: nn.Module) -> dict[str, Tens
         CheckpointError: when there is nothing to read.
     """
     if path.is_dir():
-        folder = path / "model" if (path / "model" / "model.json").is_file() else path
-        return _read_safetensors(folder / "model.safetensors")
+        return _read_safetensors(_model_in(path) / "model.safetensors")
     from hlcli.upstream import read_upstream
 
     return recipe.model.from_upstream(read_upstream(path).state, model)

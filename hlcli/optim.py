@@ -11,7 +11,6 @@ from torch import nn
 
 from hlcli import sections
 from hlcli.errors import RecipeError
-from hlcli.losses.base import Loss
 
 
 class Point(NamedTuple):
@@ -21,14 +20,18 @@ class Point(NamedTuple):
     momentum: float | None  # beta1 of Adam, momentum of SGD; None leaves it as it is
 
 
-def schedule_point(section: sections.AnySchedule, step: int, total: int) -> Point:
+def schedule_point(section: sections.AnySchedule, step: int, total: int, steps_per_epoch: int = 1) -> Point:
     """The schedule's value during a step.
 
     Args:
         section: the recipe's schedule.
         step: optimiser steps already taken, 0-based.
         total: optimiser steps of the whole schedule; later steps keep the last value.
+        steps_per_epoch: for a schedule by epochs.
     """
+    if isinstance(section, sections.ByEpoch):
+        epoch = step // steps_per_epoch
+        return Point([factor for first, factor in section.factors if first <= epoch][-1], None)
     step = min(step, total - 1)
     if isinstance(section, sections.OneCycle):
         return _one_cycle(section, step, total)
@@ -65,7 +68,7 @@ def build_optimizer(
     section: sections.AnyOptim,
     model: nn.Module,
     lr_factors: Mapping[str, float] | None = None,
-    criterion: Loss | None = None,
+    criterion: nn.Module | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser over all trainable parameters of a model, and of a loss that has some.
 
@@ -101,8 +104,9 @@ def build_optimizer(
         for (factor, is_decayed), parameters in ordered
     ]
     memory = [] if criterion is None else list(criterion.parameters())
-    if criterion is not None and memory:
-        arguments.append({"params": memory, "lr": section.lr * criterion.lr_factor, "weight_decay": 0.0})
+    if memory:
+        factor = float(getattr(criterion, "lr_factor", 1.0))
+        arguments.append({"params": memory, "lr": section.lr * factor, "weight_decay": 0.0})
     optimizer = _make(section, arguments)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,18 @@ from hlcli.errors import DataError
 from hlcli.recipe import Recipe
 from hlcli.sections import Sgd, Train
 
+if TYPE_CHECKING:
+    from hlcli.captioning.vocabulary import Vocabulary
+    from hlcli.data.labels import LabelSpace
+
 GIB = 2**30
 PROBE_BATCH = 2
+COCO_WORDS = 10_197
+CLIP_TOKENS, CLIP_WIDTH, VINVL_WIDTH = 256, 1024, 2048
+CAPTIONS_PER_IMAGE, CAPTION_TOKENS = 5, 14
+
+Probe = Callable[[nn.Module, int], object]
+"""A forward pass of a network in training mode, of so many images."""
 
 
 class Plan(NamedTuple):
@@ -57,30 +69,67 @@ def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
         RecipeError: when the network cannot be built.
         DataError: when the training split fills no batch, or a batch cannot be shared evenly.
     """
-    note, missing_file, steps = "", "", None
+    note, missing_file, steps, rows = "", "", None, None
+    captions = recipe.model.task == "captions"
+    find_outputs = _caption_outputs if captions else _label_outputs
     try:
-        labels = open_label_space(recipe.data)
-        open_records(recipe.data, "train")
+        outputs, rows = find_outputs(recipe)
     except DataError as error:
         note = f"unknown: {error}"
-        labels = recipe.data.label_space()
-    else:
-        steps = _steps_per_epoch(recipe.train, len(open_training_records(recipe.data)), num_processes)
+        outputs = _usual_vocabulary() if captions else recipe.data.label_space()
+    if rows is not None:
+        steps = _steps_per_epoch(recipe.train, rows, num_processes)
     try:
         recipe.model.describe_files(recipe.data.folder())
     except DataError as error:
         missing_file = str(error)
     with torch.device("meta"):
-        model = build_model(recipe, labels, initial_weights=False)
+        model = build_model(_with_widths(recipe) if captions else recipe, outputs, initial_weights=False)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in model.parameters())
     moments = 1 if isinstance(recipe.optim, Sgd) else 2
     copies = parameters * (1 + (recipe.train.ema_decay is not None)) + trained * (1 + moments)
     images = recipe.train.batch_size // (num_processes * recipe.train.accumulation_steps)
     width = 2 if recipe.train.precision in ("fp16", "bf16") else 4
-    activations = _activation_bytes(model, recipe.data.height_width, images) * width // 4
+    probe = partial(_probe_captions if captions else _probe_labels, recipe)
+    activations = _activation_bytes(model, probe, images) * width // 4
     total_steps = steps and steps * recipe.train.epochs
     return Plan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
+
+
+def _label_outputs(recipe: Recipe) -> tuple[LabelSpace, int]:
+    """The labels, and the number of training images."""
+    labels = open_label_space(recipe.data).require_labels(recipe.data.name)
+    open_records(recipe.data, "train")
+    return labels, len(open_training_records(recipe.data))
+
+
+def _caption_outputs(recipe: Recipe) -> tuple[Vocabulary, int]:
+    """The words, and the number of training rows: captions, or images with all of theirs."""
+    from hlcli.captioning.config import CaptionObjective
+    from hlcli.captioning.words import open_vocabulary
+    from hlcli.data.caption_loader import split_captions
+
+    assert isinstance(recipe.objective, CaptionObjective)
+    captions = split_captions(open_records(recipe.data, "train"))
+    rows = sum(map(len, captions)) if recipe.objective.one_row_per_caption else len(captions)
+    return open_vocabulary(recipe.data), rows
+
+
+def _usual_vocabulary() -> Vocabulary:
+    """As many words as MS-COCO's captions have, where the real ones are not known yet."""
+    from hlcli.captioning.vocabulary import Vocabulary
+
+    return Vocabulary.from_counts({f"word{number}": 5 for number in range(COCO_WORDS)}, 5)
+
+
+def _with_widths(recipe: Recipe) -> Recipe:
+    """The recipe with widths of stored features; of files that are not there, the papers'."""
+    try:
+        model = recipe.model.completed(recipe.data)
+    except DataError:
+        model = recipe.model.model_copy(update={"grid_width": CLIP_WIDTH, "region_width": VINVL_WIDTH})
+    return recipe.model_copy(update={"model": model})
 
 
 def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
@@ -95,14 +144,14 @@ def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
     return order.steps_per_epoch
 
 
-def _activation_bytes(model: nn.Module, image_size: tuple[int, int], images: int) -> int:
+def _activation_bytes(model: nn.Module, probe: Probe, images: int) -> int:
     """Bytes that a forward pass of so many images keeps: a part grows with them, another (texts of labels) does not."""
-    few, twice = (_saved_bytes(model, image_size, batch) for batch in (PROBE_BATCH, 2 * PROBE_BATCH))
+    few, twice = (_saved_bytes(model, probe, batch) for batch in (PROBE_BATCH, 2 * PROBE_BATCH))
     per_image = (twice - few) / PROBE_BATCH
     return max(0, round(few + (images - PROBE_BATCH) * per_image))
 
 
-def _saved_bytes(model: nn.Module, image_size: tuple[int, int], batch: int) -> int:
+def _saved_bytes(model: nn.Module, probe: Probe, batch: int) -> int:
     """Bytes that a forward pass of a few images keeps for the backward pass."""
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -113,8 +162,29 @@ def _saved_bytes(model: nn.Module, image_size: tuple[int, int], batch: int) -> i
             kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    images = torch.zeros(batch, 3, *image_size, device="meta")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model.train()(images)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.device("meta"):
+        output = probe(model.train(), batch)
     del output
     return sum(kept.values())
+
+
+def _probe_labels(recipe: Recipe, model: nn.Module, batch: int) -> object:
+    """A forward pass of images."""
+    return model(torch.zeros(batch, 3, *recipe.data.height_width))
+
+
+def _probe_captions(recipe: Recipe, model: nn.Module, batch: int) -> object:
+    """A forward pass of images, or of as many features as the papers have, with captions of a usual length."""
+    from hlcli.captioning.config import CaptionObjective
+    from hlcli.data.caption_loader import CaptionInputs
+
+    assert isinstance(recipe.objective, CaptionObjective)
+    grid_width, region_width = (getattr(_with_widths(recipe).model, name) for name in ("grid_width", "region_width"))
+    inputs = CaptionInputs(
+        torch.zeros(batch, 3, *recipe.data.height_width) if recipe.model.needs_backbone(recipe.data) else None,
+        None if recipe.data.grid_features is None else torch.zeros(batch, CLIP_TOKENS, grid_width),
+        None if recipe.data.region_features is None else torch.zeros(batch, recipe.data.max_regions, region_width),
+    )
+    each = 1 if recipe.objective.one_row_per_caption else CAPTIONS_PER_IMAGE
+    token_ids = torch.zeros(batch * each, CAPTION_TOKENS, dtype=torch.long)
+    return model(inputs, token_ids, torch.arange(batch).repeat_interleave(each))

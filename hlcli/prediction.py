@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from hlcli.building import eval_transform, normalize
 from hlcli.data.image_files import find_images
@@ -24,9 +23,11 @@ from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError
 from hlcli.evaluation import Evaluation, read_thresholds
+from hlcli.image_stream import in_order
 from hlcli.launching import make_accelerator
 from hlcli.methods.base import MethodSection
 from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_tasks import check_task
 from hlcli.prediction_rows import Failure, PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -59,6 +60,7 @@ class Predictor:
         cpu: bool = False,
         top_k: int | None = None,
     ) -> None:
+        check_task(loaded.recipe.model, "labels")
         recipe = loaded.recipe
         self.labels: LabelSpace = loaded.labels
         depth = len(self.labels.levels)
@@ -79,7 +81,7 @@ class Predictor:
         Raises:
             DataError: for an image that cannot be decoded.
         """
-        sources = [_source(image, number) for number, image in enumerate(images)]
+        sources = [named_source(image, number) for number, image in enumerate(images)]
         results = Predictions()
         results.label_names = self.labels.label_names
         for result in self.stream(sources):
@@ -90,19 +92,13 @@ class Predictor:
 
     def stream(self, sources: Sequence[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
         """One result per source, in order; several processes share the work, the first one gets all results."""
-        accelerator = self.accelerator
-        batches = [range(i, min(i + self.batch_size, len(sources))) for i in range(0, len(sources), self.batch_size)]
-        own = batches[accelerator.process_index :: accelerator.num_processes]
-        loader = DataLoader(
+        return in_order(
             ImageSources(sources, self.transform),
-            batch_sampler=own,  # type: ignore[arg-type]
-            collate_fn=list,
-            num_workers=self.workers,
+            self._predict_batch,
+            self.accelerator,
+            batch_size=self.batch_size,
+            workers=self.workers,
         )
-        results = map(self._predict_batch, loader)
-        for _ in range(0, len(batches), accelerator.num_processes):
-            for batch in gather_object([next(results, [])]) if accelerator.num_processes > 1 else [next(results, [])]:
-                yield from batch
 
     @torch.inference_mode()
     def _predict_batch(self, items: list[tuple[str, Tensor | str]]) -> list[Prediction | Failure]:
@@ -230,7 +226,8 @@ def _forget(prediction: Prediction) -> None:
     """For processes that only help: the first one writes."""
 
 
-def _source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:
+def named_source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:
+    """An image as somebody gives it, with a name to call it by."""
     if isinstance(image, str | Path):
         return str(image), Path(image)
     return f"image {number}", image if isinstance(image, bytes) else DrawnImage(image)

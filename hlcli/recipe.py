@@ -8,34 +8,54 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
+from hlcli.captioning.config import CrossEntropy, SelfCritical
+from hlcli.data.datasets.captions import Captions
 from hlcli.data.datasets.coco import Coco
 from hlcli.data.datasets.cub import Cub
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.datasets.karpathy import CocoKarpathy, Flickr8k, Flickr30k
 from hlcli.data.datasets.nuswide import Nuswide
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.datasets.vg500 import Vg500
 from hlcli.data.datasets.voc import Voc2007, Voc2012
 from hlcli.errors import RecipeError
-from hlcli.losses.config import Asymmetric, Objective
+from hlcli.losses.config import Asymmetric, LabelObjective
+from hlcli.methods.hin.config import Hin
 from hlcli.methods.hleg.config import Hleg
 from hlcli.methods.hspnet.config import Hspnet
 from hlcli.methods.linear.config import Linear
 from hlcli.methods.salgl.config import Salgl
 from hlcli.methods.sgre.config import Sgre
 from hlcli.methods.zero_shot.config import ZeroShot
+from hlcli.recipe_conflicts import find_conflicts
 from hlcli.recipe_mistakes import Variants, describe_mistakes
 from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
 from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
 from hlcli.shipped_recipes import find_recipe
 
 Dataset = Annotated[
-    Shapes | Folder | HuggingFace | Intentonomy | Coco | Voc2007 | Voc2012 | Nuswide | Vg500 | Cub,
+    Shapes
+    | Folder
+    | Captions
+    | HuggingFace
+    | Intentonomy
+    | Coco
+    | CocoKarpathy
+    | Voc2007
+    | Voc2012
+    | Nuswide
+    | Vg500
+    | Cub
+    | Flickr8k
+    | Flickr30k,
     Field(discriminator="dataset"),
 ]
 
-Method = Annotated[Linear | Hleg | Salgl | Sgre | Hspnet | ZeroShot, Field(discriminator="method")]
+Method = Annotated[Linear | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
+
+Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
 
 TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
 """The key of a section that says which of its variants it is; always written first."""
@@ -81,6 +101,11 @@ class Recipe(Section):
             raise RecipeError(f"{source}: sections were expected, got {type_name(tree)}.")
         return _validate(cls, tree, overrides, source)
 
+    @property
+    def select_by(self) -> str:
+        """The metric that chooses the best model."""
+        return self.eval.select_by or self.model.default_metric
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The whole recipe, defaults included, ready for JSON or YAML."""
         return {section: _tag_first(section, values) for section, values in self.model_dump(mode="json").items()}
@@ -103,7 +128,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_conflicts(self) -> Self:
-        conflicts = _conflicts(self)
+        conflicts = find_conflicts(self)
         if conflicts:
             raise ValueError("\n".join(conflicts))
         return self
@@ -170,73 +195,6 @@ def _without_other_variants(
             names = {*chosen.model_fields, *(place.partition(".")[2] for place in overridden if f"{section}." in place)}
             tree = {**tree, section: {key: value for key, value in new.items() if key in names}}
     return tree
-
-
-def _conflicts(recipe: Recipe) -> list[str]:
-    """Values that are fine alone but not together."""
-    train, schedule = recipe.train, recipe.schedule
-    found = []
-    wants_clip, is_clip = recipe.model.backbone_kind == "clip", recipe.backbone.name.startswith("clip:")
-    if wants_clip and not is_clip:
-        found.append(
-            f"backbone.name: {recipe.model.name} needs a CLIP model, but {recipe.backbone.name} encodes images "
-            "alone. Write clip:RN50-quickgelu, clip:ViT-B-32…"
-        )
-    if is_clip and not wants_clip:
-        found.append(
-            f"backbone.name: {recipe.model.name} needs an image encoder alone. timm has those of CLIP models, e.g. "
-            "resnet50_clip.openai or vit_base_patch32_clip_224.openai"
-        )
-    untrained = not (recipe.backbone.pretrained or recipe.backbone.weights)
-    if not recipe.model.needs_training and untrained and not train.init_weights:
-        found.append(
-            f"backbone.pretrained: {recipe.model.name} trains nothing, so random weights would say nothing. Set it to "
-            "true, or backbone.weights to a file"
-        )
-    if wants_clip:
-        defaults = Backbone()
-        unused = ("stage", "freeze_batch_norm", "class_token", "position_antialias")
-        found += [
-            f"backbone.{key}: has no meaning for a CLIP model"
-            for key in unused
-            if getattr(recipe.backbone, key) != getattr(defaults, key)
-        ]
-    if getattr(recipe.data, "single_positive", False) and (recipe.data.labels_kept != "all" or recipe.data.labels_list):
-        found.append(
-            "data.single_positive: data.labels_kept or data.labels_list drops labels too. Leave one of them out"
-        )
-    if recipe.data.labels_list is not None and recipe.data.labels_kept != "all":
-        found.append("data.labels_kept: data.labels_list says which labels are kept. Leave one of them out")
-    if train.cpu and train.precision == "fp16":
-        found.append("train.precision: fp16 needs a GPU, but train.cpu is true. Use bf16 or fp32")
-    if train.accumulation_steps > train.batch_size:
-        found.append(
-            f"train.accumulation_steps: {train.accumulation_steps} parts cannot be cut from "
-            f"train.batch_size of {train.batch_size}"
-        )
-    if train.ema_decay is not None and train.ema_start_epoch >= train.epochs:
-        found.append(
-            f"train.ema_start_epoch: averaging would start in epoch {train.ema_start_epoch}, but train.epochs is "
-            f"{train.epochs} (counted from 0). Set train.ema_decay to null to do without"
-        )
-    if recipe.eval.threshold == "val" and recipe.eval.split != "val":
-        found.append(
-            f"eval.threshold: val is tuned on val, but eval.split is {recipe.eval.split} during training. "
-            "Set eval.threshold to self, or eval.split to val"
-        )
-    if recipe.eval.weights == "ema" and train.ema_decay is None:
-        found.append("eval.weights: there are no averaged weights while train.ema_decay is null")
-    if train.init_omit and train.init_weights is None:
-        found.append("train.init_omit: nothing is omitted while train.init_weights is null")
-    if isinstance(schedule, OneCycle):
-        if schedule.epochs is not None and schedule.epochs < train.epochs:
-            found.append(f"schedule.epochs: {schedule.epochs} is shorter than train.epochs, {train.epochs}")
-        if schedule.base_momentum > schedule.max_momentum:
-            found.append(
-                f"schedule.base_momentum: {schedule.base_momentum} is above "
-                f"schedule.max_momentum, {schedule.max_momentum}"
-            )
-    return found
 
 
 def _with_default_tag(section: str, value: Any, default: Section) -> Any:

@@ -38,6 +38,16 @@ def numbers_table(numbers: Mapping[str, float | None], *, title: str | None = No
     return Group(*_number_tables(Metrics(values, levels=(*reversed(above), "fine")), title))
 
 
+def scores_table(numbers: Mapping[str, float | None], *, title: str | None = None) -> Table:
+    """Scores of captions, one row each; None is not a number."""
+    table = Table(title=None if title is None else Text(title), title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("score", justify="right")
+    for name, value in numbers.items():
+        table.add_row(name, as_text(math.nan if value is None else value))
+    return table
+
+
 def _number_tables(metrics: Metrics, title: str | None) -> list[RenderableType]:
     tables: list[RenderableType] = [level_table(metrics, title=title)]
     return [*tables, other_table(metrics)] if metrics.others() else tables

@@ -36,6 +36,7 @@ class Run:
         self.metrics_file = folder / "metrics.jsonl"
         self.status_file = folder / "status.json"
         self.checkpoint_file = folder / "checkpoints" / "last" / "training.pt"
+        self.best_checkpoint_file = folder / "checkpoints" / "best" / "training.pt"
         self.model_folder = folder / "model"
         self._lock: IO[str] | None = None
 

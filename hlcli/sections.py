@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-if TYPE_CHECKING:
-    from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Prepared, Source
-    from hlcli.data.labels import LabelSpace
-    from hlcli.data.records import Records
+from hlcli.data.section import DataSection, PrepareOptions
+from hlcli.section_base import Fraction, Section
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of all recipe sections: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_booleans(cls, values: Any) -> Any:
-        """True is not 1: pydantic would take it for a number."""
-        if not isinstance(values, dict):
-            return values
-        takers = {name for name, field in cls.model_fields.items() if _takes_booleans(field.annotation)}
-        return {key: value if key in takers else _hide_booleans(value) for key, value in values.items()}
-
-
-class _MisplacedBoolean:
-    """Stands for true or false where neither belongs; no field takes it."""
-
-
-def _hide_booleans(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_hide_booleans(entry) for entry in value]
-    return _MisplacedBoolean() if isinstance(value, bool) else value
-
-
-def _takes_booleans(annotation: Any) -> bool:
-    """Whether bool, or a literal true or false, is part of a type."""
-    return annotation is bool or isinstance(annotation, bool) or any(map(_takes_booleans, get_args(annotation)))
+__all__ = ["DataSection", "Fraction", "PrepareOptions", "Section"]
 
 
 class Backbone(Section):
@@ -142,7 +109,23 @@ class Constant(Section):
     warmup_steps: int = Field(0, ge=0, description="Optimiser steps before the full learning rate.")
 
 
-AnySchedule = OneCycle | Cosine | Constant
+class ByEpoch(Section):
+    """A share of the learning rate for every epoch, by a table; each share lasts until the next one begins."""
+
+    schedule: Literal["by_epoch"] = "by_epoch"
+    factors: tuple[tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(gt=0)]], ...] = Field(
+        min_length=1, description="Pairs [epoch, share of lr], epochs counted from 0 and ascending."
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        epochs = [epoch for epoch, _ in self.factors]
+        if epochs[0] != 0 or epochs != sorted(set(epochs)):
+            raise ValueError(f"factors must begin with epoch 0 and ascend (got epochs {epochs})")
+        return self
+
+
+AnySchedule = OneCycle | Cosine | Constant | ByEpoch
 Schedule = Annotated[AnySchedule, Field(discriminator="schedule")]
 
 
@@ -174,11 +157,20 @@ class Train(Section):
     early_stop_epochs: int | None = Field(
         None, ge=1, description="Stop when more than this many epochs in a row bring no new best."
     )
+    early_stop_from_epoch: int = Field(
+        0, ge=0, description="Epoch, counted from 0, before which running out of patience only starts it anew."
+    )
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = Field(
         (), description="Where metrics go besides metrics.jsonl; each needs its own package."
     )
     init_weights: Path | None = Field(None, description="Model folder or upstream checkpoint to start from.")
     init_omit: tuple[str, ...] = Field((), description="Name prefixes of weights not taken from init_weights.")
+    init_best: bool = Field(
+        False, description="Keep a new model only if it beats the one of init_weights by its own eval.select_by."
+    )
+    keep_best_state: bool = Field(
+        False, description="Keep all training state of the best epoch too, for `hlcli train --resume-best`."
+    )
 
 
 class Eval(Section):
@@ -192,7 +184,10 @@ class Eval(Section):
     weights: Literal["best", "ema", "regular"] = Field(
         "best", description="Which weights are evaluated during training: both kinds and the better ones kept, or one."
     )
-    select_by: str = Field("F1_samples", description="Metric that chooses the best model, e.g. mAP or coarse/CF1.")
+    select_by: str | None = Field(
+        None,
+        description="Metric that chooses the best model, e.g. mAP or coarse/CF1; null: F1_samples, CIDEr for captions.",
+    )
     threshold: Literal["self", "val"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "val", description="Tuned on the evaluated split (self), on val, or a fixed number."
     )
@@ -211,103 +206,12 @@ class Eval(Section):
     at_threshold: bool = Field(
         False, description="A score that equals the threshold counts as predicted (SALGL, SGRE), not as missed."
     )
-
-
-class PrepareOptions(Section):
-    """Options of `hlcli preprocess` that one data set alone has.
-
-    A set that is prepared has a subclass; its fields are the command line's options, `max_missing` `--max-missing`.
-    """
-
-
-class DataSection(Section):
-    """What every data set's section shares: where it is and how images become tensors."""
-
-    reads_directly: ClassVar[bool] = False  # True: usable without `hlcli preprocess`
-    prepare_options: ClassVar[type[PrepareOptions]] = PrepareOptions
-    licence: ClassVar[str] = ""  # terms of what `hlcli download` fetches; empty where there is nothing to fetch
-    sources: ClassVar[tuple[Source, ...]] = ()
-
-    root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
-    store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")
-    image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
-        224, description="Side in pixels, or [height, width]."
+    beam_size: int = Field(5, ge=1, description="Captions kept while one is searched; 1 is greedy.")
+    max_words: int = Field(20, ge=1, description="Longest caption, its end mark counted.")
+    length_penalty: float = Field(
+        0.0, ge=0, description="Power of the length that a caption's log-probability is divided by at the end."
     )
-    resize: Literal["stretch", "crop"] = Field(
-        "stretch",
-        description="To image_size by stretching, or by scaling the shorter side (bicubic) and cutting out the centre, "
-        "as CLIP does.",
+    block_ngrams: int = Field(0, ge=0, description="Never repeat so many words in a row within a caption; 0 may.")
+    caption_metrics: tuple[Literal["BLEU", "ROUGE-L", "CIDEr", "METEOR", "SPICE"], ...] = Field(
+        ("BLEU", "ROUGE-L", "CIDEr"), min_length=1, description="Scores of captions; METEOR and SPICE need Java."
     )
-    normalization: Literal["imagenet", "clip", "half", "none"] = Field(
-        "imagenet",
-        description="Mean and deviation of the colours that are taken out; half brings them to -1…1 (what ViT weights "
-        "expect), none leaves them from 0 to 1.",
-    )
-    randaugment: bool = Field(False, description="The reference's RandAugment: two operations of fifteen.")
-    cutout: int = Field(0, ge=0, description="Number of random rectangles painted over an image.")
-    cutout_length: int | None = Field(None, ge=1, description="Their side in pixels; default cutout_fraction of it.")
-    cutout_fraction: Fraction = Field(0.5, description="Their side as a share of the image's.")
-    horizontal_flip: bool = Field(False, description="Mirror half of the training images.")
-    random_shift: int = Field(0, ge=0, description="Largest random shift in pixels, up to each side.")
-    workers: int = Field(2, ge=0, description="Loader processes per process; 0 loads in the main one.")
-    skip: tuple[str, ...] = Field((), description="Image ids that are left out, e.g. undecodable ones.")
-    labels_kept: Literal["all", "single"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        "all",
-        description="Labels that training images keep: all, a single one drawn at random, or each with this "
-        "probability. The others count as not observed.",
-    )
-    labels_kept_seed: int = Field(0, ge=0, description="Decides which labels are kept.")
-    labels_list: Path | None = Field(
-        None, description="List `path,index index` that says which training images there are, and their labels."
-    )
-
-    @property
-    def name(self) -> str:
-        """The data set's name, as in `data.dataset`."""
-        return str(type(self).model_fields["dataset"].default)
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Image height and width in pixels."""
-        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
-
-    def folder(self) -> Path:
-        """ROOT/NAME: the official layout as downloaded, and the store."""
-        return (self.root or Path(os.environ.get("HLCLI_DATA", "data"))) / self.name
-
-    def label_space(self) -> LabelSpace:
-        """Names and levels of the labels, without reading a store."""
-        raise NotImplementedError
-
-    def chosen_labels(self, stored: LabelSpace) -> LabelSpace:
-        """The label space that this section asks for, of a store that was written with `stored`."""
-        return stored
-
-    def split_names(self) -> tuple[str, ...]:
-        """The splits that `records` knows; only where `reads_directly`."""
-        raise NotImplementedError
-
-    def download(self, folder: Path, options: DownloadOptions) -> DownloadReport:
-        """Fetch the data set's files into `folder`; only where there is a `licence`."""
-        from hlcli.data import archive_download
-
-        return archive_download.download(self.name, self.sources, folder, options)
-
-    def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
-        """What `download` would do; writes nothing, opens no connection."""
-        from hlcli.data import archive_plan
-
-        return archive_plan.plan(self.name, self.sources, folder, options)
-
-    def prepare(self, source: Path, options: Any) -> Prepared:
-        """Read the official layout below `source`; only where not `reads_directly`.
-
-        Args:
-            source: folder of the official layout.
-            options: an object of the class `prepare_options`.
-        """
-        raise NotImplementedError
-
-    def records(self, split: str) -> Records:
-        """The records of a split; only where `reads_directly`."""
-        raise NotImplementedError

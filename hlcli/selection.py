@@ -9,10 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from hlcli.errors import RecipeError, TrainingError
-from hlcli.evaluation import measure, read_thresholds
-from hlcli.metrics.summary import Metrics
-from hlcli.model_folder import cpu_state, save_model
-from hlcli.scoring import score_split
+from hlcli.task import Scores
 from hlcli.training_state import Training, last_good_state, record_event
 
 logger = logging.getLogger(__name__)
@@ -23,7 +20,7 @@ class Candidate(NamedTuple):
 
     weights: str  # regular or ema
     model: nn.Module
-    metrics: Metrics
+    scores: Scores
     value: float  # larger is better
 
 
@@ -46,13 +43,14 @@ def evaluate_epoch(training: Training) -> bool:
             best = candidate
     if progression.best_regular_value is None or regular.value > progression.best_regular_value:
         progression.best_regular_value, progression.best_regular_epoch = regular.value, progression.epoch
-    if progression.best_value is None or best.value > progression.best_value:
+    is_better = progression.best_value is None or best.value > progression.best_value
+    if is_better or (training.task.ties_are_better and best.value == progression.best_value):
         progression.best_value, progression.best_epoch = best.value, progression.epoch
         progression.best_weights = best.weights
         if training.accelerator.is_main_process:
             _keep(training, best)
     logger.info(
-        "Epoch %d: %s %s%s.", progression.epoch + 1, training.recipe.eval.select_by,
+        "Epoch %d: %s %s%s.", progression.epoch + 1, training.recipe.select_by,
         ", ".join(f"{abs(candidate.value):.4f} ({candidate.weights})" for candidate in candidates),
         ", the best so far" if progression.best_epoch == progression.epoch else "",
     )  # fmt: skip
@@ -68,31 +66,20 @@ def _evaluate(training: Training) -> list[Candidate]:
         models = models if recipe.eval.weights == "best" else {recipe.eval.weights: models[recipe.eval.weights]}
     training.model.eval()
     training.criterion.eval()  # losses that set labels right do so in training alone
-    scored = score_split(
-        list(models.values()),
-        training.eval_loader,
-        training.normalize,
-        training.accelerator,
-        training.labels,
-        num_rows=len(training.eval_records),
-        criterion=training.criterion,
-        epoch=progression.epoch,
-        check=lambda: _stop_alone(training),
+    found = training.task.evaluate(
+        list(models.values()), training.criterion, epoch=progression.epoch, check=lambda: _stop_alone(training)
     )
     training.model.train()
     candidates = []
-    for index, (weights, model) in enumerate(models.items()):
-        thresholds = read_thresholds(recipe.eval.threshold, training.labels)
-        loss = scored.models[index].loss
+    for (weights, model), scores in zip(models.items(), found, strict=True):
+        loss = scores.numbers["loss"]
         if loss is None or not math.isfinite(loss):
             raise TrainingError(
                 f"The loss on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1} ({weights} weights).",
                 f"Lower optim.lr{last_good_state(training)}.",
             )
-        metrics = measure(scored, index, training.labels, recipe.eval, thresholds)
-        numbers = {"loss": loss, **metrics.to_json()}
-        record_event(training, "evaluation", recipe.eval.split, weights, numbers)
-        candidates.append(Candidate(weights, model, metrics, _value(recipe.eval.select_by, numbers)))
+        record_event(training, "evaluation", recipe.eval.split, weights, scores.numbers)
+        candidates.append(Candidate(weights, model, scores, _value(recipe.select_by, scores.numbers)))
     return candidates
 
 
@@ -112,23 +99,16 @@ def _value(name: str, numbers: dict[str, float | None]) -> float:
 def _keep(training: Training, best: Candidate) -> None:
     """Write the model folder."""
     progression, section = training.progression, training.recipe.eval
-    tuned_on_val = section.split == "val" and not isinstance(section.threshold, float)
+    metrics = {name: value for name, value in best.scores.numbers.items() if name != "loss"}
     facts = {
         "weights": best.weights,
         "epoch": progression.epoch + 1,
         "step": progression.step,
         "split": section.split,
-        "select_by": section.select_by,
-        "metrics": best.metrics.to_json(),
+        "select_by": training.recipe.select_by,
+        "metrics": metrics,
     }
-    save_model(
-        training.run.model_folder,
-        cpu_state(best.model),
-        training.recipe,
-        training.labels,
-        thresholds=best.metrics.thresholds if tuned_on_val else None,
-        facts=facts,
-    )
+    training.task.save_model(training.run.model_folder, best.model, best.scores, facts)
 
 
 def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
@@ -140,8 +120,11 @@ def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
     )
     if ema_value is not None and (progression.best_ema_value is None or ema_value > progression.best_ema_value):
         progression.best_ema_value = ema_value
-    since = progression.epoch - max(progression.best_epoch, progression.best_regular_epoch)
+    since = progression.epoch - max(progression.best_epoch, progression.best_regular_epoch, progression.patience_epoch)
     if patience is None or since <= patience or not is_past_best:
+        return False
+    if progression.epoch < training.recipe.train.early_stop_from_epoch:
+        progression.patience_epoch = progression.epoch
         return False
     logger.info("Stopping early: no better model for %d epochs.", since)
     return True

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hlcli import checkpoints
 from hlcli.building import self_contained
-from hlcli.data.loader import LabelBatch
 from hlcli.data.loader import batches as load_batches
 from hlcli.errors import HlcliError, RecipeError
 from hlcli.interrupts import Interrupts
@@ -38,6 +38,7 @@ def train(
     *,
     name: str = "run",
     resume: bool = False,
+    from_best: bool = False,
     overwrite: bool = False,
 ) -> Run:
     """Train a recipe; evaluate after each epoch; keep the last state and the best model.
@@ -49,6 +50,7 @@ def train(
         run_dir: the run's folder; default the next free `runs/NAME`.
         name: NAME.
         resume: go on where the run stopped.
+        from_best: go on behind the best epoch instead; needs `train.keep_best_state`.
         overwrite: start anew in a folder that is in use.
 
     Raises:
@@ -61,7 +63,7 @@ def train(
             f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
             "Measure it: hlcli eval --recipe FILE.",
         )
-    recipe = self_contained(recipe)
+    recipe, resume = self_contained(recipe), resume or from_best
     settings = recipe.train
     run = None
     with Interrupts() as interrupts:
@@ -70,7 +72,7 @@ def train(
             run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
             if accelerator.is_main_process:
                 run.lock()
-            training = set_up(recipe, run, accelerator, interrupts, resume=resume)
+            training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
             _run_epochs(training)
             _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
         except KeyboardInterrupt as interrupt:
@@ -124,7 +126,10 @@ def _run_epochs(training: Training) -> None:
         is_last = progression.epoch + 1 == settings.epochs
         if is_last or (progression.epoch + 1) % training.recipe.eval.every_epochs == 0:
             progression.is_finished = evaluate_epoch(training)
+        is_best = progression.best_epoch == progression.epoch
         progression.epoch, progression.step_in_epoch = progression.epoch + 1, 0
+        if is_best and settings.keep_best_state:
+            save(training, training.run.best_checkpoint_file)
     progression.is_finished = True
     save(training)
     training.accelerator.end_training()
@@ -154,16 +159,19 @@ def _train_epoch(training: Training) -> None:
             bar.note(**{name: round(value, 4) for name, value in rest.items()})
 
 
-def _step(training: Training, batches: Iterator[LabelBatch]) -> None:
+def _step(training: Training, batches: Iterator[Any]) -> None:
     """One optimiser step: schedule, gradients of all parts of the batch, update, average."""
     progression, settings, accelerator = training.progression, training.recipe.train, training.accelerator
-    torch.manual_seed((settings.seed << 32) + progression.step * accelerator.num_processes + accelerator.process_index)
-    apply_schedule(training.optimizer, schedule_point(training.recipe.schedule, progression.step, training.total_steps))
+    torch.manual_seed(_seed_of(settings.seed, progression.step, accelerator.process_index))
+    point = schedule_point(
+        training.recipe.schedule, progression.step, training.total_steps, training.order.steps_per_epoch
+    )
+    apply_schedule(training.optimizer, point)
     parts = settings.accumulation_steps
     for part, batch in enumerate(islice(batches, parts)):
         is_last = part + 1 == parts
         with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
-            _backward(training, _to_device(training, batch), 1.0 / parts)
+            _backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts)
     _share_gradients(training)
     if settings.clip_norm is not None:
         accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
@@ -176,16 +184,20 @@ def _step(training: Training, batches: Iterator[LabelBatch]) -> None:
     training.window_steps += 1
 
 
-def _backward(training: Training, batch: LabelBatch, share: float) -> None:
+def _seed_of(seed: int, step: int, process: int) -> int:
+    """Seed of one process's random numbers in a step. The CPU's generator looks at the low 32 bits alone, so all that
+    decides is mixed into them."""
+    digest = hashlib.sha256(f"{seed}/{step}/{process}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _backward(training: Training, batch: Any, share: float) -> None:
     """Gradients of one part of a batch; the terms are added to the log window without waiting for the device."""
-    recipe = training.recipe
     with training.accelerator.autocast():
-        terms = recipe.model.training_losses(
-            training.wrapped, batch, training.criterion, epoch=training.progression.epoch
-        )
-    loss = torch.stack(list(terms.values())).sum()
+        terms = training.task.losses(training.wrapped, batch, training.criterion, epoch=training.progression.epoch)
+    loss = torch.stack(list(terms.trained.values())).sum()
     training.accelerator.backward(loss * share)
-    for name, value in {"loss": loss, **terms}.items():
+    for name, value in {"loss": loss, **terms.trained, **terms.noted}.items():
         value = value.detach().double() * share
         training.window[name] = training.window[name] + value if name in training.window else value
 
@@ -199,17 +211,6 @@ def _share_gradients(training: Training) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
-
-
-def _to_device(training: Training, batch: LabelBatch) -> LabelBatch:
-    """Move a batch and turn its images into floats."""
-    device = training.accelerator.device
-    parts = {name: part for name, part in batch._asdict().items() if isinstance(part, torch.Tensor)}
-    moved = {name: part.to(device, non_blocking=True) for name, part in parts.items()}
-    images = training.normalize(moved.pop("images"))
-    if training.recipe.train.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    return batch._replace(images=images, parts=training.order.parts, **moved)
 
 
 def _stop_if_asked(training: Training) -> None:

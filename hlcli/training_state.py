@@ -6,34 +6,28 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hlcli import checkpoints
-from hlcli.building import build_model, normalize, train_transform
-from hlcli.data.kept_labels import check_kept_labels, open_training_records, write_kept_labels
-from hlcli.data.loader import BatchOrder, TrainingImages, make_loader
-from hlcli.data.records import Records
-from hlcli.data.store import open_label_space, open_records
-from hlcli.data.transforms import Normalize
+from hlcli.data.loader import BatchOrder
 from hlcli.ema import Ema
-from hlcli.errors import RecipeError, TrainingError
-from hlcli.evaluation import evaluation_loader
+from hlcli.errors import CheckpointError, RecipeError, TrainingError
 from hlcli.interrupts import Interrupts
 from hlcli.launching import share_cores
-from hlcli.model_folder import finite
+from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
+from hlcli.task import Task
+from hlcli.tasks import make_task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
-
-    from hlcli.data.labels import LabelSpace
-    from hlcli.losses.base import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +39,13 @@ class Training:
     recipe: Recipe
     run: Run
     accelerator: Accelerator
-    labels: LabelSpace
-    train_records: Records
-    eval_records: Records
+    task: Task
     order: BatchOrder
     loader: DataLoader
-    eval_loader: DataLoader
-    normalize: Normalize
     model: nn.Module
     wrapped: nn.Module
     ema: Ema | None
-    criterion: Loss
+    criterion: nn.Module
     optimizer: torch.optim.Optimizer
     interrupts: Interrupts
     progression: checkpoints.Progression
@@ -68,17 +58,24 @@ class Training:
         return self.order.steps_per_epoch * (getattr(self.recipe.schedule, "epochs", None) or self.recipe.train.epochs)
 
 
-def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Interrupts, *, resume: bool) -> Training:
-    """Labels → records → loaders → model → optimiser → state to resume from."""
+def set_up(
+    recipe: Recipe,
+    run: Run,
+    accelerator: Accelerator,
+    interrupts: Interrupts,
+    *,
+    resume: bool,
+    from_best: bool = False,
+) -> Training:
+    """Data → loader → model → optimiser → state to resume from."""
     settings = recipe.train
     if resume:
         run.check_same_recipe(recipe)
     torch.manual_seed(settings.seed)
     share_cores(accelerator, recipe.data.workers)
-    labels = open_label_space(recipe.data)
-    train_records, eval_records = open_training_records(recipe.data), open_records(recipe.data, recipe.eval.split)
+    task = make_task(recipe, accelerator)
     order = BatchOrder(
-        len(train_records),
+        task.num_rows,
         settings.batch_size,
         seed=settings.seed,
         rank=accelerator.process_index,
@@ -86,11 +83,11 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
         accumulation_steps=settings.accumulation_steps,
         keep_last=settings.last_batch == "keep",
     )
-    images = TrainingImages(train_records, labels.num_labels, train_transform(recipe.data), settings.seed)
-    loader = make_loader(images, order, workers=recipe.data.workers, device=accelerator.device)
-    is_fresh = not (resume and run.checkpoint_file.is_file())
+    loader = task.training_loader(order)
+    checkpoint = _checkpoint(run, from_best) if resume else None
+    is_fresh = checkpoint is None
     needs_backbone = settings.init_weights is None or any(name.startswith("backbone") for name in settings.init_omit)
-    model = build_model(recipe, labels, initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
+    model = task.build_model(initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
     if is_fresh:
         _load_initial_weights(recipe, model)
     if order.smallest_part == 1:
@@ -99,16 +96,14 @@ def set_up(recipe: Recipe, run: Run, accelerator: Accelerator, interrupts: Inter
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
     ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
-    criterion = recipe.objective.build(len(train_records), labels.num_labels).to(accelerator.device)
+    criterion = task.build_criterion().to(accelerator.device)
     optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
     optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
     training = Training(
-        recipe, run, accelerator, labels, train_records, eval_records, order, loader,
-        evaluation_loader(eval_records, recipe, labels, accelerator, recipe.eval.batch_size, recipe.data.workers),
-        normalize(recipe.data).to(accelerator.device), model, accelerator.prepare_model(model), ema,
+        recipe, run, accelerator, task, order, loader, model, accelerator.prepare_model(model), ema,
         criterion, optimizer, interrupts, checkpoints.Progression(),
     )  # fmt: skip
-    _restore(training, resume)
+    _restore(training, checkpoint)
     if accelerator.is_main_process:
         _announce(training)
     return training
@@ -141,19 +136,38 @@ def _load_initial_weights(recipe: Recipe, model: nn.Module) -> None:
     logger.info("Started from %s, except %d weights.", recipe.train.init_weights, len(omitted))
 
 
-def _restore(training: Training, resume: bool) -> None:
-    """Take up the last checkpoint, if there is one and it is wanted."""
+def _checkpoint(run: Run, from_best: bool) -> Path | None:
+    """The state to go on from; None where nothing was saved yet.
+
+    Raises:
+        CheckpointError: when the best epoch's is asked for but was not kept.
+    """
+    if not from_best:
+        return run.checkpoint_file if run.checkpoint_file.is_file() else None
+    if not run.best_checkpoint_file.is_file():
+        raise CheckpointError(
+            f"{run.folder} did not keep the state of its best epoch.",
+            "Train with train.keep_best_state=true; or take the best weights into a new run by train.init_weights.",
+        )
+    return run.best_checkpoint_file
+
+
+def _restore(training: Training, checkpoint: Path | None) -> None:
+    """Take up a checkpoint, or begin."""
     run = training.run
-    if not (resume and run.checkpoint_file.is_file()):
+    if checkpoint is None:
+        _take_over_best(training)
         if training.accelerator.is_main_process:
             _clear(run)
             recipe, accelerator = training.recipe, training.accelerator
             files = recipe.model.describe_files(recipe.data.folder())
             run.start(recipe, str(accelerator.device), accelerator.num_processes, files)
-            write_kept_labels(run.folder, training.train_records, training.labels)
+            training.task.start_run(run.folder)
+            if recipe.train.init_best and recipe.train.init_weights is not None:
+                copy_model(recipe.train.init_weights, run.model_folder)
         return
-    check_kept_labels(run.folder, training.train_records, training.labels)
-    training.progression, states = checkpoints.load_checkpoint(run.checkpoint_file)
+    training.task.check_run(run.folder)
+    training.progression, states = checkpoints.load_checkpoint(checkpoint)
     if training.accelerator.device.type == "cpu":
         torch.set_num_threads(training.progression.threads)
     training.model.load_state_dict(states["model"])
@@ -168,6 +182,20 @@ def _restore(training: Training, resume: bool) -> None:
         run.cut_metrics(training.progression.metrics_length)
         run.write_status("running", exit_code=None)
     logger.info("Resumed %s at epoch %d, step %d.", run.folder, training.progression.epoch, training.progression.step)
+
+
+def _take_over_best(training: Training) -> None:
+    """Where the recipe says so, only a model that beats the one of `init_weights` is kept."""
+    settings, name = training.recipe.train, training.recipe.select_by
+    if not settings.init_best or settings.init_weights is None:
+        return
+    metrics = model_facts(settings.init_weights).get("metrics", {})
+    if metrics.get(name) is None:
+        raise RecipeError(
+            f"train.init_best: {settings.init_weights} does not say its {name}.",
+            "Give a run whose eval.select_by is the same, or set train.init_best=false.",
+        )
+    training.progression.best_value = float(metrics[name])
 
 
 def _clear(run: Run) -> None:
@@ -187,13 +215,9 @@ def _announce(training: Training) -> None:
     recipe, accelerator = training.recipe, training.accelerator
     processes = accelerator.num_processes
     logger.info("Run folder: %s", training.run.folder)
+    logger.info("%s on %s: %s.", recipe.model.method, recipe.data.dataset, training.task.describe())
     logger.info(
-        "%s on %s: %s training images, %s for %s; labels per level %s.",
-        recipe.model.method, recipe.data.dataset, f"{len(training.train_records):,}",
-        f"{len(training.eval_records):,}", recipe.eval.split, "/".join(map(str, training.labels.level_sizes)),
-    )  # fmt: skip
-    logger.info(
-        "%s parameters, %s trained; %d steps per epoch of %d images; %s, %d %s, %s.",
+        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s, %s.",
         f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
         accelerator.device, processes, "process" if processes == 1 else "processes",
         {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
@@ -247,8 +271,8 @@ def record_event(training: Training, event: str, split: str, weights: str, metri
         training.accelerator.log({prefix + name: value for name, value in metrics.items()}, step=progression.step)
 
 
-def save(training: Training) -> None:
-    """Write all state, unless it has gone bad."""
+def save(training: Training, path: Path | None = None) -> None:
+    """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
     flush(training)
     if not finite(training.model):
         raise TrainingError(
@@ -266,7 +290,7 @@ def save(training: Training) -> None:
             "criterion": training.criterion.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        checkpoints.save_checkpoint(training.run.checkpoint_file, training.progression, states)
+        checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states)
     training.accelerator.wait_for_everyone()
 
 

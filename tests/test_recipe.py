@@ -102,20 +102,20 @@ def test_files_names_and_overrides_are_read(tmp_path: Path):
         (changed(data={"image-size": 3}), "data.image-size: unknown key. Did you mean image_size?"),
         (changed(train={"lr": 3}), "train.lr: unknown key. This key belongs to section optim."),
         (changed(optim={"momentum": 0.9}), "optim.momentum: unknown key. It exists with optimizer: sgd."),
-        (changed(data={"images": "x"}), "data.images: unknown key. It exists with dataset: folder."),
+        (changed(data={"images": "x"}), "data.images: unknown key. It exists with dataset: folder|captions."),
         ({**SMALL, "trian": {}}, "trian: unknown section. Did you mean train?"),
         ({**SMALL, "batch_size": 3}, "batch_size: unknown section. This key belongs to section train or eval."),
         ({**SMALL, "zzzzz": 3}, "zzzzz: unknown section."),
         (
             {"data": SMALL["data"]},
-            "model: is required, beginning with `method: linear|hleg|salgl|sgre|hspnet|zero_shot`.",
+            "model: is required, beginning with `method: linear|hleg|salgl|sgre|hspnet|zero_shot|hin`.",
         ),
         (changed(data=None), "data: must be a section of keys with values (got null)."),
         (changed(schedule=[1]), "schedule: must be a section of keys with values (got [1])."),
         ({**SMALL, "data": {"dataset": "folder", "images": "x"}}, "data.labels: is required."),
         (
             changed(model={"method": "hlegg"}),
-            "model.method: must be one of linear, hleg, salgl, sgre, hspnet, zero_shot (got 'hlegg'). "
+            "model.method: must be one of linear, hleg, salgl, sgre, hspnet, zero_shot, hin (got 'hlegg'). "
             "Did you mean hleg?",
         ),
         (changed(train={"batch_size": 0}), "train.batch_size: must be at least 1 (got 0)."),

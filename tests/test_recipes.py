@@ -8,7 +8,7 @@ from hlcli.recipe import Recipe
 from hlcli.recipe_text import parse_yaml
 from hlcli.shipped_recipes import describe_recipes, find_recipe, list_recipes, recipes_folder
 
-NUMBER_OF_RECIPES = 27
+NUMBER_OF_RECIPES = 31
 
 
 def test_every_recipe_that_should_be_shipped_is():

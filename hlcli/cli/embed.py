@@ -1,4 +1,4 @@
-"""`hlcli embed`: vectors of labels, and how alike labels are."""
+"""`hlcli embed`: vectors of labels, how alike labels are, and features of images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.commands import Command
+from hlcli.cli.embed_images import images
 
 app = typer.Typer(
-    help="Make label vectors for SALGL and SGRE, or HSPNet's graph.",
+    help="Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -18,7 +19,7 @@ app = typer.Typer(
 
 @app.callback()
 def embed() -> None:
-    """Make label vectors for SALGL and SGRE, or HSPNet's graph."""
+    """Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions."""
 
 
 @app.command("labels", cls=Command)
@@ -143,3 +144,6 @@ def graph(
             options=EncoderOptions(pooling),
         )
     show(path, made, neighbours, as_json=as_json)
+
+
+app.command("images", cls=Command)(images)

@@ -29,7 +29,18 @@ def evaluate(
     thresholds: Annotated[
         str | None, typer.Option(help="`self`, `val`, a JSON file, or a number between 0 and 1; default the recipe's.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet.")] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="Score these captions, COCO's results or FILE.jsonl, without MODEL.")
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="--captions: the true ones, COCO's annotations or Karpathy's file.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="--captions: of BLEU, METEOR, ROUGE-L, CIDEr, SPICE, separated by commas.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
     ] = None,
@@ -44,19 +55,35 @@ def evaluate(
     per_label: Annotated[bool, typer.Option("--per-label", help="Also one row per label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure a model on a split, or predict images.
+    """Measure a model on a split, predict images, or score a file of captions.
 
     Example: hlcli eval runs/quickstart --split test
     Example: hlcli eval runs/quickstart --images photos --out predictions.jsonl
     Example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy
     Example: hlcli eval --recipe hspnet/zero-shot --set data.dataset=coco
+    Example: hlcli eval --captions results.json --references captions_val2014.json
     """
+    from hlcli.cli import caption_report
     from hlcli.cli import evaluation_report as report
 
+    for_labels = {"--images": images or more_images, "--labels": labels, "--thresholds": thresholds,
+                  "--top-k": top_k, "--per-label": per_label}  # fmt: skip
+    if captions is not None or references is not None:
+        useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe, "--set": overrides}
+        caption_report.score_files(
+            captions, references, metrics=metrics, split=split, useless=useless, as_json=as_json
+        )  # fmt: skip
+        return
+    report.check_metrics_option(metrics)
     given = report.read_recipe(recipe, overrides or [])
     model, places = report.sort_out(model, images or [], more_images or [], given)
     report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
     loaded = report.open_for(model, given, overrides or [])
+    if loaded.recipe.model.task == "captions":
+        caption_report.measure_captioner(
+            loaded, split, out, useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json
+        )
+        return
     protocol = report.read_protocol(thresholds)
     if places and labels is None:
         values = report.prediction_thresholds(loaded, protocol)

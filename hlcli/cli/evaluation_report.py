@@ -64,6 +64,8 @@ def open_for(model: Path | None, given: Recipe | None, overrides: Sequence[str])
     if given is None:
         return loaded
     check_recipe(given, loaded)
+    if loaded.recipe.model.task == "captions":  # its section knows the widths of stored features
+        given = given.model_copy(update={"model": loaded.recipe.model})
     return loaded._replace(recipe=given)
 
 
@@ -86,6 +88,18 @@ def check_options(
         raise InputError("--top-k is for images without labels.", "Leave it out, or give --images without --labels.")
     if not measures and per_label:
         raise InputError("--per-label measures, which needs labels.", "Give --labels FILE.csv, or leave it out.")
+
+
+def check_metrics_option(metrics: str | None) -> None:
+    """Refuse `--metrics` for models.
+
+    Raises:
+        InputError: always when it is given.
+    """
+    from hlcli.errors import InputError
+
+    if metrics is not None:
+        raise InputError("--metrics is for --captions FILE.", "For a captioner: --set eval.caption_metrics=[CIDEr].")
 
 
 def read_protocol(text: str | None) -> Protocol | None:

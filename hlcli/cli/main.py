@@ -8,6 +8,7 @@ import typer
 
 from hlcli import __version__
 from hlcli.cli import embed, preprocess, recipes
+from hlcli.cli.caption import caption
 from hlcli.cli.commands import Command, Commands, set_up_logging
 from hlcli.cli.convert import convert
 from hlcli.cli.download import download
@@ -48,9 +49,10 @@ def hlcli(
 
 app.command("download", cls=Command, short_help="Fetch a data set's files; safe to interrupt.")(download)
 app.add_typer(preprocess.app, name="preprocess", short_help="Turn a data set's files into a store for training.")
-app.add_typer(embed.app, name="embed")
+app.add_typer(embed.app, name="embed", short_help="Make label vectors, label graphs, image features.")
 app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
-app.command("eval", cls=Command)(evaluate)
+app.command("eval", cls=Command, short_help="Measure a model, predict images, score captions.")(evaluate)
+app.command("caption", cls=Command)(caption)
 app.command("visualize", cls=Command)(visualize)
 app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)
 app.add_typer(recipes.app, name="recipes")

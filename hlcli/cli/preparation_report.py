@@ -50,7 +50,7 @@ def prepare(
     from hlcli.data.preparation import preprocess
 
     if export is not None:
-        check_format(export)
+        check_format(export, section)
     made = preprocess(
         section, source=source, options=options, image_size=image_size, workers=workers, overwrite=overwrite
     )

@@ -68,8 +68,9 @@ def preprocess(
     export: Annotated[
         str | None,
         typer.Option(
-            metavar="npy|lists|indices",
-            help="Also write the papers' own files: label matrices, lists of images with label names, or with indices.",
+            metavar="npy|lists|indices|captions|m2",
+            help="Also write the papers' own files: label matrices, lists of images with label names, or with indices; "
+            "captions as COCO's, or the id lists of M2, DFT and HIN.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -18,6 +18,9 @@ def train(
         Path | None, typer.Option("--run", help="Folder of the run; default the next free runs/NAME.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    from_best: Annotated[
+        bool, typer.Option("--resume-best", help="Go on behind the best epoch (kept with train.keep_best_state).")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that is in use.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved recipe and what it would cost; train nothing.")
@@ -35,7 +38,7 @@ def train(
     """
     from hlcli.cli.training_report import read_recipe, show_plan, show_run
 
-    chosen = read_recipe(recipe, overrides or [], run_dir if resume else None)
+    chosen = read_recipe(recipe, overrides or [], run_dir if resume or from_best else None)
     if dry_run:
         show_plan(chosen, num_processes or 1)
         return
@@ -46,7 +49,8 @@ def train(
     import hlcli
 
     name = Path(recipe).stem if recipe else "run"
-    show_run(hlcli.train(chosen, run_dir, name=name, resume=resume, overwrite=overwrite), as_json=as_json)
+    run = hlcli.train(chosen, run_dir, name=name, resume=resume, from_best=from_best, overwrite=overwrite)
+    show_run(run, as_json=as_json)
 
 
 def _without_processes(arguments: list[str]) -> list[str]:

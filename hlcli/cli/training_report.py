@@ -12,6 +12,7 @@ import typer
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
+    from hlcli.methods.base import MethodSection
     from hlcli.recipe import Recipe
     from hlcli.runs import Run
 
@@ -55,23 +56,31 @@ def show_run(run: Run, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from hlcli.report import numbers_table
+    from hlcli.recipe import Recipe
+    from hlcli.report import numbers_table, scores_table
 
+    method = Recipe.from_yaml(run.recipe_path()).model
     title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
-    Console().print(numbers_table(facts["metrics"], title=title))
+    table = scores_table if method.task == "captions" else numbers_table
+    Console().print(table(facts["metrics"], title=title))
     typer.echo(f"Run folder: {run.folder}", err=True)
-    figures = [f"visualize {kind} {{}}" for kind in _telling_figures(run)]
-    for command in ("eval {}", "eval {} --images FOLDER", *figures):
+    for command in _next_commands(method):
         typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)
 
 
-def _telling_figures(run: Run) -> list[str]:
-    """The kinds of figures that show most of a model of this method."""
+def _next_commands(method: MethodSection) -> list[str]:
+    """What to do with a run of a method, its folder being `{}`."""
+    if method.task == "captions":
+        return ["caption {} --split test", "caption {} FOLDER", "visualize captions {} --images FOLDER"]
+    figures = [f"visualize {kind} {{}}" for kind in _telling_figures(method)]
+    return ["eval {}", "eval {} --images FOLDER", *figures]
+
+
+def _telling_figures(method: MethodSection) -> list[str]:
+    """The kinds of figures that show most of a model of a method."""
     from hlcli.methods.base import MethodSection
     from hlcli.methods.label_attention import LabelAttentionSection
-    from hlcli.recipe import Recipe
 
-    method = Recipe.from_yaml(run.recipe_path()).model
     kinds = []
     if type(method).level_maps is not MethodSection.level_maps:
         kinds.append("attention" if isinstance(method, LabelAttentionSection) else "levels")

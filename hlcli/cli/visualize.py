@@ -14,21 +14,22 @@ FAILED_SOME = 3
 
 
 def visualize(
-    kind: Annotated[str, typer.Argument(help="curves, labels, levels, attention or scenes.")],
+    kind: Annotated[str, typer.Argument(help="curves, labels, levels, attention, scenes or captions.")],
     model: Annotated[
         str, typer.Argument(help="Run or model folder; labels: or a recipe; the others: or an upstream checkpoint.")
     ],
     images: Annotated[
         list[Path] | None,
         typer.Option(
-            help="levels, attention, scenes: a folder, files, or a pattern in quotes; may be repeated. Default: "
-            "levels and attention six images of test (else the recipe's split), scenes none."
+            help="levels, attention, scenes, captions: a folder, files, or a pattern in quotes; may be repeated. "
+            "Default: scenes none, the others six images of test (else the recipe's split)."
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="attention, scenes: all images of this split; levels: six of it; labels: count it, default train."
+            help="attention, scenes, captions: all images of this split; levels: six of it; labels: count it, default "
+            "train."
         ),
     ] = None,
     max_images: Annotated[
@@ -61,13 +62,14 @@ def visualize(
     """Draw how a run went, its labels, where a model looks.
 
     Kinds: curves of a run, labels (the tree with counts), levels and attention (where a model looks), scenes (those
-    it tells apart).
+    it tells apart), captions (where a captioner looks for each word).
 
     Example: hlcli visualize curves runs/quickstart
     Example: hlcli visualize labels hleg/intentonomy --format pdf
     Example: hlcli visualize levels runs/quickstart --images photos --top-k 2
     Example: hlcli visualize attention runs/coco-sgre --images photos --labels dog --labels cat
     Example: hlcli visualize scenes runs/coco-salgl
+    Example: hlcli visualize captions runs/quickstart-caption --images photos
     """
     from hlcli import figures
     from hlcli.label_figures import recipe_of

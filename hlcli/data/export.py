@@ -1,7 +1,8 @@
 """The papers' own files, written from a store.
 
 Label matrices as HLEG reads them (`npy`), lists of images with label names as SALGL and SGRE (`lists`), or with label
-indices as HSPNet, SPLC and ASL (`indices`).
+indices as HSPNet, SPLC and ASL (`indices`); captions as COCO writes them (`captions`) and as M2, DFT and HIN read them
+(`m2`), see `caption_export.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hlcli.data.caption_export import export_captions, export_m2
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.data.store import StoreSplit, open_label_space, open_records, split_names, store_folder
@@ -26,37 +28,40 @@ def write_exports(data: DataSection, form: str) -> list[Path]:
 
     Args:
         data: the data set; it must have been prepared.
-        form: `npy`, `lists` or `indices`.
+        form: `npy`, `lists`, `indices`, `captions` or `m2`.
 
     Returns:
         The files written.
 
     Raises:
         InputError: for another format.
-        DataError: when a name does not fit into the format.
+        DataError: when a name does not fit into the format, or the data set has no labels or captions.
     """
     return _writer(form)(data.model_copy(update={"store": store_folder(data)}))
 
 
-def check_format(form: str) -> None:
-    """Refuse an unknown format before any work is done.
+def check_format(form: str, data: DataSection) -> None:
+    """Refuse an unknown format, or one of labels for a data set without, before any work is done.
 
     Raises:
-        InputError: for a format other than `npy`, `lists` and `indices`.
+        InputError: for a format that is not known.
+        DataError: when the format is of labels, and the data set has none.
     """
     _writer(form)
+    if form in LABEL_FORMATS:
+        data.label_space().require_labels(data.name)
 
 
 def _writer(form: str) -> Callable[[DataSection], list[Path]]:
-    writers = {"npy": export_matrices, "lists": export_lists, "indices": export_indices}
-    if form not in writers:
-        raise InputError(f"--export: the known formats are npy, lists and indices (got {form!r}).")
-    return writers[form]
+    if form not in WRITERS:
+        known = " and ".join(", ".join(WRITERS).rsplit(", ", 1))
+        raise InputError(f"--export: the known formats are {known} (got {form!r}).")
+    return WRITERS[form]
 
 
 def export_matrices(data: DataSection) -> list[Path]:
     """Write label matrices as HLEG reads them: float64 [N, L] of 0 and 1, one .npy file per split."""
-    num_labels, written = open_label_space(data).num_labels, []
+    num_labels, written = _labels(data).num_labels, []
     for split in split_names(data):
         records = open_records(data, split)
         rows = records.labels() if isinstance(records, StoreSplit) else [record.labels for record in records]
@@ -77,7 +82,7 @@ def export_lists(data: DataSection) -> list[Path]:
     Raises:
         DataError: when a name does not fit into the format.
     """
-    labels = open_label_space(data)
+    labels = _labels(data)
     folder = store_folder(data).parent / "lists"
     written = [folder / "label.txt"]
     _write_lines(written[0], _checked(labels))
@@ -110,11 +115,16 @@ def export_indices(data: DataSection) -> list[Path]:
     Raises:
         DataError: when a name does not fit into the format.
     """
+    _labels(data)
     written = []
     for split in split_names(data):
         written.append(store_folder(data).parent / "indices" / f"{split}.txt")
         _write_lines(written[-1], [_index_line(record) for record in open_records(data, split)])
     return written
+
+
+def _labels(data: DataSection) -> LabelSpace:
+    return open_label_space(data).require_labels(data.name)
 
 
 def _index_line(record: Record) -> str:
@@ -154,3 +164,15 @@ def _write_matrix(path: Path, rows: Sequence[Sequence[int]], num_labels: int, dt
         row[list(columns)] = 1
     with whole_file(path, "wb") as handle:
         np.save(handle, matrix)
+
+
+LABEL_FORMATS = ("npy", "lists", "indices")
+
+WRITERS = {
+    "npy": export_matrices,
+    "lists": export_lists,
+    "indices": export_indices,
+    "captions": export_captions,
+    "m2": export_m2,
+}
+"""What writes each format."""

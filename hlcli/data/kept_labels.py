@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -18,9 +17,6 @@ from hlcli.files import whole_file
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
-
-TOLERATED = 0.01
-"""Share of a list's images whose labels may differ from the data set's."""
 
 KEPT_LABELS_FILE = "train_labels.jsonl"
 """In a run's folder: the labels that were trained on, one image a line, where they are not all of the data set's."""
@@ -42,8 +38,7 @@ class KeptLabels(Sequence[Record]):
         return len(self.rows)
 
     def __getitem__(self, row: int) -> Record:  # type: ignore[override]
-        record, labels = self.records[self.rows[row]], self.kept[row]
-        return dataclasses.replace(record, labels=labels, ignore=tuple(i for i in record.ignore if i not in labels))
+        return self.records[self.rows[row]].with_labels(self.kept[row])
 
 
 def open_training_records(data: DataSection) -> Records:
@@ -107,7 +102,7 @@ def _draw(text: str) -> int:
 
 def _listed(path: Path, known: Sequence[tuple[str, tuple[int, ...]]], num_labels: int) -> list[tuple[int, ...] | None]:
     """The labels that a published list leaves each image; None for images that are not on it."""
-    from hlcli.data.datasets.label_lists import lists_by_record, read_label_list
+    from hlcli.data.datasets.label_lists import check_disagreement, lists_by_record, read_label_list
 
     matched = lists_by_record([image_id for image_id, _ in known], read_label_list(path, num_labels))
     if matched.strangers:
@@ -115,33 +110,16 @@ def _listed(path: Path, known: Sequence[tuple[str, tuple[int, ...]]], num_labels
         logger.warning("%s lists %d images that the split lacks: %s…", path, len(matched.strangers), shown)
     if all(labels is None for labels in matched.labels):
         raise DataError(f"{path} lists no image of the training split.", "Is it the list of this data set?")
-    _compare_with_known(path, matched.labels, known)
+    odd = [
+        image_id
+        for labels, (image_id, own) in zip(matched.labels, known, strict=True)
+        if labels and not set(labels) <= set(own)
+    ]
+    check_disagreement(path, sum(labels is not None for labels in matched.labels), odd)
     left_out = sum(labels is None for labels in matched.labels)
     if left_out:
         logger.warning("%s leaves out %d of %d training images.", path, left_out, len(known))
     return list(matched.labels)
-
-
-def _compare_with_known(
-    path: Path, listed: Sequence[tuple[int, ...] | None], known: Sequence[tuple[str, tuple[int, ...]]]
-) -> None:
-    """Refuse a list of other labels than the images have; a few differences are annotators' second thoughts.
-
-    Raises:
-        DataError: when more than 1 % of the listed images have labels there that the data set does not give them.
-    """
-    strange = [
-        image_id
-        for labels, (image_id, own) in zip(listed, known, strict=True)
-        if labels and not set(labels) <= set(own)
-    ]
-    if not strange:
-        return
-    count = sum(labels is not None for labels in listed)
-    message = f"{path}: {len(strange)} of {count} images have labels there that are none of theirs, e.g. {strange[0]}."
-    if len(strange) > TOLERATED * count:
-        raise DataError(message, "Is it the list of this data set, with its labels in this order?")
-    logger.warning("%s", message)
 
 
 def kept_labels_text(records: KeptLabels, labels: LabelSpace) -> str:

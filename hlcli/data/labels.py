@@ -35,7 +35,8 @@ class LabelSpace:
     """All labels of a data set, on one level or in a tree of levels ordered coarse → fine.
 
     Args:
-        levels: coarse → fine; models are trained on the finest and on every level above it.
+        levels: coarse → fine; models are trained on the finest and on every level above it. There are none in
+            `LabelSpace.empty()` alone, for data sets of captions.
         subsets: named groups of fine labels for reports, e.g. `{"easy": (0, 7, 19)}`.
 
     Raises:
@@ -73,14 +74,19 @@ class LabelSpace:
             raise DataError(f"Level {above.name}: {above.label_names[childless[0]]!r} has no label below it.")
 
     @property
+    def has_labels(self) -> bool:
+        """Whether there is any label; a data set of captions has none."""
+        return bool(self.levels)
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the finest level, in target order."""
-        return self.levels[-1].label_names
+        return self.levels[-1].label_names if self.levels else ()
 
     @property
     def num_labels(self) -> int:
         """Number of labels on the finest level, L."""
-        return len(self.levels[-1])
+        return len(self.label_names)
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
@@ -91,6 +97,30 @@ class LabelSpace:
     def parents(self) -> tuple[tuple[int, ...], ...]:
         """Parent index of every label, for each level below the top one, coarse → fine."""
         return tuple(level.parent_index for level in self.levels if level.parent_index is not None)
+
+    @classmethod
+    def empty(cls) -> LabelSpace:
+        """The label space of a data set that has captions and no label."""
+        space = object.__new__(cls)  # the one way around the check that there are labels
+        object.__setattr__(space, "levels", ())
+        object.__setattr__(space, "subsets", {})
+        return space
+
+    def require_labels(self, name: str) -> LabelSpace:
+        """This label space, for work that cannot be done without labels.
+
+        Args:
+            name: the data set, for the message.
+
+        Raises:
+            DataError: when there is no label.
+        """
+        if not self.has_labels:
+            raise DataError(
+                f"There are no labels in {name}, only captions.",
+                "Take a data set that has labels; methods that learn from captions are trained on this one.",
+            )
+        return self
 
     @classmethod
     def flat(cls, label_names: Sequence[str]) -> LabelSpace:
@@ -147,6 +177,8 @@ class LabelSpace:
         Raises:
             DataError: when a key is missing or has the wrong type.
         """
+        if value == cls.empty().to_json():
+            return cls.empty()
         try:
             levels = tuple(
                 Level(

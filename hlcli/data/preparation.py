@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError, create_model
 
+from hlcli.captioning.caption_text import build_caption_text, write_caption_text
 from hlcli.data.datasets.base import check_disjoint
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
-from hlcli.data.store import store_folder, write_store
+from hlcli.data.store import StoreSplit, store_folder, write_store
 from hlcli.errors import DataError, InputError
-from hlcli.files import whole_file
+from hlcli.files import whole_file, write_json
 from hlcli.progress import Progress
 from hlcli.recipe_mistakes import Variants, describe_mistakes
 from hlcli.sections import DataSection, PrepareOptions, Section
@@ -68,12 +69,13 @@ def preprocess(
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
     splits: Mapping[str, Records]
     notes: dict[str, Any] = {}
-    labels = None
+    labels, documents = None, dict[str, Any]()
     if data.reads_directly:
         splits = {split: data.records(split) for split in data.split_names()}
     else:
         prepared = data.prepare(source or data.folder(), chosen)
         splits, notes, labels = prepared.splits, prepared.notes, prepared.labels
+        documents = dict(prepared.documents)
         if not prepared.shares_images:
             check_disjoint(prepared.splits)
     for split, records in splits.items():
@@ -90,8 +92,10 @@ def preprocess(
     }
     with Progress("Preparing", total=total, unit="image") as bar:
         encode = partial(_encode_all, image_size=image_size, workers=workers, failures=failures, advance=bar.advance)
+        complete = partial(_complete, splits=tuple(splits), documents=documents)
+        facts = {**meta, "versions": _versions()}
         try:
-            written = write_store(folder, labels, splits, {**meta, "versions": _versions()}, encode=encode)
+            written = write_store(folder, labels, splits, facts, encode=encode, complete=complete)
         finally:
             _report_failures(folder, failures)
     return Preparation(folder, written, failures)
@@ -119,6 +123,16 @@ def read_options(data: DataSection, options: Mapping[str, Any] | PrepareOptions)
     options = model.options
     assert isinstance(options, expected)
     return options
+
+
+def _complete(folder: Path, *, splits: Sequence[str], documents: Mapping[str, Any]) -> None:
+    """Add to a store its data set's documents, and what training on its captions needs: words and their counts."""
+    for name, document in documents.items():
+        write_json(folder / name, document)
+    captions = {split: StoreSplit(folder / split, folder).captions() for split in ("train", "val") if split in splits}
+    if any(captions.get("train", ())):
+        logger.info("Counting the words of the captions.")
+        write_caption_text(folder, build_caption_text(captions["train"], captions.get("val", [])))
 
 
 def _report_failures(folder: Path, failures: list[dict[str, str]]) -> None:

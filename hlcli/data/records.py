@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,6 +41,10 @@ class Record:
     ignore: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
     object_mask: tuple[float, ...] = ()
+
+    def with_labels(self, labels: tuple[int, ...]) -> Record:
+        """The record with other labels; a label that it has is not ignored."""
+        return replace(self, labels=labels, ignore=tuple(label for label in self.ignore if label not in labels))
 
 
 Records = Sequence[Record]

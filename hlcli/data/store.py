@@ -57,10 +57,17 @@ class StoreSplit(Sequence[Record]):
         """Labels of all rows, without touching an image."""
         return self.table["labels"][:]
 
+    def captions(self) -> list[list[str]]:
+        """Captions of all rows, without touching an image."""
+        return self.table["captions"][:]
+
 
 def store_folder(data: DataSection) -> Path:
-    """Where a data set's store is."""
-    return data.store if data.store is not None else data.folder() / "store"
+    """Where a data set's store is; one that shares another's folder has its name in it."""
+    if data.store is not None:
+        return data.store
+    folder = data.folder()
+    return folder / ("store" if folder.name == data.name else f"store-{data.name}")
 
 
 def open_label_space(data: DataSection) -> LabelSpace:
@@ -159,6 +166,7 @@ def write_store(
     meta: Mapping[str, Any],
     *,
     encode: Callable[[Iterable[Record]], Iterator[Record]],
+    complete: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
     """Write a store; it replaces an older one only when it is whole. Identical inputs give identical bytes.
 
@@ -169,6 +177,7 @@ def write_store(
         meta: JSON-ready facts to keep: options, source sums, notes.
         encode: turns records into records whose image is encoded bytes, or a file that stays where it is;
             may leave records out.
+        complete: adds to the folder what else belongs there, when the records are written.
 
     Returns:
         What was written to `meta.json`.
@@ -185,6 +194,8 @@ def write_store(
         written = {"version": STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
         write_json(building / "labels.json", labels.to_json())
         write_json(building / "meta.json", written)
+        if complete is not None:
+            complete(building)
     return written
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -61,7 +61,7 @@ class Bce(LossSection):
         return BceLoss()
 
 
-Objective = Annotated[
-    Asymmetric | Bce | Splc | FocalMargin | Hill | An | Wan | LabelSmoothing | Em | Epr | Role | LlR | LlCt | LlCp,
-    Field(discriminator="loss"),
-]
+LabelObjective = (
+    Asymmetric | Bce | Splc | FocalMargin | Hill | An | Wan | LabelSmoothing | Em | Epr | Role | LlR | LlCt | LlCp
+)
+"""One of these, by its `loss`; the recipe's union has the objectives of captions beside them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hlcli.sections import Section
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 class LossSection(Section):
     """A multi-label loss with its numbers; a subclass says `make`, or `build` where the data's size matters."""
+
+    task: ClassVar[Literal["labels", "captions"]] = "labels"
 
     def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss of a training.

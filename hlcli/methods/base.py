@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from hlcli.errors import CheckpointError
 from hlcli.sections import Section
@@ -12,8 +12,8 @@ from hlcli.sections import Section
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
+    from hlcli.data.section import DataSection
 
 
 class Criterion(Protocol):
@@ -52,8 +52,10 @@ class MethodSection(Section):
     """The `model` section of a recipe; knows how to build its network and its loss terms."""
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
-    backbone_kind: ClassVar[Literal["grid", "clip"]] = "grid"
-    """What `build` gets: a `GridBackbone`, or the `ClipTowers` of a CLIP model."""
+    default_metric: ClassVar[str] = "F1_samples"
+    """What chooses the best model unless the recipe says it."""
+    backbone_kind: ClassVar[Literal["grid", "clip", "any"]] = "grid"
+    """What `build` gets: a `GridBackbone`, the `ClipTowers` of a CLIP model, or the grid of any of them."""
     needs_training: ClassVar[bool] = True
     published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "regular"
     """What a reference's checkpoint holds: training state with the trained weights under `state_dict`; nothing but
@@ -66,13 +68,25 @@ class MethodSection(Section):
         """The method's name, as in `model.method`."""
         return str(type(self).model_fields["method"].default)
 
-    def build(self, backbone: Any, labels: LabelSpace, *, data_folder: Path | None) -> nn.Module:
+    def completed(self, data: DataSection) -> Self:
+        """The section with what only the data's files tell; said once, when a training begins."""
+        return self
+
+    def most_words(self) -> int:
+        """Words of the longest caption that the network reads; only of methods that learn captions."""
+        raise NotImplementedError
+
+    def needs_backbone(self, data: DataSection) -> bool:
+        """Whether `build` gets an image encoder."""
+        return True
+
+    def build(self, backbone: Any, outputs: Any, *, data_folder: Path | None) -> nn.Module:
         """The network. Its `forward(images)` returns a NamedTuple with `logits` [B, L] of the fine labels, with
         `level_logits` (coarse → fine) if a method scores every level, and `scene_probs` [B, S] if it tells scenes.
 
         Args:
             backbone: images to grid features, or both towers of a CLIP model: see `backbone_kind`.
-            labels: the label space.
+            outputs: the label space, or the vocabulary of a method that learns captions.
             data_folder: where the data set's own files lie (label embeddings…); None where all weights follow, so
                 that no file is read.
         """

@@ -58,7 +58,7 @@ def test_images_left_out_give_exit_code_3_and_json_counts_them(tmp_path: Path):
         (["shape"], 2, "Did you mean shapes?"),
         (["shapes", "--set", "num_trian=3"], 2, "data.num_trian: unknown key (from --set). Did you mean num_train?"),
         (["shapes", "--set", "num_train"], 2, "expected section.key=value"),
-        (["shapes", "--export", "mat"], 2, "the known formats are npy, lists and indices (got 'mat')"),
+        (["shapes", "--export", "mat"], 2, "the known formats are npy, lists, indices, captions and m2 (got 'mat')"),
         (["folder"], 2, "data.labels: is required"),
         (["folder", "--set", "images=gone", "--set", "labels=gone.csv"], 2, "data.labels: gone.csv does not exist"),
         (["intentonomy", "--root", "gone"], 2, "hlcli download intentonomy"),

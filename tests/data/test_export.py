@@ -12,6 +12,7 @@ from voc_files import write_voc
 
 from hlcli.data.datasets.coco import Coco
 from hlcli.data.datasets.folder import Folder
+from hlcli.data.datasets.karpathy import Flickr8k
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.datasets.voc import Voc2007
 from hlcli.data.export import check_format, write_exports
@@ -135,5 +136,8 @@ def test_names_that_would_break_a_line_are_refused(tmp_path, image, label, messa
 
 
 def test_an_unknown_format_is_refused_before_any_work():
-    with pytest.raises(InputError, match=r"--export: the known formats are npy, lists and indices \(got 'mat'\)"):
-        check_format("mat")
+    with pytest.raises(InputError, match=r"the known formats are npy, lists, indices, captions and m2 \(got 'mat'\)"):
+        check_format("mat", Shapes())
+    with pytest.raises(DataError, match="There are no labels in flickr8k"):
+        check_format("npy", Flickr8k())
+    check_format("captions", Flickr8k())

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hlcli.data.datasets.folder import Folder, labelled_records, read_hierarchy, read_rows
+from hlcli.data.datasets.folder import Folder, labelled_records, read_hierarchy, read_table
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_label_space, open_records, split_names
 from hlcli.errors import DataError
@@ -56,12 +56,26 @@ def test_files_from_spreadsheets_are_read(tmp_path: Path, photos: Path):
 
 def test_captions_are_cut_at_bars_and_may_span_lines(tmp_path: Path, photos: Path):
     text = 'image,labels,captions\na.jpg,x,"One, a dog. | Two\nlines.\u2028Still two. ||"\nb.jpg,x,\n'
-    rows = read_rows(label_file(tmp_path, text), 0, 0)
+    rows = read_table(label_file(tmp_path, text), 0, 0).rows
     assert rows[0].captions == ("One, a dog.", "Two\nlines.\u2028Still two.")
     assert rows[1].captions == ()
     assert [row.line for row in rows][1] == 4
     data = section(photos, tmp_path / "labels.csv", val_fraction=0)
     assert open_records(data, "train")[0].captions == rows[0].captions
+
+
+def test_a_file_of_captions_needs_no_labels(tmp_path: Path, photos: Path):
+    text = 'image,captions,split\na.jpg,"A dog. | Two, of them.",train\nb.jpg,One.,val\n'
+    data = section(photos, label_file(tmp_path, text))
+    assert not open_label_space(data).has_labels
+    assert split_names(data) == ("train", "val")
+    assert [(r.image_id, r.captions, r.labels) for r in open_records(data, "train")] == [
+        ("a.jpg", ("A dog.", "Two, of them."), ())
+    ]
+    with pytest.raises(DataError, match="has no column `labels`"):
+        labelled_records(photos, data.labels, LabelSpace.flat(["dog"]))
+    with pytest.raises(DataError, match="no image has a label"):
+        section(photos, label_file(tmp_path, "image,labels,captions\na.jpg,,A dog.\n")).label_space()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,8 @@ def test_captions_are_cut_at_bars_and_may_span_lines(tmp_path: Path, photos: Pat
         ("", "first line must name the columns"),
         ("a.jpg,dog\n", r"beginning with `image,labels` \(got 'a.jpg,dog'\)"),
         ("labels,image\n", "beginning with"),
+        ("image,split,captions\n", "beginning with .*Without labels: `image,captions`"),
+        ("image,captions\na.jpg,One.\nb.jpg, | \n", r"line 3: b.jpg has no caption"),
         ("image;labels\na.jpg;x\n", "beginning with"),
         ("image,labels,splits\n", "each once"),
         ("image,labels,split,split\n", "each once"),
@@ -90,7 +106,7 @@ def test_captions_are_cut_at_bars_and_may_span_lines(tmp_path: Path, photos: Pat
 def test_wrong_files_are_explained(tmp_path: Path, text: str | bytes, message: str):
     path = label_file(tmp_path, text)
     with pytest.raises(DataError, match=message) as caught:
-        read_rows(path, 0.1, 0.1)
+        read_table(path, 0.1, 0.1)
     assert str(path) in caught.value.message
 
 
@@ -98,7 +114,7 @@ def test_missing_label_file_and_folder(tmp_path: Path, photos: Path):
     with pytest.raises(DataError, match=r"data.labels: .*none.csv does not exist"):
         section(photos, tmp_path / "none.csv").split_names()
     with pytest.raises(DataError, match="cannot be read"):
-        read_rows(tmp_path, 0, 0)
+        read_table(tmp_path, 0, 0)
     labels = label_file(tmp_path, "image,labels,split\na.jpg,x,train\n")
     with pytest.raises(DataError, match="is not a folder of images"):
         section(tmp_path / "nowhere", labels).records("train")
@@ -158,7 +174,7 @@ def test_names_like_no_and_dates_stay_text(tmp_path: Path):
 def test_drawn_splits_stay_when_rows_are_added_or_moved(tmp_path: Path):
     def splits(names: list[str]) -> dict[str, str]:
         text = "image,labels\n" + "".join(f"{name},x\n" for name in names)
-        return {row.image: row.split for row in read_rows(label_file(tmp_path, text), 0.2, 0.3)}
+        return {row.image: row.split for row in read_table(label_file(tmp_path, text), 0.2, 0.3).rows}
 
     names = [f"photo {number}.jpg" for number in range(2000)]
     first, more = splits(names[:1000]), splits(names[::-1])
@@ -168,7 +184,7 @@ def test_drawn_splits_stay_when_rows_are_added_or_moved(tmp_path: Path):
 
 
 def test_an_empty_split_cell_draws_one(tmp_path: Path):
-    rows = read_rows(label_file(tmp_path, "image,labels,split\na.jpg,x,\nb.jpg,x,test\n"), 1.0, 0.0)
+    rows = read_table(label_file(tmp_path, "image,labels,split\na.jpg,x,\nb.jpg,x,test\n"), 1.0, 0.0).rows
     assert [row.split for row in rows] == ["val", "test"]
 
 
@@ -198,7 +214,7 @@ def test_any_text_gives_rows_or_our_error(tmp_path: Path, text: str):
     path = tmp_path / "labels.csv"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        rows = read_rows(path, 0.1, 0.1)
+        rows = read_table(path, 0.1, 0.1).rows
     except DataError:
         return
     assert rows

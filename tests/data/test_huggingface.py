@@ -73,6 +73,18 @@ def test_captions_come_from_their_column(tmp_path: Path):
     assert [record.captions for record in open_records(data, "train")] == [("One.",), ()]
 
 
+def test_captions_need_no_column_of_labels(tmp_path: Path):
+    train = table([0, 1], CLASSES, text=["One.", "Two."]).remove_columns("labels")
+    path = saved(tmp_path / "set", train)
+    data = HuggingFace(path=path, labels_column=None, captions_column="text")
+    assert not open_label_space(data).has_labels
+    assert [(record.labels, record.captions) for record in open_records(data, "train")] == [
+        ((), ("One.",)), ((), ("Two.",)),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"data\.captions_column must name a column"):
+        HuggingFace(path=path, labels_column=None)
+
+
 def test_hierarchy_file_gives_levels_and_order(tmp_path: Path):
     tree = tmp_path / "tree.yaml"
     tree.write_text("night: [star, moon]\nday: [sun]\n")

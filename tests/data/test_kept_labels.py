@@ -140,7 +140,7 @@ def test_a_list_of_other_labels_is_refused_and_one_of_few_images_says_so(
     path = tmp_path / "list.txt"
     lines = [f"{r.image_id},{' '.join(str((label + 1) % 12) for label in r.labels)}" for r in records]
     path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=r"images have labels there that are none of theirs"):
+    with pytest.raises(DataError, match=r"images have listed labels that are none of theirs"):
         open_training_records(tiny(f"data.labels_list={path}").data)
     path.write_text(f"{records[0].image_id},{records[0].labels[0]}", encoding="utf-8")
     assert len(open_training_records(tiny(f"data.labels_list={path}").data)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -153,3 +154,21 @@ def test_damaged_json_is_our_error(value):
 def test_ten_thousand_labels_are_checked_at_once():
     names = [f"label {number}" for number in range(10_000)]
     assert LabelSpace.flat(names).num_labels == 10_000
+
+
+def test_a_set_of_captions_has_no_labels():
+    space = LabelSpace.empty()
+    assert not space.has_labels
+    assert (space.num_labels, space.label_names, space.level_sizes, space.parents) == (0, (), (), ())
+    assert space == LabelSpace.empty() == LabelSpace.from_json(json.loads(json.dumps(space.to_json())))
+    assert pickle.loads(pickle.dumps(space)) == space
+    assert LabelSpace.flat(["a"]).has_labels
+    with pytest.raises(DataError, match="There are no labels in flickr8k"):
+        space.require_labels("flickr8k")
+
+
+def test_no_other_way_leads_to_an_empty_space():
+    with pytest.raises(DataError, match="at least one label"):
+        LabelSpace(())
+    with pytest.raises(DataError, match="at least one label"):
+        LabelSpace.flat([])

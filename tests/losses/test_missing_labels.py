@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from hlcli.losses.assume_negative import SmoothedNegativeLoss, WeakNegativeLoss
 from hlcli.losses.bce import BceLoss
-from hlcli.losses.config import Asymmetric, Objective
+from hlcli.losses.config import Asymmetric, LabelObjective
 from hlcli.losses.entropy import EntropyMaximisationLoss
 from hlcli.losses.expected_positives import EprLoss
 from hlcli.losses.hill import HillLoss
 from hlcli.losses.splc import SplcLoss
+
+SECTIONS = TypeAdapter(Annotated[LabelObjective, Field(discriminator="loss")])
 
 NEEDED: dict[str, dict[str, Any]] = {"epr": {"expected_positives": 2.0}, "role": {"expected_positives": 2.0}}
 LOSSES = (
@@ -31,7 +33,7 @@ IMAGES, LABELS = 5, 4
 
 def build(name: str, num_images: int = IMAGES, num_labels: int = LABELS, **options: Any) -> nn.Module:
     """The loss as a recipe gives it."""
-    section = TypeAdapter(Objective).validate_python({"loss": name, **NEEDED.get(name, {}), **options})
+    section = SECTIONS.validate_python({"loss": name, **NEEDED.get(name, {}), **options})
     torch.manual_seed(0)
     return section.build(num_images=num_images, num_labels=num_labels)
 

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from hlcli.losses.assume_negative import SmoothedNegativeLoss, WeakNegativeLoss
 from hlcli.losses.asymmetric import AsymmetricLoss
 from hlcli.losses.bce import BceLoss
-from hlcli.losses.config import Bce, Objective
+from hlcli.losses.config import Bce, LabelObjective
 from hlcli.losses.entropy import EntropyMaximisationLoss
 from hlcli.losses.expected_positives import EprLoss, RoleLoss
 from hlcli.losses.hill import HillLoss
 from hlcli.losses.large_loss import LargeLossCorrection, LargeLossRejection, PermanentLargeLossCorrection
 from hlcli.losses.splc import SplcLoss
 
+SECTIONS = TypeAdapter(Annotated[LabelObjective, Field(discriminator="loss")])
+
 NEEDED: dict[str, dict[str, Any]] = {"epr": {"expected_positives": 2.0}, "role": {"expected_positives": 2.0}}
-LOSSES = [one.model_fields["loss"].default for one in get_args(get_args(Objective)[0])]
+LOSSES = [one.model_fields["loss"].default for one in get_args(LabelObjective)]
 LABELS = 4
 
 
 def section_of(name: str, **options: Any) -> Any:
-    return TypeAdapter(Objective).validate_python({"loss": name, **NEEDED.get(name, {}), **options})
+    return SECTIONS.validate_python({"loss": name, **NEEDED.get(name, {}), **options})
 
 
 def build(name: str, **options: Any) -> nn.Module:
@@ -70,7 +72,7 @@ def test_sections_hand_on_their_numbers() -> None:
 )  # fmt: skip
 def test_senseless_numbers_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(Objective).validate_python(bad)
+        SECTIONS.validate_python(bad)
 
 
 # What the papers say, and which class says it again.

@@ -28,12 +28,14 @@ class Prepared(NamedTuple):
         notes: JSON-ready facts for `meta.json`: options, sums of the sources, what was left out.
         labels: the labels, where their names come from a file or an option; None for the section's own.
         shares_images: whether splits have images in common on purpose.
+        documents: what the store keeps besides, by file name: JSON-ready values.
     """
 
     splits: dict[str, list[Record]]
     notes: dict[str, Any]
     labels: LabelSpace | None = None
     shares_images: bool = False
+    documents: Mapping[str, Any] = {}
 
 
 class LayoutOptions(PrepareOptions):

@@ -5,20 +5,20 @@ A file has `categories` (id, name), `images` (id, file_name) and `annotations`, 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hlcli.data.datasets.base import check_counts
 from hlcli.data.datasets.coco_labels import CATEGORIES, COUNTS
+from hlcli.data.json_lists import field, read_lists
 from hlcli.errors import DataError
 
 FILE_NAME = re.compile(r"[\w-][\w.-]*\.(jpe?g|png)", re.ASCII | re.IGNORECASE)
 AGAIN = "Delete the file and run `hlcli download coco` again."
 
-_KEPT = {"categories", "images", "annotations", "id", "name", "file_name", "image_id", "category_id"}
+_KEPT = ("id", "name", "file_name", "image_id", "category_id")  # outlines of objects would take much memory
 
 
 class AnnotatedImage(NamedTuple):
@@ -41,13 +41,20 @@ def read_instances(path: Path) -> list[AnnotatedImage]:
     Raises:
         DataError: when the file is missing, damaged, or not COCO's; the message says where.
     """
-    document = _read_json(path)
+    document = read_lists(
+        path,
+        ("categories", "images", "annotations"),
+        kept=_KEPT,
+        kind="one of COCO's instances files",
+        hint="Run `hlcli download coco`.",
+        again=AGAIN,
+    )
     _check_categories(path, document["categories"])
     images = _read_images(path, document["images"])
     index = {category.id: label for label, category in enumerate(CATEGORIES)}
     labels: dict[int, set[int]] = {image_id: set() for image_id in images}
     for position, entry in enumerate(document["annotations"]):
-        image_id, category = (_field(entry, key) for key in ("image_id", "category_id"))
+        image_id, category = (field(entry, key) for key in ("image_id", "category_id"))
         if type(image_id) is not int or image_id not in labels:
             raise DataError(f"{path}: annotations[{position}].image_id {image_id!r} is not among the images.", AGAIN)
         if type(category) is not int or category not in index:
@@ -58,34 +65,12 @@ def read_instances(path: Path) -> list[AnnotatedImage]:
     return [AnnotatedImage(image_id, images[image_id], tuple(sorted(labels[image_id]))) for image_id in sorted(images)]
 
 
-def _read_json(path: Path) -> dict[str, list[Any]]:
-    """The file's lists; of their entries only what labels need, so that outlines of objects take no memory."""
-    try:
-        document = json.loads(path.read_bytes(), object_hook=_drop_the_rest)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.", "Run `hlcli download coco`.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.", AGAIN
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:  # also no UTF-8, and numbers of thousands of digits
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    for key in ("categories", "images", "annotations"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise DataError(f"{path} has no list `{key}`; it is not one of COCO's instances files.", AGAIN)
-    return document
-
-
-def _drop_the_rest(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key in _KEPT}
-
-
 def _check_categories(path: Path, categories: Sequence[Any]) -> None:
     """The categories must be the known 80 in the known order."""
     if len(categories) != len(CATEGORIES):
         raise DataError(f"{path}: {len(CATEGORIES)} categories were expected, got {len(categories)}.", AGAIN)
     for position, (entry, known) in enumerate(zip(categories, CATEGORIES, strict=True)):
-        if _field(entry, "id") != known.id or _field(entry, "name") != known.name:
+        if field(entry, "id") != known.id or field(entry, "name") != known.name:
             raise DataError(
                 f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry}).", AGAIN
             )
@@ -97,7 +82,7 @@ def _read_images(path: Path, images: Sequence[Any]) -> dict[int, str]:
     files = set[str]()
     for position, entry in enumerate(images):
         where = f"{path}: images[{position}]"
-        image_id, file = (_field(entry, key) for key in ("id", "file_name"))
+        image_id, file = (field(entry, key) for key in ("id", "file_name"))
         if type(image_id) is not int or image_id < 0:
             raise DataError(f"{where}.id must be a whole number (got {image_id!r}).", AGAIN)
         if not isinstance(file, str) or not FILE_NAME.fullmatch(file):
@@ -107,10 +92,6 @@ def _read_images(path: Path, images: Sequence[Any]) -> dict[int, str]:
         found[image_id] = file
         files.add(file)
     return found
-
-
-def _field(entry: Any, key: str) -> Any:
-    return entry.get(key) if isinstance(entry, Mapping) else None
 
 
 def compare_with_published(split: str, images: Sequence[AnnotatedImage], path: Path) -> None:

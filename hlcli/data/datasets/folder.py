@@ -1,4 +1,4 @@
-"""A person's own photos: a folder of images and a CSV file of labels; a hierarchy file if there is one."""
+"""A person's own photos: a folder of images and a CSV file of labels or captions; a hierarchy file if there is one."""
 
 from __future__ import annotations
 
@@ -31,37 +31,50 @@ class Row(NamedTuple):
     captions: tuple[str, ...]
 
 
+class Table(NamedTuple):
+    """A label file; one of captions has no column of labels."""
+
+    rows: list[Row]
+    has_labels: bool
+
+
 class Folder(DataSection):
     """Images in a folder, labels in a CSV file with a header: `image,labels[,split][,captions]`.
 
-    Labels are separated by `;`, captions by `|`. Without a `split` column every image draws its split from
-    its own name, so that adding images moves none of the others.
+    Labels are separated by `;`, captions by `|`; a file of captions alone begins with `image,captions`. Without a
+    `split` column every image draws its split from its own name, so that adding images moves none of the others.
     """
 
     reads_directly: ClassVar[bool] = True
 
     dataset: Literal["folder"] = "folder"
     images: Path = Field(description="Folder of the images; names in the label file are relative to it.")
-    labels: Path = Field(description="CSV file: image,label;label;…")
+    labels: Path = Field(description="CSV file: image,label;label;… (or, without labels, image,caption|caption|…)")
     hierarchy: Path | None = Field(None, description="YAML tree of label names; its leaves are the labels.")
     val_fraction: Fraction = Field(0.1, description="Share of images for val where the file names no split.")
     test_fraction: Fraction = Field(0.0, description="Share of images for test where the file names no split.")
 
     @cached_property
+    def _table(self) -> Table:
+        return read_table(self.labels, self.val_fraction, self.test_fraction)
+
+    @property
     def _rows(self) -> list[Row]:
-        return read_rows(self.labels, self.val_fraction, self.test_fraction)
+        return self._table.rows
 
     @cached_property
     def _label_space(self) -> LabelSpace:
         if self.hierarchy is not None:
             return read_hierarchy(self.hierarchy)
+        if not self._table.has_labels:
+            return LabelSpace.empty()
         names = sorted({label for row in self._rows for label in row.labels})
         if not names:
             raise DataError(f"{self.labels}: no image has a label.")
         return LabelSpace.flat(names)
 
     def label_space(self) -> LabelSpace:
-        """The hierarchy's labels, or all labels of the file in alphabetical order."""
+        """The hierarchy's labels, or all labels of the file in alphabetical order; none in a file of captions."""
         return self._label_space
 
     def split_names(self) -> tuple[str, ...]:
@@ -85,9 +98,12 @@ def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Rec
     """All images of a label file, whatever their split, with labels of a given space.
 
     Raises:
-        DataError: for missing images, or labels that the space does not have.
+        DataError: for missing images, a file without labels, or labels that the space does not have.
     """
-    return _make_records(read_rows(labels_file, 0.0, 0.0), images, labels_file, labels)
+    table = read_table(labels_file, 0.0, 0.0)
+    if not table.has_labels:
+        raise DataError(f"{labels_file} has no column `labels`.", "The first line must begin with `image,labels`.")
+    return _make_records(table.rows, images, labels_file, labels)
 
 
 def _make_records(rows: list[Row], images: Path, labels_file: Path, labels: LabelSpace) -> Records:
@@ -137,8 +153,8 @@ def read_hierarchy(path: Path) -> LabelSpace:
         raise DataError(f"{path}: {error.message}", error.hint) from error
 
 
-def read_rows(path: Path, val_fraction: float, test_fraction: float) -> list[Row]:
-    """Read a label file.
+def read_table(path: Path, val_fraction: float, test_fraction: float) -> Table:
+    """Read a file of labels, captions or both.
 
     Raises:
         DataError: for a missing or unreadable file, missing columns, repeated images or unknown splits.
@@ -167,15 +183,15 @@ def read_rows(path: Path, val_fraction: float, test_fraction: float) -> list[Row
         rows.append(row)
     if not rows:
         raise DataError(f"{path} lists no image.")
-    return rows
+    return Table(rows, "labels" in columns)
 
 
 def _columns(path: Path, first_line: list[str]) -> dict[str, int]:
     header = [cell.strip().lower() for cell in first_line]
-    if header[:2] != ["image", "labels"]:
+    if header[:2] not in (["image", "labels"], ["image", "captions"]):
         raise DataError(
             f"{path}: the first line must name the columns, beginning with `image,labels` (got {','.join(header)!r}).",
-            "Optional columns after them: split (train, val, test) and captions.",
+            "Optional columns after them: split (train, val, test) and captions. Without labels: `image,captions`.",
         )
     unknown = [name for name in header if name not in ("image", "labels", "split", "captions")]
     if unknown or len(set(header)) < len(header):
@@ -199,8 +215,10 @@ def _read_row(
     split = cells.get("split") or _drawn_split(cells["image"], val_fraction, test_fraction)
     if split not in SPLITS:
         raise DataError(f"{path}, line {number}: split must be train, val or test (got {split!r}).")
-    labels = tuple(part.strip() for part in cells["labels"].split(";") if part.strip())
+    labels = tuple(part.strip() for part in cells.get("labels", "").split(";") if part.strip())
     captions = tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip())
+    if "labels" not in columns and not captions:
+        raise DataError(f"{path}, line {number}: {cells['image']} has no caption.", "Separate several by `|`.")
     return Row(number, cells["image"], labels, split, captions)
 
 

@@ -1,13 +1,13 @@
-"""Any Hugging Face image data set with label columns: from the hub, a local folder, or `save_to_disk`."""
+"""Any Hugging Face set of images with labels or captions: from the hub, a local folder, or `save_to_disk`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
@@ -30,12 +30,21 @@ class HuggingFace(DataSection):
     path: str = Field(description="Name on the hub, folder of files, or folder written by save_to_disk.")
     subset: str | None = Field(None, description="Configuration of the data set, where it has several.")
     image_column: str = Field("image", description="Column of the images.")
-    labels_column: str = Field("labels", description="Column of the labels: a name or number, or a list of them.")
+    labels_column: str | None = Field(
+        "labels",
+        description="Column of the labels: a name or number, or a list of them; null: only captions.",
+    )
     captions_column: str | None = Field(None, description="Column of the captions: a sentence, or a list of them.")
     hierarchy: Path | None = Field(None, description="YAML tree of label names; its leaves are the labels.")
     train_split: str = Field("train", description="Their name of the split train.")
     val_split: str = Field("validation", description="Their name of the split val.")
     test_split: str = Field("test", description="Their name of the split test.")
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.labels_column is None and self.captions_column is None:
+            raise ValueError("data.captions_column must name a column where data.labels_column is null")
+        return self
 
     @cached_property
     def _tables(self) -> Any:
@@ -74,6 +83,8 @@ class HuggingFace(DataSection):
 
         if self.hierarchy is not None:
             return read_hierarchy(self.hierarchy)
+        if self.labels_column is None:
+            return LabelSpace.empty()
         names = self._class_names()
         if names is None:
             column = self._table(self.train_split)[self.labels_column]
@@ -83,7 +94,7 @@ class HuggingFace(DataSection):
         return LabelSpace.flat(names)
 
     def label_space(self) -> LabelSpace:
-        """The hierarchy's labels, the column's class names, or all values of the training split."""
+        """The hierarchy's labels, the column's class names, or all values of the training split, if any."""
         return self._label_space
 
     def split_names(self) -> tuple[str, ...]:
@@ -111,6 +122,8 @@ class HuggingFace(DataSection):
 
     def _class_names(self) -> list[str] | None:
         """Names behind integer labels, where the column declares them."""
+        if self.labels_column is None:
+            return None
         feature = self._table(self.train_split).features[self.labels_column]
         feature = getattr(feature, "feature", feature)
         return getattr(feature, "names", None)
@@ -137,7 +150,7 @@ class HuggingFaceSplit(Sequence[Record]):
             raise DataError(f"Split {self.split}, row {row}: there is no image.", "Filter the row out of the data set.")
         source = image["bytes"] if image["bytes"] is not None else Path(image["path"])
         captions = _as_list(value[self.captions_column]) if self.captions_column else []
-        entries = _as_list(value[self.labels_column])
+        entries = _as_list(value[self.labels_column]) if self.labels_column else []
         if self.class_names is not None:
             entries = [self.class_names[entry] for entry in entries if entry != NO_CLASS]
         labels = {self._label(entry, row) for entry in entries}

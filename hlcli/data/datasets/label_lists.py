@@ -6,6 +6,7 @@ comma, any order of the indices and a missing last newline are allowed.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,11 @@ from typing import NamedTuple
 
 from hlcli.data.datasets.base import check_path, read_lines
 from hlcli.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+MOST_DISAGREEING = 0.01
+"""Largest share of a list's images that may have labels which are none of theirs."""
 
 _LONGEST_INDEX = 9
 _NUMBER_AT_END = re.compile(r"\d+\Z", re.ASCII)
@@ -102,6 +108,28 @@ def lists_by_record(image_ids: Sequence[str], listed: Mapping[str, tuple[int, ..
             found[image_id] = file
     labels = (listed[found[image_id]] if image_id in found else None for image_id in image_ids)
     return MatchedLists(tuple(labels), tuple(strangers))
+
+
+def check_disagreement(path: Path, total: int, odd: Sequence[str]) -> None:
+    """Warn about images with listed labels that are none of theirs; a few are annotators' second thoughts.
+
+    Args:
+        path: the list.
+        total: images of the split that it lists.
+        odd: ids of those whose labels differ.
+
+    Raises:
+        DataError: when they are more than a few.
+    """
+    if not odd:
+        return
+    message = (
+        f"{path}: {len(odd):,} of {total:,} images have listed labels that are none of theirs, e.g. "
+        f"{', '.join(odd[:3])}."
+    )
+    if len(odd) > MOST_DISAGREEING * total:
+        raise DataError(message, "Is it the list of this data set, with indices from 0 in the same order of labels?")
+    logger.warning("%s The list's are used.", message)
 
 
 def _names(file: str) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +12,11 @@ from pydantic import Field
 from hlcli.data.checksums import Checksum
 from hlcli.data.datasets.base import LayoutOptions, check_counts, note_source
 from hlcli.data.datasets.grouped import GroupedData
-from hlcli.data.datasets.label_lists import lists_by_record, read_label_list
+from hlcli.data.datasets.label_lists import check_disagreement, lists_by_record, read_label_list
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-MOST_DISAGREEING = 0.01
-"""Largest share of a list's images that may have labels which are none of theirs."""
 
 
 class ListOptions(LayoutOptions):
@@ -107,13 +103,11 @@ def take_listed(
     matched = lists_by_record([record.image_id for record in records], listed)
     _check_strangers(path, len(listed), matched.strangers, split, allow_partial=allow_partial)
     chosen = [
-        replace(record, labels=labels, ignore=tuple(label for label in record.ignore if label not in labels))
-        for record, labels in zip(records, matched.labels, strict=True)
-        if labels is not None
+        record.with_labels(labels) for record, labels in zip(records, matched.labels, strict=True) if labels is not None
     ]
     full_labels = full_labels or {record.image_id: record.labels for record in records}
     odd = [record.image_id for record in chosen if not {*record.labels} <= {*full_labels[record.image_id]}]
-    _check_disagreement(path, len(chosen), odd)
+    check_disagreement(path, len(chosen), odd)
     note_source(path, notes)
     notes.setdefault("label_lists", {})[split] = {
         "file": path.name,
@@ -153,16 +147,3 @@ def _check_strangers(path: Path, total: int, strangers: Sequence[str], split: st
     if not allow_partial or len(strangers) == total:
         raise DataError(message, "Is it the list of this data set's split? A subset on purpose needs --allow-partial.")
     logger.warning("%s They are left out.", message)
-
-
-def _check_disagreement(path: Path, total: int, odd: Sequence[str]) -> None:
-    """Warn about images with listed labels that are none of theirs; refuse more than a few."""
-    if not odd:
-        return
-    message = (
-        f"{path}: {len(odd):,} of {total:,} images have listed labels that are none of theirs, e.g. "
-        f"{', '.join(odd[:3])}."
-    )
-    if len(odd) > MOST_DISAGREEING * total:
-        raise DataError(message, "Is it the list of this data set, with indices from 0 in the same order of labels?")
-    logger.warning("%s The list's are used.", message)

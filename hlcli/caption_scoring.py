@@ -1,0 +1,205 @@
+"""Images → captions → scores: every image of a split once, on any number of processes, for one or more models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+
+from hlcli.building import eval_transform, normalize
+from hlcli.captioning.losses import cross_entropy_loss
+from hlcli.captioning.tokens import collapse_repeats
+from hlcli.captioning.vocabulary import PADDING, Vocabulary
+from hlcli.data.caption_loader import (
+    CaptionBatch,
+    CaptionRows,
+    WithoutChance,
+    make_caption_loader,
+    open_inputs,
+    split_captions,
+)
+from hlcli.data.loader import batches, whole_batches
+from hlcli.data.store import open_records
+from hlcli.errors import DataError
+from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from hlcli.captioning.search import Hypotheses
+    from hlcli.sections import Eval
+
+
+class GeneratedCaption(NamedTuple):
+    """A sentence a model says of an image; `log_prob` is the sum over its words, the end mark among them."""
+
+    text: str
+    log_prob: float
+
+
+class ScoredCaptions(NamedTuple):
+    """What one model says about a split. `loss` is the mean cross entropy of the references' words."""
+
+    captions: list[GeneratedCaption]
+    metrics: CaptionMetrics
+    loss: float
+
+    def numbers(self) -> dict[str, float | None]:
+        """Loss and metrics by name."""
+        return {"loss": self.loss, **self.metrics.to_json()}
+
+
+class CaptionScorer:
+    """A split with all that is needed to measure captioners on it.
+
+    Args:
+        recipe: its data and evaluation sections count.
+        vocabulary: the models' words.
+        accelerator: device, precision, processes.
+        split: which one.
+        batch_size: images per step; default the recipe's.
+        workers: loader processes; default the recipe's.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        vocabulary: Vocabulary,
+        accelerator: Accelerator,
+        split: str,
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.recipe, self.vocabulary, self.accelerator, self.split = recipe, vocabulary, accelerator, split
+        self.records = open_records(recipe.data, split)
+        self.references = split_captions(self.records)
+        silent = [row for row, texts in enumerate(self.references) if not texts]
+        if silent:
+            raise DataError(
+                f"{len(silent)} of {len(self.references):,} images of split {split} have no caption to compare with: "
+                f"{self.records[silent[0]].image_id}, …."
+            )
+        self.normalize = normalize(recipe.data).to(accelerator.device)
+        rows = CaptionRows(
+            self.records,
+            open_inputs(recipe.data, WithoutChance(eval_transform(recipe.data))),
+            vocabulary,
+            max_words=recipe.model.most_words(),
+        )
+        shares = whole_batches(
+            len(self.records),
+            batch_size or recipe.eval.batch_size,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
+        workers = recipe.data.workers if workers is None else workers
+        self.loader = make_caption_loader(rows, shares, workers=workers, device=accelerator.device)
+
+    def on_device(self, batch: CaptionBatch) -> CaptionBatch:
+        """Move a batch and turn its images into floats."""
+        return on_device(batch, self.accelerator.device, self.normalize)
+
+    def score(
+        self, models: Sequence[nn.Module], *, check: Callable[[], None] = lambda: None, title: str = ""
+    ) -> list[ScoredCaptions]:
+        """Captions and metrics of networks in evaluation mode; each image is loaded once."""
+        said: list[list[tuple[int, GeneratedCaption]]] = [[] for _ in models]
+        sums: list[list[tuple[float, int]]] = [[] for _ in models]
+        title = title or f"Captioning {self.split}"
+        with torch.inference_mode(), Progress(title, total=len(self.records), unit="image") as bar:
+            for found in batches(self.loader):
+                batch = self.on_device(found)  # type: ignore[arg-type]
+                for model, captions, losses in zip(models, said, sums, strict=True):
+                    with self.accelerator.autocast():
+                        memory = model.encode(batch.inputs)  # type: ignore[operator]
+                        texts = best_captions(model, memory, self.vocabulary, self.recipe.eval)
+                        losses.append(_cross_entropy(model, memory, batch))
+                    captions += zip(batch.rows.tolist(), texts, strict=True)
+                bar.advance(len(batch.rows) * self.accelerator.num_processes)
+                check()
+        return [self._measure(captions, losses) for captions, losses in zip(said, sums, strict=True)]
+
+    def _measure(self, own: list[tuple[int, GeneratedCaption]], own_sums: list[tuple[float, int]]) -> ScoredCaptions:
+        """All processes' captions in the order of the split, measured by the first one."""
+        many = self.accelerator.num_processes > 1
+        captions = dict(gather_object(own) if many else own)
+        sums = gather_object(own_sums) if many else own_sums
+        if sorted(captions) != list(range(len(self.records))):
+            raise RuntimeError(f"{len(captions)} images were captioned, {len(self.records)} were expected")
+        ordered = [captions[row] for row in range(len(captions))]
+        answer: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            answer = [
+                caption_metrics(
+                    [caption.text for caption in ordered], self.references, names=self.recipe.eval.caption_metrics
+                )
+            ]
+        if many:
+            broadcast_object_list(answer)
+        loss = math.fsum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
+        return ScoredCaptions(ordered, answer[0], loss)
+
+
+def on_device(batch: CaptionBatch, device: torch.device, to_floats: Callable[[Tensor], Tensor]) -> CaptionBatch:
+    """Move a batch and turn its images into floats."""
+    inputs = batch.inputs._replace(
+        **{
+            name: part.to(device, non_blocking=True)
+            for name, part in batch.inputs._asdict().items()
+            if part is not None
+        }
+    )
+    if inputs.images is not None:
+        inputs = inputs._replace(images=to_floats(inputs.images))
+    index = None if batch.image_index is None else batch.image_index.to(device)
+    return CaptionBatch(inputs, batch.rows, batch.token_ids.to(device), index)
+
+
+def best_captions(model: nn.Module, memory: Any, vocabulary: Vocabulary, section: Eval) -> list[GeneratedCaption]:
+    """The best caption of every image of a batch, as the recipe's evaluation section searches it."""
+    return [image[0] for image in search_captions(model, memory, vocabulary, section)]
+
+
+def search_captions(
+    model: nn.Module, memory: Any, vocabulary: Vocabulary, section: Eval, num_captions: int = 1
+) -> list[list[GeneratedCaption]]:
+    """The best captions of every image, best first."""
+    from hlcli.captioning.search import beam_search
+
+    found = beam_search(
+        model.network,  # type: ignore[arg-type]
+        memory,
+        beam_size=max(section.beam_size, num_captions),
+        max_length=section.max_words,
+        num_results=num_captions,
+        length_penalty=section.length_penalty,
+        block_ngrams=section.block_ngrams,
+    )
+    return read_captions(found, vocabulary)
+
+
+def read_captions(found: Hypotheses, vocabulary: Vocabulary) -> list[list[GeneratedCaption]]:
+    """Token ids as sentences, in their order; words said twice in a row are said once (spec §3.4)."""
+    log_probs = found.log_probs.double().sum(dim=-1).tolist()  # [B, n]
+    return [
+        [
+            GeneratedCaption(" ".join(collapse_repeats(vocabulary.decode(ids))).strip(), log_prob)
+            for ids, log_prob in zip(image, image_log_probs, strict=True)
+        ]
+        for image, image_log_probs in zip(found.token_ids.tolist(), log_probs, strict=True)
+    ]
+
+
+def _cross_entropy(model: nn.Module, memory: Any, batch: CaptionBatch) -> tuple[float, int]:
+    """Sum over the references' words of a batch, and their number."""
+    logits = model.network.decode(memory, batch.token_ids)  # type: ignore[operator, union-attr]  # [B, K, T, V]
+    mean = cross_entropy_loss(logits.float(), batch.token_ids, PADDING)
+    count = int((batch.token_ids[..., 1:] != PADDING).sum())
+    return float(mean) * count, count

@@ -1,0 +1,77 @@
+"""`hlcli caption`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def caption(
+    model: Annotated[
+        Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe) of a captioner.")
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="Files, folders, or patterns in quotes.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Caption this split of the data set instead and score it.")] = None,
+    beam: Annotated[int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest caption, its end mark counted.")] = None,
+    num_captions: Annotated[int, typer.Option(help="Captions per image.")] = 1,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="Power of the length that log-probabilities are divided by; 0 favours short.")
+    ] = None,
+    block_ngrams: Annotated[
+        int | None, typer.Option(help="Never repeat so many words in a row within a caption; 0 may.")
+    ] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw words instead of searching the likeliest.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="--sample: above 1 makes rare words likelier, below 1 rarer.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="--sample: only the likeliest words, which together reach this probability.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="--sample: of the draws; default 0.")] = None,
+    ensemble: Annotated[
+        list[Path] | None, typer.Option(help="Another model to average with, of the same words; may be repeated.")
+    ] = None,
+    grid_features: Annotated[
+        Path | None, typer.Option(help="File of the images' grid features, for models that read stored ones.")
+    ] = None,
+    region_features: Annotated[Path | None, typer.Option(help="File of the images' region features.")] = None,
+    backbone_weights: Annotated[
+        Path | None, typer.Option(help="Local weights of the backbone that computes the images' features.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to FILE.jsonl, or FILE.json for COCO's online test.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out where it was interrupted.")] = False,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step; default the recipe's.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; default the recipe's.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Describe images in sentences, or score a split.
+
+    Example: hlcli caption runs/quickstart-caption photos --out captions.jsonl
+    Example: hlcli caption runs/coco dog.jpg --num-captions 3
+    Example: hlcli caption runs/coco --split test
+    Example: hlcli caption runs/coco-1 photos --ensemble runs/coco-2 --ensemble runs/coco-3
+    """
+    from hlcli.cli import caption_report as report
+
+    report.check_options(images or [], split, out, resume=resume)
+    search = report.read_search(
+        sample, temperature, top_p, seed,
+        beam_size=beam, length_penalty=length_penalty, block_ngrams=block_ngrams,
+        max_words=max_length, num_captions=num_captions,
+    )  # fmt: skip
+    models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
+    features = report.FeatureOptions(grid_features, region_features, backbone_weights)
+    predictor = report.make_predictor(models, search, features, batch_size, workers, of_data=split is not None)
+    if split is not None:
+        report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
+        return
+    raise typer.Exit(report.caption_images(predictor, images or [], out, resume=resume, as_json=as_json))

@@ -1,0 +1,256 @@
+"""What `hlcli caption` reads and shows, and `hlcli eval` of captions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from hlcli.launching import is_first_process
+
+if TYPE_CHECKING:
+    from hlcli.caption_evaluation import CaptionEvaluation
+    from hlcli.caption_prediction import CaptionPredictor, Captions, SearchOptions
+    from hlcli.caption_rows import Caption
+    from hlcli.metrics.captioning.summary import CaptionMetrics
+    from hlcli.model_folder import LoadedModel
+
+FAILED_SOME = 3
+NUM_EXAMPLES = 3
+
+
+class FeatureOptions(NamedTuple):
+    """`--grid-features`, `--region-features` and `--backbone-weights`."""
+
+    grid: Path | None = None
+    regions: Path | None = None
+    backbone_weights: Path | None = None
+
+
+def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        InputError: naming them.
+    """
+    from hlcli.caption_files import check_caption_file
+    from hlcli.errors import InputError
+
+    if not images and split is None:
+        raise InputError("There is nothing to caption.", "Give images: files, folders, patterns; or --split test.")
+    if images and split is not None:
+        raise InputError("--split and images exclude each other.", "Leave one of them out.")
+    if resume and out is None:
+        raise InputError("--resume goes on with a file.", "Give --out FILE.jsonl.")
+    if out is not None:
+        check_caption_file(out)
+
+
+def read_search(
+    sample: bool, temperature: float | None, top_p: float | None, seed: int | None, **search: Any
+) -> SearchOptions:
+    """How captions are found.
+
+    Raises:
+        InputError: for options of a search with `--sample`, or of sampling without.
+    """
+    from hlcli.caption_prediction import SearchOptions
+    from hlcli.errors import InputError
+
+    drawing = {"--temperature": temperature, "--top-p": top_p, "--seed": seed}
+    searching = {
+        "--beam": search["beam_size"],
+        "--length-penalty": search["length_penalty"],
+        "--block-ngrams": search["block_ngrams"],
+    }
+    useless = [name for name, value in (searching if sample else drawing).items() if value is not None]
+    if useless:
+        how, hint = ("Drawing words (--sample)", "Leave") if sample else ("A search", "Give --sample, or leave")
+        raise InputError(f"{how} has no use for {', '.join(useless)}.", f"{hint} it out.")
+    if sample:
+        temperature = 1.0 if temperature is None else temperature
+    return SearchOptions(temperature=temperature, top_p=top_p, seed=seed or 0, **search)
+
+
+def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequence[str]) -> list[LoadedModel]:
+    """The models, each with its recipe changed where asked.
+
+    Raises:
+        InputError: when one cannot be used, or is no captioner.
+    """
+    from hlcli.cli.evaluation_report import open_for, read_recipe
+    from hlcli.model_tasks import check_task
+
+    given = read_recipe(recipe, overrides)
+    models = []
+    for path in paths:
+        models.append(open_for(path, given, overrides))
+        check_task(models[-1].recipe.model, "captions")
+    return models
+
+
+def make_predictor(
+    models: Sequence[LoadedModel],
+    search: SearchOptions | None,
+    features: FeatureOptions,
+    batch_size: int | None,
+    workers: int | None,
+    *,
+    of_data: bool,
+) -> CaptionPredictor:
+    """The models as one; `of_data`: the images are those of the recipe's data set."""
+    from hlcli.caption_prediction import CaptionPredictor, FeatureSources
+
+    return CaptionPredictor(
+        models,
+        search=search,
+        features=FeatureSources(*features, of_data=of_data),
+        batch_size=batch_size,
+        workers=models[0].recipe.data.workers if workers is None else workers,
+    )
+
+
+def caption_images(
+    predictor: CaptionPredictor, images: Sequence[Path], out: Path | None, *, resume: bool, as_json: bool
+) -> int:
+    """Caption and show; returns the exit code."""
+    from hlcli import caption_prediction as prediction
+
+    found = prediction.named_images(images)
+    is_first = is_first_process()
+    show = _show_caption if is_first and out is None and not as_json else None
+    done = prediction.caption_images(predictor, found, out, resume=resume, show=show)
+    if is_first:
+        _show_rest(done, out, as_json=as_json)
+    return FAILED_SOME if done.failures else 0
+
+
+def _show_caption(caption: Caption) -> None:
+    typer.echo(f"{caption.image}: {caption.caption}")
+    for other in caption.alternatives:
+        typer.echo(f"    {other.text}")
+
+
+def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
+    """The document where it is asked for, and what failed."""
+    from hlcli.prediction_files import failures_file
+
+    if as_json:
+        document: dict[str, Any] = {
+            "captions": [caption.to_json() for caption in done.captions],
+            "failures": [failure.to_json() for failure in done.failures],
+        }
+        typer.echo(json.dumps({**document, "out": str(out)} if out else document, ensure_ascii=False))
+    elif out is not None:
+        typer.echo(f"Captions: {out}", err=True)
+    for failure in done.failures if out is None else done.failures[:5]:
+        typer.echo(f"failed: {failure.error}", err=True)
+    if done.failures:
+        where = f"; all are listed in {failures_file(out)}" if out is not None else ""
+        typer.echo(f"{len(done.failures)} images could not be captioned{where}.", err=True)
+
+
+def measure_split(
+    predictor: CaptionPredictor, split: str | None, out: Path | None, *, resume: bool = False, as_json: bool
+) -> None:
+    """Caption a split, score it and show."""
+    from hlcli.caption_evaluation import evaluate_captions
+
+    result = evaluate_captions(predictor, split, out=out, resume=resume)
+    if not is_first_process():
+        return
+    if out is not None:
+        typer.echo(f"Captions: {out}", err=True)
+    if result.metrics is None:
+        typer.echo(f"Split {result.split} has no true captions: there is nothing to score.", err=True)
+    elif as_json:
+        _show_json(result.split, result.metrics)
+    else:
+        _show_table(result.split, result.metrics)
+        _show_examples(result)
+
+
+def measure_captioner(
+    loaded: LoadedModel,
+    split: str | None,
+    out: Path | None,
+    *,
+    useless: Mapping[str, object],
+    batch_size: int | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """`hlcli eval` of a captioner; `useless` are options for labels.
+
+    Raises:
+        InputError: naming those that were given.
+    """
+    from hlcli.caption_files import check_caption_file
+    from hlcli.errors import InputError
+
+    given = [name for name, value in useless.items() if value]
+    if given:
+        hint = "Use hlcli caption MODEL IMAGES…" if "--images" in given else "Leave it out."
+        raise InputError(f"The model makes captions, and has no use for {', '.join(given)}.", hint)
+    if out is not None:
+        check_caption_file(out)
+    predictor = make_predictor([loaded], None, FeatureOptions(), batch_size, workers, of_data=True)
+    measure_split(predictor, split, out, as_json=as_json)
+
+
+def score_files(
+    captions: Path | None,
+    references: Path | None,
+    *,
+    metrics: str | None,
+    split: str | None,
+    useless: Mapping[str, object],
+    as_json: bool,
+) -> None:
+    """`hlcli eval --captions FILE --references FILE`.
+
+    Raises:
+        InputError: when one of the two is missing, or another option has no use.
+    """
+    from hlcli.caption_scores import score_captions
+    from hlcli.errors import InputError
+
+    if captions is None or references is None:
+        missing, other = ("--captions", "--references") if captions is None else ("--references", "--captions")
+        raise InputError(f"{missing} is missing: {other} alone cannot be scored.", "Give --captions and --references.")
+    given = [name for name, value in useless.items() if value]
+    if given:
+        raise InputError(f"Files of captions are scored as they are; {', '.join(given)} has no use.", "Leave it out.")
+    names = {} if metrics is None else {"names": tuple(name.strip() for name in metrics.split(","))}
+    found = score_captions(captions, references, split=split, **names)
+    if as_json:
+        _show_json(split, found)
+    else:
+        _show_table(split or captions.name, found)
+
+
+def _show_json(split: str | None, metrics: CaptionMetrics) -> None:
+    document: dict[str, Any] = {} if split is None else {"split": split}
+    typer.echo(json.dumps({**document, "images": metrics.num_images, "metrics": metrics.to_json()}))
+
+
+def _show_table(title: str, metrics: CaptionMetrics) -> None:
+    from rich.console import Console
+
+    from hlcli.report import scores_table
+
+    console = Console()
+    console.print(scores_table(metrics.to_json(), title=title))
+    console.print(f"{metrics.num_images:,} images", highlight=False)
+
+
+def _show_examples(result: CaptionEvaluation) -> None:
+    """A few captions, evenly spread, with the first true one of each."""
+    count = len(result.captions)
+    for row in sorted({number * count // NUM_EXAMPLES for number in range(NUM_EXAMPLES)}):
+        caption, references = result.captions[row], result.references[row]
+        typer.echo(f"{caption.image}: {caption.caption}")
+        typer.echo(f"    true: {references[0]}")

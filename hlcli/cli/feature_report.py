@@ -1,0 +1,190 @@
+"""What `hlcli embed images` reads and shows."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import typer
+
+from hlcli.errors import InputError
+
+if TYPE_CHECKING:
+    from hlcli.feature_extractors import FeatureOptions
+    from hlcli.image_features import FeatureReport
+    from hlcli.sections import DataSection
+
+CHOICES: dict[str, Any] = {
+    "kind": Literal["grid", "region", "global"],
+    "resize": Literal["crop", "stretch"],
+    "normalization": Literal["imagenet", "clip", "half", "none"],
+}
+FROM_SECTION = ("image_size", "resize", "normalization")
+"""Options that a data section may give with `--set`."""
+
+FAILED = 3
+
+
+def find_source(
+    name: str | None, root: Path | None, overrides: Sequence[str], splits: Sequence[str]
+) -> DataSection | Path:
+    """A data set by its name, else a folder.
+
+    Raises:
+        InputError: when it is neither, or a folder is given options of data sets.
+    """
+    from hlcli.cli.preparation_report import data_section
+    from hlcli.recipe import section_classes
+
+    if name is None:
+        raise InputError("Which images? Give a data set or a folder.", "`hlcli embed images --help` shows examples.")
+    known = section_classes("data")
+    if name in known:
+        return data_section(name, root, overrides, source="hlcli embed images")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        raise InputError(
+            f"{name} is neither a data set nor a folder.",
+            f"Did you mean {near[0]}?" if near else f"Data sets: {', '.join(known)}.",
+        )
+    if root is not None or overrides or splits:
+        raise InputError(f"{name} is a folder: --root, --set and --split belong to data sets.")
+    return folder
+
+
+def read_options(source: DataSection | Path, given: Mapping[str, Any]) -> FeatureOptions:
+    """The options of the features; what the command line leaves open, the data section may say.
+
+    Raises:
+        InputError: for a word that is none of an option's.
+    """
+    from hlcli.feature_extractors import FeatureOptions
+
+    values = dict(given)
+    for name in FROM_SECTION:
+        if values[name] is None and not isinstance(source, Path) and name in source.model_fields_set:
+            values[name] = getattr(source, name)
+    for name, choice in CHOICES.items():
+        if values[name] is not None and values[name] not in get_args(choice):
+            raise InputError(f"--{name} must be {' or '.join(get_args(choice))} (got {values[name]}).")
+    return FeatureOptions(**values)
+
+
+def show_plan(
+    source: DataSection | Path,
+    options: FeatureOptions,
+    out: Path | None,
+    splits: Sequence[str],
+    *,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """How large the file would be."""
+    from hlcli.image_features import file_size, plan_images
+
+    plan = plan_images(source, options, out=out, splits=splits, dtype=dtype)
+    if as_json:
+        document = {
+            "file": str(plan.path),
+            "images": plan.num_images,
+            "bytes": plan.num_bytes,
+            "peak_bytes": plan.peak_bytes,
+            "free_bytes": plan.free_bytes,
+            "facts": plan.facts,
+        }
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    at_most = "at most " if plan.at_most else ""
+    typer.echo(f"{plan.path}: {plan.num_images:,} images, {_description(plan.facts)}")
+    typer.echo(
+        f"{at_most}{file_size(plan.num_bytes)}; {at_most}{file_size(plan.peak_bytes)} while it is put together; "
+        f"{file_size(plan.free_bytes)} free"
+    )
+
+
+def embed(
+    source: DataSection | Path,
+    options: FeatureOptions,
+    out: Path | None,
+    splits: Sequence[str],
+    *,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Make the file; returns the exit code.
+
+    Args:
+        source: the images.
+        options: which features.
+        out: the file.
+        splits: of the data set.
+        as_json: print one JSON document.
+        how: what else `embed_images` takes.
+    """
+    from hlcli.image_features import embed_images
+    from hlcli.launching import is_first_process
+
+    report = embed_images(source, options, out=out, splits=splits, **how)
+    if not is_first_process():
+        return 0
+    _show(report, as_json=as_json)
+    return FAILED if report.failures else 0
+
+
+def import_tsv(
+    folder: Path, source: str | None, out: Path | None, *, dtype: str, overwrite: bool, as_json: bool
+) -> None:
+    """Take over VinVL's own files.
+
+    Raises:
+        InputError: when images are given beside them, or no file to write.
+    """
+    from hlcli.image_features import FeatureReport
+    from hlcli.vinvl import import_vinvl
+
+    if source is not None:
+        raise InputError("--from-tsv takes features as they are: no data set or folder beside it.")
+    path = out or folder / "region_features.hdf5"
+    made = import_vinvl(folder, path, dtype=dtype, overwrite=overwrite)
+    _show(FeatureReport(path, made.num_images, [], made.facts), as_json=as_json)
+
+
+def _show(report: FeatureReport, *, as_json: bool) -> None:
+    from hlcli.image_features import file_size
+    from hlcli.prediction_files import failures_file
+
+    num_bytes = report.path.stat().st_size
+    if as_json:
+        document = {
+            "file": str(report.path),
+            "images": report.num_images,
+            "failures": len(report.failures),
+            "bytes": num_bytes,
+            "facts": report.facts,
+        }
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        facts = _description(report.facts)
+        typer.echo(f"{report.path}: {report.num_images:,} images, {facts}, {file_size(num_bytes)}")
+    if report.failures:
+        typer.echo(
+            f"{len(report.failures)} images could not be decoded and have no features; they are listed in "
+            f"{failures_file(report.path)}.",
+            err=True,
+        )
+
+
+def _description(facts: Mapping[str, Any]) -> str:
+    """`grid features (16×16) of width 1024 by clip:ViT-L-14, float16`."""
+    from hlcli.clip_models import short_clip_name
+
+    maker = short_clip_name(facts.get("backbone") or "")
+    if facts["kind"] == "region":
+        maker = " of ".join(filter(None, (facts["detector"], maker)))
+    grid = f" ({facts['grid'][0]}×{facts['grid'][1]})" if facts["kind"] == "grid" else ""
+    width = f" of width {facts['width']}" if "width" in facts else ""
+    return f"{facts['kind']} features{grid}{width} by {maker}, {facts['dtype']}"
