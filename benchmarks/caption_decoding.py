@@ -200,8 +200,8 @@ def ending(model: Hin, images: tuple[Tensor, Tensor, Tensor], options: argparse.
 
     works = {name: again(function) for name, function in searches(model, images, options).items()}
     compare(works, options.precision)
-    words = works["ours"]()[0][:, 0]
     times = paired(works, options.repeats, options.device)
+    words = works["ours"]()[0][:, 0]
     model.decoder.word_scores = plain_scores
     return times, (words != 0).sum(-1).float().mean().item()
 

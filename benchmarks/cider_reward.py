@@ -2,13 +2,14 @@
 
     python benchmarks/cider_reward.py --out cider_reward.json
 
-`reward` is one training step: 5 captions for each of 4 images, document frequencies of all training captions. Here
+`reward` is one training step: 5 captions for each of 4 images, document frequencies of all references. Here
 pycocoevalcap's scorer is given every advantage: frequencies, their logarithm's base and the n-gram counts of the
 references are kept from step to step, so that it only has to count the hypotheses and compare. `frequencies given` is
 the same for 1,000 images with one caption each and nothing kept but the frequencies; `evaluation` is all that
 pycocoevalcap does for 1,000 images, their document frequencies included. Captions are drawn from words as frequent as
-in natural text and changed here and there, so that hypotheses and references share n-grams. Both sides run in turn;
-the median over the rounds counts, and the largest difference between their scores is told.
+in natural text and changed here and there, so that hypotheses and references share n-grams. Every call scores
+hypotheses that neither side has seen before. Both sides run in turn, each first in every other round; the median over
+the rounds counts, and the largest difference between their scores is told.
 """
 
 from __future__ import annotations
@@ -31,17 +32,21 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs, cook_test
 
 from hlcli.metrics.captioning.cider import CiderD, DocumentFrequencies, cider_d, document_frequencies
 
-BATCH_SIZE, BEAMS = 4, 5
+BATCH_SIZE, BEAMS, REFERENCES = 4, 5, 5
 NUM_WORDS = 5000
-WARM_UP = 3
+WARM_UP = 2
+"""Calls of each side before the first that counts."""
+
+Score = Callable[[list[str]], Sequence[float] | np.ndarray]
 
 
 class Work(NamedTuple):
-    """One comparison: both sides return the same scores."""
+    """One comparison: `draw` makes hypotheses, for which both sides return the same scores."""
 
     name: str
-    ours: Callable[[], np.ndarray]
-    theirs: Callable[[], Sequence[float]]
+    draw: Callable[[], list[str]]
+    ours: Score
+    theirs: Score
     repeats: int
 
 
@@ -69,77 +74,97 @@ class GivenFrequencies(CiderScorer):
         return self.compute_cider()
 
 
-def make_captions(num_images: int, per_image: int) -> list[list[str]]:
-    """For each image so many variants of one caption of 8 to 14 words."""
-    rng = np.random.default_rng(0)
-    chances = 1 / np.arange(2, NUM_WORDS + 2)
-    chances /= chances.sum()
-    captions = []
-    for _ in range(num_images):
-        base = rng.choice(NUM_WORDS, size=rng.integers(8, 15), p=chances)
-        other = rng.choice(NUM_WORDS, size=(per_image, len(base)), p=chances)
-        variants = np.where(rng.random(other.shape) < 0.35, other, base)
-        captions.append([" ".join(f"w{word}" for word in variant) for variant in variants])
-    return captions
+class Captions:
+    """Images that each have a caption of 8 to 14 words, of which variants are drawn."""
+
+    def __init__(self, num_images: int) -> None:
+        self.rng = np.random.default_rng(0)
+        chances = 1 / np.arange(2, NUM_WORDS + 2)
+        self.chances = chances / chances.sum()
+        self.bases = [self._words(int(self.rng.integers(8, 15))) for _ in range(num_images)]
+
+    def variants(self, image: int, count: int) -> list[str]:
+        """So many new captions of an image; a third of the words differs."""
+        base = self.bases[image]
+        other = self._words((count, len(base)))
+        words = np.where(self.rng.random(other.shape) < 0.35, other, base)
+        return [" ".join(f"w{word}" for word in caption) for caption in words]
+
+    def _words(self, shape: int | tuple[int, int]) -> np.ndarray:
+        return self.rng.choice(NUM_WORDS, size=shape, p=self.chances)
 
 
-def make_work(num_images: int) -> list[Work]:
-    """The three comparisons."""
-    captions = make_captions(num_images, BEAMS + 5)
-    references = [image[BEAMS:] for image in captions]
-    hypotheses = [image[0] for image in captions]
-    frequencies = document_frequencies([caption] for image in references for caption in image)
-
+def reward_work(captions: Captions, references: list[list[str]], frequencies: DocumentFrequencies) -> Work:
+    """Scores of the beams of a batch."""
     rows = [row for row in range(BATCH_SIZE) for _ in range(BEAMS)]
-    beams = [caption for image in captions[:BATCH_SIZE] for caption in image[:BEAMS]]
     reward, scorer = CiderD(references, frequencies), GivenFrequencies(frequencies)
     counted = [cook_refs(references[row]) for row in rows]
+    return Work(
+        f"reward, {BATCH_SIZE} x {BEAMS}",
+        lambda: [caption for row in range(BATCH_SIZE) for caption in captions.variants(row, BEAMS)],
+        lambda beams: reward.scores(rows, beams),
+        lambda beams: scorer.scores(beams, counted),
+        20,
+    )
 
-    gts = dict(enumerate(references))
-    res = {row: [caption] for row, caption in enumerate(hypotheses)}
+
+def make_work(captions: Captions, references: list[list[str]], frequencies: DocumentFrequencies) -> list[Work]:
+    """The three comparisons."""
+    scorer, gts = GivenFrequencies(frequencies), dict(enumerate(references))
+
+    def draw() -> list[str]:
+        return [captions.variants(row, 1)[0] for row in range(len(references))]
+
+    def evaluate(hypotheses: list[str]) -> Sequence[float]:
+        return Cider().compute_score(gts, {row: [caption] for row, caption in enumerate(hypotheses)})[1]
+
+    size = f"{len(references):,} x {REFERENCES}"
     return [
+        reward_work(captions, references, frequencies),
         Work(
-            f"reward, {BATCH_SIZE} x {BEAMS}",
-            lambda: reward.scores(rows, beams),
-            lambda: scorer.scores(beams, counted),
-            20,
-        ),
-        Work(
-            f"frequencies given, {num_images:,} x 5",
-            lambda: cider_d(hypotheses, references, frequencies).per_image,
-            lambda: scorer.scores(hypotheses, [cook_refs(image) for image in references]),
+            f"frequencies given, {size}",
+            draw,
+            lambda hypotheses: cider_d(hypotheses, references, frequencies).per_image,
+            lambda hypotheses: scorer.scores(hypotheses, [cook_refs(image) for image in references]),
             1,
         ),
         Work(
-            f"evaluation, {num_images:,} x 5",
-            lambda: cider_d(hypotheses, references).per_image,
-            lambda: Cider().compute_score(gts, res)[1],
+            f"evaluation, {size}",
+            draw,
+            lambda hypotheses: cider_d(hypotheses, references).per_image,
+            evaluate,
             1,
         ),
     ]
 
 
-def seconds(call: Callable[[], object], repeats: int) -> float:
+def seconds(score: Score, batches: list[list[str]]) -> float:
     """Mean time of a call."""
     start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
+    for hypotheses in batches:
+        score(hypotheses)
+    return (time.perf_counter() - start) / len(batches)
 
 
 def measure(work: Work, rounds: int) -> dict[str, str | float]:
     """Median seconds of both sides, the median of their ratios, and how far their scores are apart."""
-    difference = float(np.abs(np.array(work.ours()) - np.array(work.theirs())).max())
-    seconds(work.ours, WARM_UP)
-    pairs = [(seconds(work.ours, work.repeats), seconds(work.theirs, work.repeats)) for _ in range(rounds)]
-    ratios = sorted(theirs / ours for ours, theirs in pairs)
+    differences = []
+    for _ in range(WARM_UP):
+        hypotheses = work.draw()
+        differences.append(np.abs(np.array(work.ours(hypotheses)) - np.array(work.theirs(hypotheses))).max())
+    taken: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for number in range(rounds):
+        batches = [work.draw() for _ in range(work.repeats)]
+        for side in list(taken)[:: -1 if number % 2 else 1]:
+            taken[side].append(seconds(getattr(work, side), batches))
+    ratios = sorted(theirs / ours for ours, theirs in zip(*taken.values(), strict=True))
     return {
         "work": work.name,
-        "hlcli_seconds": statistics.median(ours for ours, _ in pairs),
-        "pycocoevalcap_seconds": statistics.median(theirs for _, theirs in pairs),
+        "hlcli_seconds": statistics.median(taken["ours"]),
+        "pycocoevalcap_seconds": statistics.median(taken["theirs"]),
         "ratio": statistics.median(ratios),
         "lowest_ratio": ratios[0],
-        "largest_difference": difference,
+        "largest_difference": float(max(differences)),
     }
 
 
@@ -150,8 +175,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=None, help="JSON file")
     options = parser.parse_args()
-    rows = [measure(work, options.rounds) for work in make_work(options.images)]
-    print(f"median of {options.rounds} rounds")
+    if options.images < BATCH_SIZE:
+        parser.error(f"--images must be {BATCH_SIZE} or more")
+    captions = Captions(options.images)
+    references = [captions.variants(image, REFERENCES) for image in range(options.images)]
+    frequencies = document_frequencies([caption] for image in references for caption in image)
+    rows = [measure(work, options.rounds) for work in make_work(captions, references, frequencies)]
+    print(
+        f"median of {options.rounds} rounds; document frequencies of {frequencies.num_documents:,} captions "
+        f"({options.images:,} images where they are part of the evaluation)"
+    )
     for row in rows:
         print(
             f"{row['work']:30} hlcli {1000 * row['hlcli_seconds']:8.2f} ms   pycocoevalcap "
@@ -159,7 +192,8 @@ def main() -> None:
             f"   largest difference {row['largest_difference']:.0e}"
         )
     if options.out is not None:
-        setting = {"images": options.images, "rounds": options.rounds, "python": platform.python_version()}
+        setting = {"images": options.images, "document_frequencies_of_captions": frequencies.num_documents}
+        setting |= {"rounds": options.rounds, "python": platform.python_version()}
         setting |= {"cpus": os.cpu_count()} | {name: version(name) for name in ("numpy", "pycocoevalcap")}
         options.out.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
 

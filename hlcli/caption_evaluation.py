@@ -10,9 +10,8 @@ from typing import NamedTuple
 from hlcli.caption_inputs import NamedImages
 from hlcli.caption_prediction import CaptionPredictor, caption_images
 from hlcli.caption_rows import Caption
-from hlcli.data.caption_loader import split_captions
 from hlcli.data.records import ImageSource, Records
-from hlcli.data.store import open_records, split_labels, split_names
+from hlcli.data.store import open_records, split_captions, split_labels, split_names
 from hlcli.errors import DataError, InputError
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hlcli.caption_inputs import FeatureSources, LoadedPhoto, LoadedPhotos, NamedImages
 from hlcli.caption_prediction import CaptionPredictor
-from hlcli.caption_scoring import read_captions
+from hlcli.caption_scoring import read_captions, unwanted
 from hlcli.captioning.search import beam_search
 from hlcli.errors import InputError
 from hlcli.feature_extractors import WINDOWS
@@ -27,6 +27,7 @@ from hlcli.prediction_rows import Failure
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.region_windows import window_boxes
+from hlcli.visualization.attention import is_even
 from hlcli.visualization.captions import WordMap, caption_figure
 from hlcli.visualization.saving import save_figure
 
@@ -124,13 +125,16 @@ class View(NamedTuple):
         height, width = self.grid or _square(look.grid.shape[1])
         cells = look.grid[:, look.grid.shape[1] - height * width :].reshape(-1, height, width)
         kept = [row for row, word in enumerate(look.words) if row == 0 or word != look.words[row - 1]]
-        return [WordMap(look.words[row], cells[row], self._best_box(look.regions[row])) for row in kept]
+        return [self._word(look.words[row], cells[row], look.regions[row]) for row in kept]
 
-    def _best_box(self, weights: np.ndarray) -> tuple[float, float, float, float] | None:
+    def _word(self, word: str, cells: np.ndarray, regions: np.ndarray) -> WordMap:
         if self.boxes is None:
-            return None
-        left, top, right, bottom = self.boxes[int(weights[: len(self.boxes)].argmax())].tolist()
-        return left, top, right, bottom
+            return WordMap(word, cells)
+        weights = regions[: len(self.boxes)]
+        if is_even(weights):
+            return WordMap(word, cells, even_regions=True)
+        left, top, right, bottom = self.boxes[int(weights.argmax())].tolist()
+        return WordMap(word, cells, (left, top, right, bottom))
 
 
 def find_view(loaded: LoadedModel, *, of_data: bool) -> View:
@@ -176,6 +180,7 @@ def _look(predictor: CaptionPredictor, photos: Sequence[LoadedPhoto]) -> list[Lo
             max_length=section.max_words,
             length_penalty=section.length_penalty,
             block_ngrams=section.block_ngrams,
+            forbidden=unwanted(section),
         )
         words = found.token_ids[:, 0]  # [B, L]
         heard = torch.cat((torch.full_like(words[:, :1], network.begin), words[:, :-1]), dim=1)

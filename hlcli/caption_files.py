@@ -12,11 +12,12 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from accelerate.utils import broadcast_object_list
 
 from hlcli.caption_rows import Caption
+from hlcli.caption_work import WorkRecord, differences
 from hlcli.data.coco_results import coco_image_id, write_coco_results
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.files import whole_file
@@ -51,6 +52,8 @@ def check_caption_file(out: Path) -> None:
 class CaptionFile:
     """A file of captions in the making, a context manager. The first process writes, all know how far it is.
 
+    Everything is called within the block, which keeps other programs away from the file.
+
     Args:
         out: `.jsonl`, or `.json` for COCO's result format.
         names: of all images.
@@ -64,7 +67,8 @@ class CaptionFile:
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         self.work = json.loads(json.dumps({"images": f"{len(names)}, sha256:{digest}", **work}))
         self._is_finished = False
-        self._handle: Any = None
+        self._handle: IO[str] | None = None  # OUT.partial
+        self._record = WorkRecord(out, self.work)
 
     def begin(self, *, resume: bool, batch_size: int) -> int:
         """Start, or go on; returns how many images are done. That is a whole number of batches, so that the batches
@@ -80,7 +84,7 @@ class CaptionFile:
             except HlcliError as error:
                 answer = [error]
             except OSError as error:
-                answer = [_unwritable(self.partial, error)]
+                answer = [_unwritable(Path(error.filename or self.partial), error)]
         if self.accelerator.num_processes > 1:
             broadcast_object_list(answer)
         if isinstance(answer[0], HlcliError):
@@ -95,7 +99,8 @@ class CaptionFile:
     ) -> None:
         if self._handle is not None:
             self._handle.close()
-        if kind is KeyboardInterrupt:
+        self._record.unlock()
+        if kind is KeyboardInterrupt and self.partial.exists():
             raise KeyboardInterrupt(f"{self.partial} keeps what is done; --resume goes on.") from error
 
     def write(self, result: Caption | Failure) -> None:
@@ -109,15 +114,26 @@ class CaptionFile:
             raise _unwritable(self.partial, error) from error
 
     def finish(self, *, keep: bool) -> tuple[list[Caption], list[Failure]]:
-        """Give the file its name and list the failures beside it; to be called behind the block of the file.
+        """Give the file its name and list the failures beside it.
 
         Returns:
             On the first process, the captions where they are to be kept, and the failures.
+
+        Raises:
+            HlcliError: when a file cannot be read or written.
         """
         if not self.accelerator.is_main_process:
             return [], []
-        if self._is_finished:
-            return (self._finished_captions() if keep else []), self._listed_failures()
+        try:
+            if self._is_finished:
+                return (self._finished_captions() if keep else []), self._listed_failures()
+            return self._finish(keep)
+        except OSError as error:
+            raise _unwritable(Path(error.filename or self.out), error) from error
+
+    def _finish(self, keep: bool) -> tuple[list[Caption], list[Failure]]:
+        assert self._handle is not None, "`begin` opens it"
+        self._handle.close()
         failures = [row for row in self._rows() if isinstance(row, Failure)]
         kept = [row for row in self._rows() if isinstance(row, Caption)] if keep else []
         captions = (row for row in self._rows() if isinstance(row, Caption))
@@ -127,7 +143,8 @@ class CaptionFile:
             with whole_file(self.out) as handle:
                 handle.writelines(_line(row.to_json()) for row in captions)
         write_failures(self.out, failures)
-        self.partial.unlink()
+        self._record.write()
+        self.partial.unlink()  # last: whatever is not done by now is done again
         return kept, failures
 
     def _begin(self, resume: bool, batch_size: int) -> int:
@@ -135,10 +152,15 @@ class CaptionFile:
         if self.out.suffix == ".json":
             for name in self.names:
                 coco_image_id(name)  # before the work, not after it
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self._record.lock()
         if not self.partial.exists():
-            if resume and self.out.exists():
-                return self._check_finished()
-            return self._open_new()
+            if not resume or not self.out.exists():
+                return self._open_new()
+            self._record.check()
+            logger.info("%s is finished already.", self.out)
+            self._is_finished = True
+            return len(self.names)
         if not resume:
             raise InputError(
                 f"{self.out} was begun before: {self.partial} holds what is done.",
@@ -147,20 +169,19 @@ class CaptionFile:
         return self._go_on(batch_size)
 
     def _open_new(self) -> int:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         self._handle = open(self.partial, "w", encoding="utf-8")  # noqa: SIM115 - `__exit__` closes it
         self._handle.write(_line({"work": self.work}))
         self._handle.flush()
         return 0
 
     def _go_on(self, batch_size: int) -> int:
-        """Keep whole lines of whole batches."""
+        """Keep the lines that are as they should be, in whole batches."""
         with open(self.partial, "rb") as handle:
             first = handle.readline()
-            lengths = [len(line) for line in handle if line.endswith(b"\n")]
-        if not first.endswith(b"\n"):  # killed at once
-            return self._open_new()
-        self._check_work(first)
+            if not first.endswith(b"\n"):  # killed at once
+                return self._open_new()
+            self._check_work(first)
+            lengths = [len(line) for line in self._good_lines(handle)]
         done = len(lengths)
         done -= done % batch_size if done < len(self.names) else 0
         self._handle = open(self.partial, "r+", encoding="utf-8")  # noqa: SIM115
@@ -169,35 +190,35 @@ class CaptionFile:
         logger.info("%s: %d of %d images are done.", self.partial, done, len(self.names))
         return done
 
+    def _good_lines(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """The results up to the first one that is not of its image, or that a kill or a fault has damaged."""
+        for number, (name, line) in enumerate(zip(self.names, lines, strict=False), start=2):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                is_good = _result(line).image == name
+            except (ValueError, KeyError, TypeError):
+                is_good = False
+            if not is_good:
+                logger.warning("%s: line %d is damaged; from there on the work is done again.", self.partial, number)
+                return
+            yield line
+
     def _check_work(self, line: bytes) -> None:
-        try:
-            begun = json.loads(line)["work"]
-            differing = [name for name in self.work if begun.get(name) != self.work[name]]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{self.partial} is damaged: its first line says nothing.", "Delete it.") from error
+        differing = differences(line, self.work)
+        if differing is None:
+            raise DataError(f"{self.partial} is damaged: its first line says nothing.", "Delete it.")
         if differing:
             raise InputError(
                 f"{self.partial} was begun with other {', '.join(differing)}.",
                 "Give the same as then, or delete it and begin anew.",
             )
 
-    def _check_finished(self) -> int:
-        """Whether a finished file is of these images."""
-        failed = {failure.image for failure in self._listed_failures()}
-        expected = [name for name in self.names if name not in failed]
-        if [row.image for row in self._finished_captions()] != expected:
-            raise InputError(f"{self.out} is finished, but of other images.", "Give another --out.")
-        logger.info("%s is finished already.", self.out)
-        self._is_finished = True
-        return len(self.names)
-
     def _rows(self) -> Iterator[Caption | Failure]:
         """All results so far."""
-        with open(self.partial, encoding="utf-8") as handle:
+        with open(self.partial, "rb") as handle:
             next(handle)
-            for line in handle:
-                row = json.loads(line)
-                yield Failure(row["image"], row["error"]) if "error" in row else Caption.from_json(row)
+            yield from map(_result, handle)
 
     def _finished_captions(self) -> list[Caption]:
         """What a finished file says; COCO's format has no log-probabilities."""
@@ -217,6 +238,20 @@ class CaptionFile:
             return []
         with open(listed, encoding="utf-8") as handle:
             return [Failure(**json.loads(line)) for line in handle]
+
+
+def _result(line: bytes) -> Caption | Failure:
+    """What a line of `OUT.partial` says.
+
+    Raises:
+        ValueError, KeyError, TypeError: when it says something else.
+    """
+    row = json.loads(line.decode(), parse_constant=_refuse)
+    return Failure(row["image"], row["error"]) if "error" in row else Caption.from_json(row)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from hlcli.caption_parts import (
     stored_grid_part,
     stored_regions_part,
 )
-from hlcli.data.caption_loader import CaptionInputs
+from hlcli.captioning.batch import CaptionInputs
 from hlcli.data.records import ImageSource
 from hlcli.errors import DataError, InputError
 from hlcli.model_folder import LoadedModel

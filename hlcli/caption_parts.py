@@ -5,7 +5,7 @@ Shapes: B photos, N grid cells of width D, R region slots of width E.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from hlcli.building import build_encoder, eval_transform, normalize
+from hlcli.captioning import slots
 from hlcli.data.images import load_image
 from hlcli.data.records import ImageSource
 from hlcli.data.section import DataSection
 from hlcli.errors import DataError, InputError
 from hlcli.feature_extractors import WINDOWS, FeatureOptions, GridExtractor, build_extractor
-from hlcli.feature_layout import facts_differences
+from hlcli.feature_layout import facts_differences, feature_key
 from hlcli.features import FeatureFile
 from hlcli.recipe import Recipe
 from hlcli.region_windows import WindowPool
@@ -53,6 +54,11 @@ class Photo:
         yield self.name
         yield from ("/".join(parts[first:]) for first in range(1, len(parts)))
         yield PurePath(parts[-1]).stem
+
+    def endings(self) -> set[str]:
+        """Keys of its name with and without the ending; photos that share none share no features."""
+        last = PurePath(self.name.replace("\\", "/"))
+        return {feature_key(last.name), feature_key(last.stem)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +98,38 @@ class StoredFeatures:
         Raises:
             DataError: when it knows none.
         """
-        for image_id in photo.ids():
-            if image_id in self.file:
-                return torch.from_numpy(self.file.read(image_id, max_rows=self.max_rows))
-        raise DataError(f"{self.file.path} has no features of image {photo.name}.")
+        image_id = self.find(photo)
+        if image_id is None:
+            raise DataError(f"{self.file.path} has no features of image {photo.name}.")
+        return torch.from_numpy(self.file.read(image_id, max_rows=self.max_rows))
+
+    def find(self, photo: Photo) -> str | None:
+        """The longest name of a photo that the file knows."""
+        return next((image_id for image_id in photo.ids() if image_id in self.file), None)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse different photos that would be given the same features.
+
+        Raises:
+            InputError: naming two.
+        """
+        alike: dict[str, list[Photo]] = {}
+        for photo in (Photo(name, b"") for name in dict.fromkeys(names)):
+            for ending in photo.endings():
+                alike.setdefault(ending, []).append(photo)
+        for group in (photos for photos in alike.values() if len(photos) > 1):
+            owners: dict[str, str] = {}
+            for photo in group:
+                image_id = self.find(photo)
+                if image_id is None:
+                    continue
+                owner = owners.setdefault(feature_key(image_id), photo.name)
+                if owner != photo.name:
+                    raise InputError(
+                        f"{self.file.path} knows {owner} and {photo.name} by the same name, {image_id}: "
+                        "one of them would be given the other's features.",
+                        "Caption them one by one, or store their features under their paths.",
+                    )
 
 
 def picture_part(data: DataSection, device: torch.device) -> Part:
@@ -117,7 +151,11 @@ def stored_grid_part(path: Path, width: int, device: torch.device) -> Part:
 def stored_regions_part(path: Path, width: int, max_regions: int, device: torch.device) -> Part:
     """Region features [B, R, E] of a file."""
     file = _open_file(path, "region", width)
-    return Part(StoredFeatures(file, max_regions), lambda regions: fill_slots(regions, max_regions, device))
+    is_published = file.facts is None
+    return Part(
+        StoredFeatures(file, max_regions),
+        lambda regions: fill_slots(regions, max_regions, device, zeros_are_padding=is_published),
+    )
 
 
 def _open_file(path: Path, kind: Any, width: int) -> FeatureFile:
@@ -217,9 +255,10 @@ def _as_stored(features: Tensor, facts: Facts) -> Tensor:
     return features.half().float() if facts.get("dtype") == "float16" else features
 
 
-def fill_slots(regions: Sequence[Tensor], max_regions: int, device: torch.device) -> dict[str, Tensor]:
-    """Regions [rows, E] of each photo in R slots; rows of zeros are padding, as in the published files."""
-    slots = torch.zeros(len(regions), max_regions, regions[0].shape[1], device=device)
-    for own, found in zip(slots, regions, strict=True):
-        own[: len(found)] = found[:max_regions].to(device)
-    return {"region_features": slots, "padding_mask": ~slots.any(dim=-1)}
+def fill_slots(
+    regions: Sequence[Tensor], max_regions: int, device: torch.device, *, zeros_are_padding: bool = False
+) -> dict[str, Tensor]:
+    """Regions [rows, E] of each photo in R slots, with the mask of those that are padding; see `captioning.slots`."""
+    filled = [slots.fill_slots(found, max_regions, zeros_are_padding=zeros_are_padding) for found in regions]
+    features, masks = (torch.stack(parts).to(device) for parts in zip(*filled, strict=True))
+    return {"region_features": features, "padding_mask": masks}

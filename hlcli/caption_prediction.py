@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,26 +92,29 @@ def caption_images(
         show: is told each caption as soon as it is found.
         title: of the progress display.
     """
-    keep = out is None if keep is None else keep
-    file = None
-    start = 0
-    if out is not None:
-        file = CaptionFile(out, images.names, predictor.describe(), predictor.accelerator)
+    predictor.check_names(images.names)
+    if out is None:
+        results = list(_results(predictor, images, 0, show, title))
+        captions = [row for row in results if isinstance(row, Caption)] if keep is not False else []
+        return Captions(captions, [row for row in results if isinstance(row, Failure)])
+    with CaptionFile(out, images.names, predictor.describe(), predictor.accelerator) as file:
         start = file.begin(resume=resume, batch_size=predictor.batch_size)
-    captions: list[Caption] = []
-    failures: list[Failure] = []
-    progress = Progress(title, total=len(images.names), unit="image", start=start)
-    with file or nullcontext(), progress as bar:
+        for result in _results(predictor, images, start, show, title):
+            file.write(result)
+        return Captions(*file.finish(keep=bool(keep)))
+
+
+def _results(
+    predictor: CaptionPredictor,
+    images: NamedImages,
+    start: int,
+    show: Callable[[Caption], None] | None,
+    title: str,
+) -> Iterator[Caption | Failure]:
+    """The results from image `start` on, shown as soon as they have been taken."""
+    with Progress(title, total=len(images.names), unit="image", start=start) as bar:
         for result in predictor.stream(images, start=start):
-            if file is not None:
-                file.write(result)
-            if isinstance(result, Failure):
-                failures.append(result)
-            elif keep and file is None:
-                captions.append(result)
+            yield result
             if show is not None and isinstance(result, Caption):
                 show(result)
             bar.advance()
-    if file is not None:
-        captions, failures = file.finish(keep=keep)
-    return Captions(captions, failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +11,12 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
+from torch import Tensor
 
 from hlcli.caption_inputs import FeatureSources, InputMaker, LoadedPhoto, LoadedPhotos, NamedImages
+from hlcli.caption_parts import StoredFeatures
 from hlcli.caption_rows import Caption, make_caption
-from hlcli.caption_scoring import GeneratedCaption, read_captions, search_captions
+from hlcli.caption_scoring import GeneratedCaption, read_captions, search_captions, unwanted
 from hlcli.captioning.search import Ensemble, sample
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.errors import DataError, InputError
@@ -103,12 +106,23 @@ class CaptionPredictor:
         """
         captions = []
         named = [named_source(image, number) for number, image in enumerate(images)]
-        sources = [source for _, source in named]
-        for result in self.stream(NamedImages([name for name, _ in named], sources.__getitem__)):
+        names, sources = [name for name, _ in named], [source for _, source in named]
+        self.check_names(names)
+        for result in self.stream(NamedImages(names, sources.__getitem__)):
             if isinstance(result, Failure):
                 raise DataError(result.error)
             captions.append(result)
         return captions
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse photos that files of features cannot tell apart.
+
+        Raises:
+            InputError: naming two.
+        """
+        for load in self.inputs.loads:
+            if isinstance(load, StoredFeatures):
+                load.check(names)
 
     def stream(self, images: NamedImages, *, start: int = 0) -> Iterator[Caption | Failure]:
         """One result per image from number `start` on, in order; processes share the work, each gets all results."""
@@ -135,7 +149,7 @@ class CaptionPredictor:
     def _caption_batch(self, photos: list[LoadedPhoto]) -> list[Caption | Failure]:
         said = iter(self._say([photo for photo in photos if not isinstance(photo.parts, str)]))
         return [
-            Failure(photo.name, photo.parts) if isinstance(photo.parts, str) else make_caption(photo.name, next(said))
+            Failure(photo.name, photo.parts) if isinstance(photo.parts, str) else _checked(photo.name, next(said))
             for photo in photos
         ]
 
@@ -154,15 +168,18 @@ class CaptionPredictor:
         """Drawn captions, likeliest first; the same for the same batch, whoever works on it."""
         seed = random.Random(f"{self.search.seed}/{first_row}").getrandbits(32)  # all that a CPU's generator looks at
         generator = torch.Generator(self.accelerator.device).manual_seed(seed)
+        network = Drawable(self._together.network)
         found = sample(
-            self._together.network,
+            network,
             memory,
             num_samples=self.search.num_captions,
             max_length=self.section.max_words,
             temperature=_or_one(self.search.temperature),
             top_p=_or_one(self.search.top_p),
+            forbidden=unwanted(self.section),
             generator=generator,
         )
+        found = found._replace(log_probs=found.log_probs.masked_fill(network.is_lost[:, None, None], torch.nan))
         return [sorted(image, key=lambda drawn: -drawn.log_prob) for image in read_captions(found, self.vocabulary)]
 
     def _check_search(self) -> Any:
@@ -173,6 +190,8 @@ class CaptionPredictor:
         """
         search, section = self.search, self.recipe.eval
         asked = {name: value for name, value in asdict(search).items() if name in _SEARCHED and value is not None}
+        if not self.features.of_data:
+            asked["allow_unknown"] = False  # nobody wants <unk> in the caption of a photo; scores are another matter
         section = section.model_copy(update=asked)
         most = min(loaded.recipe.model.most_words() for loaded in self.models) + 1
         if not 1 <= section.max_words <= most:
@@ -215,6 +234,46 @@ class Together:
         """The memory of a batch of images, of which each captioner has its own inputs."""
         memories = [network.encode(own) for network, own in zip(self.networks, inputs, strict=True)]
         return memories if len(memories) > 1 else memories[0]
+
+
+class Drawable:
+    """A captioner whose words can always be drawn: with equal chances where its probabilities are no numbers.
+
+    Args:
+        network: the captioner.
+
+    Attributes:
+        is_lost: images [B] for which that has happened.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.begin, self.end, self.vocabulary_size = network.begin, network.end, network.vocabulary_size
+        self.reorder = network.reorder
+        self.is_lost = torch.zeros(0, dtype=torch.bool)
+
+    def start(self, memory: Any) -> tuple[Tensor, Any]:
+        """First tokens [B, 1], and the state before they are read."""
+        last, state = self.network.start(memory)
+        self.is_lost = torch.zeros(len(last), dtype=torch.bool, device=last.device)
+        return last, state
+
+    def step(self, state: Any, token_ids: Tensor) -> tuple[Tensor, Any]:
+        """Log-probabilities [B, K, V] of the words behind the last tokens [B, K], and the new state."""
+        log_probs, state = self.network.step(state, token_ids)
+        self.is_lost = self.is_lost | log_probs.isnan().flatten(1).any(dim=1)
+        return log_probs.masked_fill(self.is_lost[:, None, None], -math.log(self.vocabulary_size)), state
+
+
+def _checked(image: str, found: Sequence[GeneratedCaption]) -> Caption | Failure:
+    """An image's captions; a failure where their scores mean nothing."""
+    if all(math.isfinite(caption.log_prob) for caption in found):
+        return make_caption(image, found)
+    return Failure(
+        image,
+        f"Image {image} cannot be captioned: its scores are not finite. Its features, the model's weights or the "
+        "precision are at fault.",
+    )
 
 
 def _or_one(value: float | None) -> float:

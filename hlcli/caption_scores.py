@@ -97,9 +97,12 @@ def read_results(path: Path) -> list[Result]:
 
 def _result(path: Path, position: int, row: Any) -> Result:
     fields = row if isinstance(row, Mapping) else {}
-    name = _name(fields.get("image_id", fields.get("image")))
-    if name is None:
+    given = fields.get("image_id", fields.get("image"))
+    name = _name(given)
+    if given is None:
         raise DataError(f"{path}: entry {position} has neither `image_id` nor `image` (got {str(row)[:80]}).")
+    if name is None:
+        raise DataError(f"{path}: entry {position} names no image: {given!r:.80} is neither a whole number nor text.")
     if not isinstance(fields.get("caption"), str):
         raise DataError(f"{path}: entry {position}, image {name}, has no text `caption`.")
     return Result(name, fields["caption"])
@@ -128,10 +131,10 @@ def read_references(path: Path) -> list[Reference]:
 
 
 def _read_coco(document: Mapping[str, Any]) -> list[Reference]:
-    files = {str(image["id"]): str(image.get("file_name", "")) for image in document.get("images", ())}
+    files = {str(_whole(image["id"])): str(image.get("file_name", "")) for image in document.get("images", ())}
     captions: dict[str, list[str]] = {}
     for entry in document["annotations"]:
-        captions.setdefault(str(entry["image_id"]), []).append(_text(entry["caption"]))
+        captions.setdefault(str(_whole(entry["image_id"])), []).append(_text(entry["caption"]))
     return [Reference(image, files.get(image, ""), None, tuple(texts)) for image, texts in captions.items()]
 
 
@@ -139,7 +142,7 @@ def _read_karpathy(image: Mapping[str, Any]) -> Reference:
     file = PurePosixPath(image.get("filepath", ""), image["filename"])
     split = str(image["split"])
     return Reference(
-        str(image["cocoid"]) if "cocoid" in image else file.stem,
+        str(_whole(image["cocoid"])) if "cocoid" in image else file.stem,
         str(file),
         PART_OF_TRAIN.get(split, split),
         tuple(_text(sentence["raw"]) for sentence in image["sentences"]),
@@ -226,9 +229,15 @@ def _expected(known: Sequence[Reference], captions: Iterable[int], split: str | 
 
 def _name(value: Any) -> str | None:
     """A number or text that names an image, else None; numbers without leading zeros."""
+    value = _whole(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
     return _plain(str(value))
+
+
+def _whole(value: Any) -> Any:
+    """Tables often keep whole numbers as 1.0; as far as these are exact, they are whole numbers here."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _plain(name: str) -> str:
@@ -248,12 +257,14 @@ def _document(path: Path) -> Any:
 
 def _lines(path: Path) -> Iterator[Any]:
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
             if line.strip():
                 try:
                     yield json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{path}: line {number} is not JSON: {line[:80]!r}.") from error
+                except RecursionError as error:
+                    raise DataError(f"{path}: line {number} is nested too deeply: {line[:80]!r}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 

@@ -11,19 +11,18 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from hlcli.building import eval_transform, normalize
+from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.losses import cross_entropy_loss
 from hlcli.captioning.tokens import collapse_repeats
-from hlcli.captioning.vocabulary import PADDING, Vocabulary
+from hlcli.captioning.vocabulary import PADDING, UNKNOWN, Vocabulary
 from hlcli.data.caption_loader import (
-    CaptionBatch,
     CaptionRows,
     WithoutChance,
     make_caption_loader,
     open_inputs,
-    split_captions,
 )
 from hlcli.data.loader import batches, whole_batches
-from hlcli.data.store import open_records
+from hlcli.data.store import open_records, split_captions
 from hlcli.errors import DataError
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
 from hlcli.progress import Progress
@@ -181,8 +180,14 @@ def search_captions(
         num_results=num_captions,
         length_penalty=section.length_penalty,
         block_ngrams=section.block_ngrams,
+        forbidden=unwanted(section),
     )
     return read_captions(found, vocabulary)
+
+
+def unwanted(section: Eval) -> tuple[int, ...]:
+    """Words that captions must not hold."""
+    return () if section.allow_unknown else (UNKNOWN,)
 
 
 def read_captions(found: Hypotheses, vocabulary: Vocabulary) -> list[list[GeneratedCaption]]:

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from hlcli.building import build_model, train_transform
 from hlcli.caption_scoring import CaptionScorer
+from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.config import CaptionObjective
 from hlcli.captioning.objectives import CaptionLoss
 from hlcli.captioning.words import check_vocabulary, open_frequencies, open_vocabulary, write_vocabulary
 from hlcli.data.caption_loader import (
-    CaptionBatch,
     CaptionRows,
     caption_pairs,
     make_caption_loader,
     open_inputs,
-    split_captions,
 )
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.section import DataSection
-from hlcli.data.store import open_records
-from hlcli.errors import DataError
+from hlcli.data.store import open_records, split_captions
+from hlcli.errors import CheckpointError, DataError, RecipeError
 from hlcli.feature_layout import FeatureKind
 from hlcli.features import FeatureFile
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.files import write_json
+from hlcli.losses.terms import Terms
+from hlcli.metrics.captioning.summary import check_metrics
+from hlcli.model_folder import cpu_state, model_vocabulary, save_model
 from hlcli.recipe import Recipe
-from hlcli.task import Scores, Terms
+from hlcli.task import Scores
+
+DATA_FILE = "caption_data.json"
+"""In a run's folder: a digest of the training captions, and what made the features."""
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from hlcli.captioning.vocabulary import Vocabulary
 
 
 class CaptionTask:
@@ -55,7 +65,9 @@ class CaptionTask:
                 f"{silent} of {len(self.captions):,} training images of {recipe.data.name} have no caption.",
                 "Captioning needs at least one of each image.",
             )
-        self.vocabulary = open_vocabulary(recipe.data)
+        self.vocabulary = choose_vocabulary(recipe)
+        check_search(recipe, len(self.vocabulary))
+        check_metrics(recipe.eval.caption_metrics)
         self.pairs = caption_pairs(self.captions) if section.one_row_per_caption else None
         self.scorer = CaptionScorer(recipe, self.vocabulary, accelerator, recipe.eval.split)
         self.feature_facts = feature_facts(recipe.data)
@@ -82,7 +94,7 @@ class CaptionTask:
             self.vocabulary,
             seed=self.recipe.train.seed,
             pairs=self.pairs,
-            with_captions=self.objective.loss == "cross_entropy",
+            with_captions=self.objective.reads_captions,
             max_words=self.recipe.model.most_words(),
         )
         return make_caption_loader(rows, order, workers=data.workers, device=self.accelerator.device)
@@ -97,21 +109,46 @@ class CaptionTask:
         return self.objective.build(self.vocabulary, self.captions, lambda unit: open_frequencies(data, unit))
 
     def start_run(self, folder: Path) -> None:
-        """Write the words."""
+        """Write the words, and what else the training depends on."""
         write_vocabulary(folder, self.vocabulary)
+        write_json(folder / DATA_FILE, self._data_facts())
 
     def check_run(self, folder: Path) -> None:
-        """Compare the words with those the run was started with."""
+        """Compare words, captions and features with those the run was started with.
+
+        Raises:
+            CheckpointError: when they differ.
+        """
         check_vocabulary(folder, self.vocabulary)
+        path = folder / DATA_FILE
+        known = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(json.dumps(self._data_facts()))
+        changed = [name for name in found if known.get(name) != found[name]]
+        if changed:
+            raise CheckpointError(
+                f"{' and '.join(changed)} are not those that {folder} was started with.",
+                "Bring them back, or start a new run.",
+            )
+
+    def _data_facts(self) -> dict[str, Any]:
+        """What a resumed run must find again."""
+        digest = hashlib.sha256()
+        for texts in self.captions:
+            digest.update(json.dumps(texts).encode())
+        return {"captions": digest.hexdigest(), "features": self.feature_facts}
 
     def on_device(self, batch: CaptionBatch, parts: int) -> CaptionBatch:
         """Move a batch and turn its images into floats."""
-        return self.scorer.on_device(batch)
+        batch = self.scorer.on_device(batch)
+        images = batch.inputs.images
+        if images is None or not self.recipe.train.channels_last:
+            return batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        return batch._replace(inputs=batch.inputs._replace(images=images))
 
     def losses(self, model: nn.Module, batch: CaptionBatch, criterion: nn.Module, *, epoch: int) -> Terms:
         """What the objective says."""
-        terms = criterion(model, batch)
-        return Terms(terms.loss, terms.noted)
+        return criterion(model, batch)
 
     def evaluate(
         self, models: list[nn.Module], criterion: nn.Module, *, epoch: int, check: Callable[[], None]
@@ -127,6 +164,38 @@ class CaptionTask:
             folder, cpu_state(model), self.recipe, LabelSpace.empty(), vocabulary=self.vocabulary, facts=facts,
             thresholds=None,
         )  # fmt: skip
+
+
+def choose_vocabulary(recipe: Recipe) -> Vocabulary:
+    """The words of the data, or those of the whole model that the training starts from: its weights belong to them.
+
+    Raises:
+        CheckpointError: when the recipe names other words than that model's.
+    """
+    path = recipe.train.init_weights
+    if path is None or recipe.train.init_omit or not path.is_dir():
+        return open_vocabulary(recipe.data)
+    first = model_vocabulary(path)
+    if first is None:
+        return open_vocabulary(recipe.data)
+    if recipe.data.vocabulary is not None and open_vocabulary(recipe.data).fingerprint() != first.fingerprint():
+        raise CheckpointError(
+            f"{path} was trained with other words than those of {recipe.data.vocabulary}.",
+            "Leave data.vocabulary out, or name parts of the network that begin anew in train.init_omit.",
+        )
+    return first
+
+
+def check_search(recipe: Recipe, num_words: int) -> None:
+    """Refuse beams that are wider than the vocabulary.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    sizes = {"eval.beam_size": recipe.eval.beam_size, "objective.beam_size": getattr(recipe.objective, "beam_size", 1)}
+    for key, size in sizes.items():
+        if size > num_words:
+            raise RecipeError(f"{key} is {size}, but there are only {num_words} words.", "Set a smaller one.")
 
 
 def feature_facts(data: DataSection) -> dict[str, dict[str, Any] | None]:

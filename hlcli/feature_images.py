@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,22 @@ from hlcli.prediction import printable
 from hlcli.sections import DataSection
 
 _LINE = "\n"
+
+
+@dataclass(frozen=True)
+class ImagesOfSplits:
+    """Images of records of several splits, looked for when they are asked for; loader processes get a copy.
+
+    Args:
+        places: the split of each image, and its row in there.
+    """
+
+    places: Sequence[tuple[Records, int]]
+
+    def __call__(self, number: int) -> ImageSource:
+        """The image of that number."""
+        records, row = self.places[number]
+        return records[row].image
 
 
 class ImageList:
@@ -73,8 +90,7 @@ def list_images(source: DataSection | Path, splits: Sequence[str] = ()) -> Image
         records = open_records(source, split)
         for row, (image_id, _) in enumerate(split_labels(records)):
             places.setdefault(image_id, (records, row))
-    found = list(places.values())
-    return ImageList(list(places), lambda number: found[number][0][found[number][1]].image)
+    return ImageList(list(places), ImagesOfSplits(tuple(places.values())))
 
 
 class Loaded(NamedTuple):

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from hlcli.feature_writer import FeatureWriter
 __all__ = ["FeatureFile", "FeatureKind", "FeatureWriter", "facts_differences", "feature_key"]
 
 _AGAIN = "Make it again with `hlcli embed images … --overwrite`, or fetch it again."
+
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
+"""What HDF5 raises for damaged files, depending on the byte that is wrong."""
 
 
 class FeatureFile:
@@ -54,7 +58,7 @@ class FeatureFile:
         self.path, self.kind = Path(path), kind
         self._handle: h5py.File | None = None
         self._process = 0
-        self._width: int | None = None
+        self._first: tuple[str, tuple[int, ...]] | None = None
         with self._open() as handle:
             self.facts = _read_facts(handle, self.path)
         made = (self.facts or {}).get("kind", kind)
@@ -64,16 +68,17 @@ class FeatureFile:
     @property
     def width(self) -> int:
         """D, the length of every feature."""
-        if self._width is None:
-            known = (self.facts or {}).get("width")
-            self._width = known if known and self.kind != "global" else self._first_width()
-        return self._width
+        known = (self.facts or {}).get("width")
+        if isinstance(known, int) and known >= 1 and self.kind != "global":
+            return known
+        return self._first_image()[1][-1]
 
     def read(self, image_id: str, *, max_rows: int | None = None) -> np.ndarray:
         """Features [N, D] float32 of an image; at most `max_rows` of them, the first ones.
 
         Raises:
-            DataError: when the file has none of this image, or something else under its key.
+            DataError: when the file has none of this image, or something else under its key: no finite numbers,
+                another width, or a grid of another size than the file's first one.
         """
         dataset = self._dataset(image_id, self._part)
         if dataset is None:
@@ -81,29 +86,40 @@ class FeatureFile:
                 f"{self.path} has no features of image {image_id}.",
                 "Is it this data set's file, with all splits? Images that could not be decoded are listed beside it.",
             )
-        if dataset.shape[-1:] != (self.width,) or dataset.ndim != (1 if self.kind == "global" else 2):
-            raise DataError(f"{self.path}: image {image_id} has features of shape {list(dataset.shape)}.", _AGAIN)
-        values = self._values(dataset, image_id, max_rows)
-        return np.atleast_2d(values).astype(np.float32, copy=False)
+        shape = self._shape(dataset, f"image {image_id}")
+        if shape[-1:] != (self.width,) or len(shape) != (1 if self.kind == "global" else 2):
+            raise DataError(f"{self.path}: image {image_id} has features of shape {list(shape)}.", _AGAIN)
+        if self.kind == "grid":
+            self._check_cells(image_id, shape[0])
+        return np.atleast_2d(self._values(dataset, f"the features of image {image_id}", max_rows))
 
     def boxes(self, image_id: str) -> np.ndarray | None:
         """Left, top, right and bottom [N, 4] of the image's regions in pixels; None where there are none."""
         dataset = self._dataset(image_id, "boxes")
-        return None if dataset is None else self._values(dataset, image_id).astype(np.float32, copy=False)
+        if dataset is None:
+            return None
+        shape = self._shape(dataset, f"{image_id}_boxes")
+        if len(shape) != 2 or shape[1] != 4:
+            raise DataError(f"{self.path}: image {image_id} has boxes of shape {list(shape)}.", _AGAIN)
+        return self._values(dataset, f"the boxes of image {image_id}")
 
     def image_size(self, image_id: str) -> tuple[int, int] | None:
         """Height and width of the image in pixels, to which its boxes refer; None where they are not told."""
         dataset = self._dataset(image_id, "size")
         if dataset is None:
             return None
-        height, width = self._values(dataset, image_id).tolist()
+        if self._shape(dataset, f"{image_id}_size") != (2,):
+            raise DataError(f"{self.path}: the size of image {image_id} is no height and width.", _AGAIN)
+        height, width = self._values(dataset, f"height and width of image {image_id}").tolist()
         return int(height), int(width)
 
     def keys(self) -> list[str]:
         """Keys of all images. Reads the whole index: seconds for a hundred thousand images."""
-        ending, found = f"_{self._part}", []
-        self._opened().visit(lambda name: found.append(name) if name.endswith(ending) else None)
-        return [name.removesuffix(ending) for name in found]
+        found: list[str] = []
+        with self._reading("its list of images"):
+            handle = self._opened()
+            handle.visit(lambda name: found.append(name) if self._is_of_image(handle, name) else None)
+        return [name.removesuffix(f"_{self._part}") for name in found]
 
     def check(self, expected: Mapping[str, Any]) -> None:
         """Refuse a file that was not made as `expected` says; files of others say nothing and pass.
@@ -147,44 +163,73 @@ class FeatureFile:
             self._handle, self._process = self._open(), os.getpid()
         return self._handle
 
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Damage that shows while something is read is told as such."""
+        try:
+            yield
+        except _DAMAGE as error:
+            raise DataError(f"{self.path}: {what} cannot be read: {error}.", _AGAIN) from error
+
     def _dataset(self, image_id: str, part: str) -> h5py.Dataset | None:
         name = f"{feature_key(image_id)}_{part}"
-        try:
+        with self._reading(name):
             found = self._opened().get(name)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"{self.path}: {name} cannot be read: {error}.", _AGAIN) from error
         return found if isinstance(found, h5py.Dataset) else None
 
-    def _values(self, dataset: h5py.Dataset, image_id: str, rows: int | None = None) -> np.ndarray:
-        try:
-            return dataset[:rows] if dataset.ndim > 1 else dataset[()]
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{self.path}: the features of image {image_id} cannot be read: {error}.", _AGAIN
-            ) from error
+    def _shape(self, dataset: h5py.Dataset, name: str) -> tuple[int, ...]:
+        """Shape of real numbers."""
+        with self._reading(name):
+            dtype, shape = dataset.dtype, dataset.shape
+        if dtype.kind not in "fiu" or shape is None:
+            raise DataError(f"{self.path}: {name} holds no real numbers, but {dtype}.", _AGAIN)
+        return shape
 
-    def _first_width(self) -> int:
-        """Width of whichever image comes first, found without listing the others."""
-        ending, handle = f"_{self._part}", self._opened()
-        name = handle.visit(lambda name: name if name.endswith(ending) else None)
-        if name is None:
+    def _values(self, dataset: h5py.Dataset, name: str, rows: int | None = None) -> np.ndarray:
+        """Finite numbers, float32."""
+        with self._reading(name), np.errstate(over="ignore"):  # what does not fit is found below
+            values = (dataset[:rows] if dataset.ndim > 1 else dataset[()]).astype(np.float32, copy=False)
+        if not np.isfinite(values).all():
+            raise DataError(f"{self.path}: {name} hold NaN or infinity, which is no number to learn from.", _AGAIN)
+        return values
+
+    def _is_of_image(self, handle: h5py.File, name: str) -> bool:
+        """Whether an entry holds what is read of an image; a folder of images may be called alike."""
+        return name.endswith(f"_{self._part}") and handle.get(name, getclass=True) is h5py.Dataset
+
+    def _first_image(self) -> tuple[str, tuple[int, ...]]:
+        """Key and shape of whichever image comes first, found without listing the others."""
+        if self._first is None:
+            with self._reading("its first image"):
+                handle = self._opened()
+                name = handle.visit(lambda name: name if self._is_of_image(handle, name) else None)
+                dataset = None if name is None else handle[name]
+            if dataset is None:
+                raise DataError(
+                    f"{self.path} holds no {self.kind} features.", "Keys such as 391895_features were expected."
+                )
+            shape = self._shape(dataset, name)
+            if not shape or not shape[-1]:
+                raise DataError(f"{self.path}: {name} has shape {list(shape)}, which is no row of features.", _AGAIN)
+            self._first = name.removesuffix(f"_{self._part}"), shape
+        return self._first
+
+    def _check_cells(self, image_id: str, cells: int) -> None:
+        """Refuse a grid that does not fit into a batch with the others."""
+        key, shape = self._first_image()
+        if cells != shape[0] or not cells:
             raise DataError(
-                f"{self.path} holds no {self.kind} features.", "Keys such as 391895_features were expected."
+                f"{self.path}: image {image_id} has {cells} grid cells, but image {key} has {shape[0]}.",
+                "Grids of one file must be equally large, with at least one cell.",
             )
-        shape = handle[name].shape
-        if not shape:
-            raise DataError(f"{self.path}: {name} is a single number.", _AGAIN)
-        return int(shape[-1])
 
 
 def _read_facts(handle: h5py.File, path: Path) -> dict[str, Any] | None:
-    text = handle.attrs.get(ATTRIBUTE)
-    if text is None:
-        return None
     try:
-        facts = json.loads(text)
-    except (TypeError, ValueError) as error:
+        text = handle.attrs.get(ATTRIBUTE)
+        facts = None if text is None else json.loads(text)
+    except (*_DAMAGE, RecursionError) as error:
         raise DataError(f"{path}: its attribute {ATTRIBUTE!r} is no JSON: {error}.", _AGAIN) from error
-    if not isinstance(facts, dict):
+    if text is not None and not isinstance(facts, dict):
         raise DataError(f"{path}: its attribute {ATTRIBUTE!r} holds no facts.", _AGAIN)
     return facts

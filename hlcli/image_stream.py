@@ -36,7 +36,13 @@ def in_order(
     count = len(rows)  # type: ignore[arg-type]
     batches = [range(first, min(first + batch_size, count)) for first in range(start, count, batch_size)]
     own = batches[accelerator.process_index :: accelerator.num_processes]
-    loader = DataLoader(rows, batch_sampler=own, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
+    loader = DataLoader(
+        rows,
+        batch_sampler=own,  # type: ignore[arg-type]
+        collate_fn=list,
+        num_workers=workers,
+        timeout=600 if workers else 0,  # a loader process that hangs must not hang everybody for ever
+    )
     results = map(work, loader)
     for _ in range(0, len(batches), accelerator.num_processes):
         found = [next(results, [])]

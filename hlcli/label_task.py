@@ -18,10 +18,11 @@ from hlcli.data.store import open_label_space, open_records
 from hlcli.evaluation import evaluation_loader, measure, read_thresholds
 from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
+from hlcli.losses.terms import Terms
 from hlcli.model_folder import cpu_state, save_model
 from hlcli.recipe import Recipe
 from hlcli.scoring import score_split
-from hlcli.task import Scores, Terms
+from hlcli.task import Scores
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

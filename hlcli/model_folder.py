@@ -116,6 +116,22 @@ def model_facts(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{description} cannot be read: {error!r}") from error
 
 
+def model_vocabulary(path: Path) -> Vocabulary | None:
+    """The words of a run's best model, or of a model folder; None where it makes no captions.
+
+    Raises:
+        CheckpointError: when the folder holds no model.
+    """
+    from hlcli.captioning.vocabulary import Vocabulary
+
+    description = _model_in(path) / "model.json"
+    try:
+        words = json.loads(description.read_text(encoding="utf-8")).get("vocabulary")
+        return None if words is None else Vocabulary.from_json(words)
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{description} cannot be read: {error!r}") from error
+
+
 def copy_model(path: Path, folder: Path) -> None:
     """Copy the model of a run or a model folder; whole or not at all."""
     with whole_folder(folder) as building:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hlcli.building import build_model
 from hlcli.data.kept_labels import open_training_records
 from hlcli.data.loader import BatchOrder
-from hlcli.data.store import open_label_space, open_records
+from hlcli.data.store import open_label_space, open_records, split_captions
 from hlcli.errors import DataError
 from hlcli.recipe import Recipe
 from hlcli.sections import Sgd, Train
@@ -108,7 +108,6 @@ def _caption_outputs(recipe: Recipe) -> tuple[Vocabulary, int]:
     """The words, and the number of training rows: captions, or images with all of theirs."""
     from hlcli.captioning.config import CaptionObjective
     from hlcli.captioning.words import open_vocabulary
-    from hlcli.data.caption_loader import split_captions
 
     assert isinstance(recipe.objective, CaptionObjective)
     captions = split_captions(open_records(recipe.data, "train"))
@@ -175,8 +174,8 @@ def _probe_labels(recipe: Recipe, model: nn.Module, batch: int) -> object:
 
 def _probe_captions(recipe: Recipe, model: nn.Module, batch: int) -> object:
     """A forward pass of images, or of as many features as the papers have, with captions of a usual length."""
+    from hlcli.captioning.batch import CaptionInputs
     from hlcli.captioning.config import CaptionObjective
-    from hlcli.data.caption_loader import CaptionInputs
 
     assert isinstance(recipe.objective, CaptionObjective)
     grid_width, region_width = (getattr(_with_widths(recipe).model, name) for name in ("grid_width", "region_width"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hlcli.methods.captions import CaptionMethod
 from hlcli.sections import Backbone, OneCycle
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ def find_conflicts(recipe: Recipe) -> list[str]:
         *_task_conflicts(recipe),
         *_clip_conflicts(recipe),
         *_data_conflicts(recipe),
+        *_caption_conflicts(recipe),
+        *_unused_keys(recipe),
         *_train_conflicts(recipe),
         *_eval_conflicts(recipe),
         *_schedule_conflicts(recipe),
@@ -71,15 +74,58 @@ def _data_conflicts(recipe: Recipe) -> list[str]:
         )
     if data.labels_list is not None and data.labels_kept != "all":
         found.append("data.labels_kept: data.labels_list says which labels are kept. Leave one of them out")
-    if recipe.model.task == "captions":
-        if data.horizontal_flip:
-            found.append("data.horizontal_flip: a mirrored image makes `left` and `right` in its captions wrong")
-        if data.grid_features is not None and data.region_features is None:
-            found.append(
-                "data.region_features: windows are pooled while the grid is computed; beside data.grid_features a "
-                "file is needed. Make one: hlcli embed images … --kind region"
-            )
     return found
+
+
+def _caption_conflicts(recipe: Recipe) -> list[str]:
+    data, model, found = recipe.data, recipe.model, []
+    if not isinstance(model, CaptionMethod):
+        return []
+    if data.horizontal_flip:
+        found.append("data.horizontal_flip: a mirrored image makes `left` and `right` in its captions wrong")
+    if data.grid_features is not None and data.region_features is None:
+        found.append(
+            "data.region_features: windows are pooled while the grid is computed; beside data.grid_features a "
+            "file is needed. Make one: hlcli embed images … --kind region"
+        )
+    if model.train_backbone and data.grid_features is not None:
+        found.append("model.train_backbone: there is no image encoder to train beside data.grid_features")
+    widths = {"grid": (model.grid_width, data.grid_features), "region": (model.region_width, data.region_features)}
+    for kind, (width, path) in widths.items():
+        if width is not None and path is None:
+            found.append(f"model.{kind}_width: only features of a file have one; data.{kind}_features is null")
+    longest = model.most_words() + 1
+    for key, words in (("eval", recipe.eval.max_words), ("objective", getattr(recipe.objective, "max_words", 0))):
+        if words > longest:
+            found.append(f"{key}.max_words: {words} is more than model.max_length {model.max_length} allows, {longest}")
+    names = {*recipe.eval.caption_metrics, *(f"BLEU-{n}" for n in range(1, 5) if "BLEU" in recipe.eval.caption_metrics)}
+    if recipe.select_by not in {"loss", *names - {"BLEU"}}:
+        found.append(
+            f"eval.select_by: {recipe.select_by} is not measured; eval.caption_metrics has "
+            f"{', '.join(recipe.eval.caption_metrics)}"
+        )
+    return found
+
+
+OF_LABELS = {
+    "data": ("labels_kept", "labels_list"),
+    "eval": ("average_precision", "empty_labels", "consistent", "undefined_as_one", "at_threshold", "threshold"),
+}
+OF_CAPTIONS = {
+    "data": ("grid_features", "region_features", "vocabulary"),
+    "eval": ("beam_size", "max_words", "length_penalty", "block_ngrams", "allow_unknown", "caption_metrics"),
+}
+
+
+def _unused_keys(recipe: Recipe) -> list[str]:
+    """Keys of the other task that were given a value of their own."""
+    others, other = (OF_LABELS, "labels") if recipe.model.task == "captions" else (OF_CAPTIONS, "captions")
+    return [
+        f"{section}.{key}: is about {other}, but {recipe.model.name} learns {recipe.model.task}"
+        for section, keys in others.items()
+        for key in keys
+        if getattr(getattr(recipe, section), key) != type(getattr(recipe, section)).model_fields[key].default
+    ]
 
 
 def _train_conflicts(recipe: Recipe) -> list[str]:

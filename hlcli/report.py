@@ -38,24 +38,29 @@ def numbers_table(numbers: Mapping[str, float | None], *, title: str | None = No
     return Group(*_number_tables(Metrics(values, levels=(*reversed(above), "fine")), title))
 
 
-def scores_table(numbers: Mapping[str, float | None], *, title: str | None = None) -> Table:
+def scores_table(numbers: Mapping[str, float | None], *, title: str | None = None) -> RenderableType:
     """Scores of captions, one row each; None is not a number."""
-    table = Table(title=None if title is None else Text(title), title_justify="left")
+    table = Table()
     table.add_column("metric", no_wrap=True)
     table.add_column("score", justify="right")
     for name, value in numbers.items():
         table.add_row(name, as_text(math.nan if value is None else value))
-    return table
+    return _below_title(title, table)
 
 
 def _number_tables(metrics: Metrics, title: str | None) -> list[RenderableType]:
-    tables: list[RenderableType] = [level_table(metrics, title=title)]
+    tables = [_below_title(title, level_table(metrics))]
     return [*tables, other_table(metrics)] if metrics.others() else tables
 
 
-def level_table(metrics: Metrics, *, title: str | None = None) -> Table:
+def _below_title(title: str | None, table: Table) -> RenderableType:
+    """The table below a line of its own, which may be wider than the table."""
+    return table if title is None else Group(Text(title, style="table.title"), table)
+
+
+def level_table(metrics: Metrics) -> Table:
     """One row per metric, one column per level."""
-    table = Table(title=None if title is None else Text(title), title_justify="left")
+    table = Table()
     table.add_column("metric", no_wrap=True)
     for level in metrics.levels:
         table.add_column(level, justify="right")

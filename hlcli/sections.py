@@ -212,6 +212,9 @@ class Eval(Section):
         0.0, ge=0, description="Power of the length that a caption's log-probability is divided by at the end."
     )
     block_ngrams: int = Field(0, ge=0, description="Never repeat so many words in a row within a caption; 0 may.")
+    allow_unknown: bool = Field(
+        True, description="Let captions hold <unk>, the word for all that are not known; false: the next best word."
+    )
     caption_metrics: tuple[Literal["BLEU", "ROUGE-L", "CIDEr", "METEOR", "SPICE"], ...] = Field(
         ("BLEU", "ROUGE-L", "CIDEr"), min_length=1, description="Scores of captions; METEOR and SPICE need Java."
     )

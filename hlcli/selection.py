@@ -10,7 +10,8 @@ from torch import nn
 
 from hlcli.errors import RecipeError, TrainingError
 from hlcli.task import Scores
-from hlcli.training_state import Training, last_good_state, record_event
+from hlcli.training_log import last_good_state, record_event
+from hlcli.training_state import Training
 
 logger = logging.getLogger(__name__)
 

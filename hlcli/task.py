@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from hlcli.losses.terms import Terms
+
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from torch.utils.data import DataLoader
 
     from hlcli.data.loader import BatchOrder
@@ -18,13 +20,6 @@ class Scores(NamedTuple):
 
     numbers: dict[str, float | None]  # all metrics by name, `loss` among them
     thresholds: tuple[float, ...] | None = None  # one per level of labels; None where they play no part
-
-
-class Terms(NamedTuple):
-    """The terms of a loss, already weighted, whose sum is trained; and what is only logged beside them."""
-
-    trained: Mapping[str, Tensor]
-    noted: Mapping[str, Tensor] = {}
 
 
 class Task(Protocol):

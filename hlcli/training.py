@@ -24,7 +24,8 @@ from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
 from hlcli.selection import evaluate_epoch
-from hlcli.training_state import Training, flat, flush, save, set_up
+from hlcli.training_log import flat, flush
+from hlcli.training_state import Training, save, set_up
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -168,11 +169,13 @@ def _step(training: Training, batches: Iterator[Any]) -> None:
     )
     apply_schedule(training.optimizer, point)
     parts = settings.accumulation_steps
+    weights = []
     for part, batch in enumerate(islice(batches, parts)):
         is_last = part + 1 == parts
         with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
-            _backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts)
+            weights.append(_backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts))
     _share_gradients(training)
+    _weigh(training, [weight for weight in weights if weight is not None])
     if settings.clip_norm is not None:
         accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
     training.optimizer.step()
@@ -191,15 +194,30 @@ def _seed_of(seed: int, step: int, process: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _backward(training: Training, batch: Any, share: float) -> None:
-    """Gradients of one part of a batch; the terms are added to the log window without waiting for the device."""
+def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | None:
+    """Gradients of one part of a batch; the terms are added to the log window without waiting for the device.
+
+    Returns:
+        What the part weighs, where a step has several that do not weigh alike: its gradients are so many times larger.
+    """
     with training.accelerator.autocast():
         terms = training.task.losses(training.wrapped, batch, training.criterion, epoch=training.progression.epoch)
     loss = torch.stack(list(terms.trained.values())).sum()
-    training.accelerator.backward(loss * share)
+    weight = terms.weight if training.order.parts > 1 else None
+    training.accelerator.backward(loss * (share if weight is None else weight))
     for name, value in {"loss": loss, **terms.trained, **terms.noted}.items():
         value = value.detach().double() * share
         training.window[name] = training.window[name] + value if name in training.window else value
+    return weight
+
+
+def _weigh(training: Training, weights: list[torch.Tensor]) -> None:
+    """Gradients of weighted parts, summed here and averaged over processes → those of the whole batch's mean."""
+    if not weights:
+        return
+    mean = training.accelerator.reduce(torch.stack(weights).sum().float(), reduction="mean")
+    gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+    torch._foreach_div_(gradients, mean.clamp(min=1))
 
 
 def _share_gradients(training: Training) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
 from hlcli.task import Task
 from hlcli.tasks import make_task
+from hlcli.training_log import flush, last_good_state
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -195,7 +195,11 @@ def _take_over_best(training: Training) -> None:
             f"train.init_best: {settings.init_weights} does not say its {name}.",
             "Give a run whose eval.select_by is the same, or set train.init_best=false.",
         )
-    training.progression.best_value = float(metrics[name])
+    value = float(metrics[name])
+    training.progression.best_value = -value if name == "loss" else value
+    training.progression.best_regular_value = training.progression.best_value  # patience counts from there too
+    if training.ema is not None:
+        training.progression.best_ema_value = training.progression.best_value
 
 
 def _clear(run: Run) -> None:
@@ -224,53 +228,6 @@ def _announce(training: Training) -> None:
     )  # fmt: skip
 
 
-def flush(training: Training) -> dict[str, float]:
-    """Means of the loss terms since the last call, over all processes; written to the log.
-
-    Raises:
-        TrainingError: when the loss is not a number.
-    """
-    if not training.window_steps:
-        return {}
-    accelerator, progression = training.accelerator, training.progression
-    sums = accelerator.reduce(torch.stack(list(training.window.values())), reduction="mean")
-    values = dict(zip(training.window, (sums / training.window_steps).tolist(), strict=True))
-    training.window, training.window_steps = {}, 0
-    if not all(abs(value) < float("inf") for value in values.values()):
-        raise TrainingError(
-            f"The loss is {values['loss']} in epoch {progression.epoch + 1}, step {progression.step}.",
-            f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
-        )
-    values["lr"] = training.optimizer.param_groups[0]["lr"]
-    record_event(training, "step", "train", "regular", values)
-    return values
-
-
-def last_good_state(training: Training) -> str:
-    """Where it lies, as the end of a hint; nothing before the first checkpoint."""
-    path = training.run.checkpoint_file
-    return f"; the last good state is in {path}" if path.is_file() else ""
-
-
-def record_event(training: Training, event: str, split: str, weights: str, metrics: Mapping[str, float | None]) -> None:
-    """One line of metrics.jsonl, and the trackers."""
-    progression = training.progression
-    if training.accelerator.is_main_process:
-        training.run.log_event(
-            {
-                "event": event,
-                "epoch": progression.epoch + 1,
-                "step": progression.step,
-                "split": split,
-                "weights": weights,
-                "metrics": metrics,
-            }
-        )
-    if training.recipe.train.trackers:
-        prefix = f"{split}/" if weights == "regular" else f"{split}-{weights}/"
-        training.accelerator.log({prefix + name: value for name, value in metrics.items()}, step=progression.step)
-
-
 def save(training: Training, path: Path | None = None) -> None:
     """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
     flush(training)
@@ -292,13 +249,3 @@ def save(training: Training, path: Path | None = None) -> None:
         }
         checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states)
     training.accelerator.wait_for_everyone()
-
-
-def flat(recipe: Recipe) -> dict[str, str | int | float | bool]:
-    """A recipe as trackers like it."""
-    sections = recipe.model_dump(mode="json")
-    return {
-        f"{section}.{key}": value if isinstance(value, str | int | float | bool) else str(value)
-        for section, values in sections.items()
-        for key, value in values.items()
-    }

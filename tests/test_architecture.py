@@ -68,13 +68,16 @@ FLOORS = {
     "hlcli.losses.missing_config": 1,
     "hlcli.losses.section": 1,
     "hlcli.methods.base": 1,
+    "hlcli.methods.captions": 1,
     "hlcli.methods.label_attention": 1,
     "hlcli.errors": 0,
     "hlcli.files": 0,
     "hlcli.progress": 0,
 }
 
-SHARED_BY_METHODS = {f"hlcli.methods.{name}" for name in ("base", "label_attention", "label_head", "reference_names")}
+SHARED_BY_METHODS = {
+    f"hlcli.methods.{name}" for name in ("base", "captions", "label_attention", "label_head", "reference_names")
+}
 
 HEAVY = {
     "torch",

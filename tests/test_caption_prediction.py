@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -22,20 +24,23 @@ from tiny import tiny_recipe
 from tiny_captioner import WORDS, captioner_recipe, write_captioner
 
 import hlcli
+from hlcli import image_stream
 from hlcli.caption_evaluation import evaluate_captions
 from hlcli.caption_files import CaptionFile, partial_file
 from hlcli.caption_inputs import FeatureSources
-from hlcli.caption_parts import Photo, fill_slots
+from hlcli.caption_parts import Photo, StoredFeatures, fill_slots
 from hlcli.caption_prediction import CaptionPredictor, SearchOptions, caption, caption_images, named_images
 from hlcli.caption_rows import Caption, make_caption
 from hlcli.caption_scoring import CaptionScorer, GeneratedCaption
 from hlcli.caption_task import feature_facts
+from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.search import Ensemble, beam_search
-from hlcli.data.caption_loader import CaptionInputs
-from hlcli.errors import DataError, InputError
+from hlcli.captioning.vocabulary import UNKNOWN
+from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.feature_extractors import FeatureOptions
-from hlcli.features import FeatureFile
+from hlcli.features import FeatureFile, FeatureWriter
 from hlcli.image_features import embed_images
+from hlcli.launching import make_accelerator
 from hlcli.model_folder import open_model
 from hlcli.prediction import Predictor
 
@@ -77,7 +82,11 @@ def test_every_image_is_captioned_or_listed(model: Path, photos: Path, tmp_path:
     assert len({row["caption"] for row in rows}) > 1
     assert [Path(failure.image).name for failure in failures] == ["bad.jpg"]
     assert lines(out.with_suffix(".failures.jsonl")) == [failure.to_json() for failure in failures]
-    assert sorted(path.name for path in out.parent.iterdir()) == ["out.failures.jsonl", "out.jsonl"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        ".out.jsonl.work",
+        "out.failures.jsonl",
+        "out.jsonl",
+    ]
     assert [Caption.from_json(row).to_json() for row in rows] == rows
 
 
@@ -173,10 +182,12 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
     finished = out.read_bytes()
     caption(predictor, places, out=out, resume=True)
     assert out.read_bytes() == finished
-    with pytest.raises(InputError, match="finished, but of other images"):
+    with pytest.raises(InputError, match="finished, but with other images"):
         caption(predictor, places[:1], out=out, resume=True)
     with CaptionFile(out, [str(place) for place in places], predictor.describe(), predictor.accelerator) as begun:
         begun.begin(resume=False, batch_size=3)
+        with pytest.raises(InputError, match=r"Another process writes .*o\.jsonl"):
+            caption(predictor, places, out=out, resume=True)
     assert out.read_bytes() == finished
     with pytest.raises(InputError, match=r"begun before.*--resume"):
         caption(predictor, places, out=out)
@@ -186,6 +197,121 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
         caption(CaptionPredictor(loaded, search=SearchOptions(beam_size=1), batch_size=2), places, out=out, resume=True)
     caption(predictor, places, out=out, resume=True)
     assert out.read_bytes() == finished
+
+
+def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
+    """Stop before the file has its name; the lines of the results."""
+    images = named_images([photos])
+    with CaptionFile(out, images.names, predictor.describe(), predictor.accelerator) as file:
+        file.begin(resume=False, batch_size=predictor.batch_size)
+        for result in predictor.stream(images):
+            file.write(result)
+    return partial_file(out).read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("damage", ["doubled", "swapped", "zeros", "cut", "not a number", "more"])
+def test_lines_that_are_not_of_their_images_are_done_again(
+    model: Path, photos: Path, tmp_path: Path, damage: str, batch_size: int
+):
+    predictor = CaptionPredictor(open_model(model), batch_size=batch_size)
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "o.jsonl"
+    caption(predictor, [photos], out=whole)
+    first, *rows = begin(predictor, photos, out)
+    damaged = {
+        "doubled": [*rows[:5], *rows[3:]],
+        "swapped": [*rows[:3], rows[4], rows[3], *rows[5:]],
+        "zeros": [*rows[:4], bytes(len(rows[4]) - 1) + b"\n", *rows[5:]],
+        "cut": [*rows[:4], rows[4][:20] + b"\n", *rows[5:]],
+        "not a number": [*rows[:8], b'{"image": "x", "caption": "", "log_prob": NaN, "alternatives": []}\n'],
+        "more": [*rows, rows[-1], b"{"],
+    }[damage]
+    partial_file(out).write_bytes(first + b"".join(damaged))
+    caption(predictor, [photos], out=out, resume=True)
+    assert out.read_bytes() == whole.read_bytes()
+    assert lines(out.with_suffix(".failures.jsonl")) == lines(whole.with_suffix(".failures.jsonl"))
+
+
+def test_a_finished_file_of_another_work_is_not_taken_for_this_one(model: Path, photos: Path, tmp_path: Path):
+    loaded, out, places = open_model(model), tmp_path / "o.jsonl", [photos / "a.jpg", photos / "bad.jpg"]
+    caption(CaptionPredictor(loaded), places, out=out)
+    finished = out.read_bytes()
+    greedy = CaptionPredictor(loaded, search=SearchOptions(beam_size=1))
+    with pytest.raises(InputError, match="is finished, but with other search"):
+        caption(greedy, places, out=out, resume=True)
+    other = CaptionPredictor(open_model(write_captioner(tmp_path / "other", seed=1)))
+    with pytest.raises(InputError, match="is finished, but with other models"):
+        caption(other, places, out=out, resume=True)
+    listed = out.with_suffix(".failures.jsonl")
+    listed.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="nothing says what made it"):
+        caption(CaptionPredictor(loaded), places, out=out, resume=True)
+    (tmp_path / "moved").rename(listed)
+    assert len(caption(CaptionPredictor(loaded), places, out=out, resume=True).failures) == 1
+    (tmp_path / ".o.jsonl.work").unlink()
+    with pytest.raises(InputError, match=r"nothing says what made it: .*\.o\.jsonl\.work"):
+        caption(CaptionPredictor(loaded), places, out=out, resume=True)
+    assert out.read_bytes() == finished
+
+
+def test_a_file_that_vanishes_at_the_end_is_no_traceback(model: Path, photos: Path, tmp_path: Path):
+    predictor, images = CaptionPredictor(open_model(model)), named_images([photos / "a.jpg"])
+    with CaptionFile(tmp_path / "o.jsonl", images.names, {}, predictor.accelerator) as file:
+        file.begin(resume=False, batch_size=1)
+        partial_file(tmp_path / "o.jsonl").unlink()
+        with pytest.raises(HlcliError, match=r"o\.jsonl(\.partial)? cannot be written: No such file"):
+            file.finish(keep=True)
+
+
+def test_after_an_error_the_same_program_can_go_on(model: Path, photos: Path, tmp_path: Path):
+    def stop(found: Caption) -> None:
+        raise RuntimeError("stopped")
+
+    out = tmp_path / "o.jsonl"
+    predictor = CaptionPredictor(open_model(model), batch_size=1, workers=1)
+    with pytest.raises(RuntimeError, match="stopped") as kept:  # with its frames, and the loader processes
+        caption_images(predictor, named_images([photos]), out, show=stop)
+    caption_images(predictor, named_images([photos]), out, resume=True)
+    assert len(lines(out)) == 8
+    del kept
+
+
+def test_images_whose_scores_are_not_finite_are_listed(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    places = [photos / "a.jpg", photos / "c.png", photos / "e.jpg"]
+    for number, search in enumerate((SearchOptions(num_captions=2), DRAWN)):
+        predictor = CaptionPredictor(open_model(model), search=search)
+        expected = predictor.caption(places)
+        compute = predictor.inputs.compute
+
+        def damage(loaded: Any, compute: Any = compute) -> list[CaptionInputs]:
+            (own,) = compute(loaded)
+            return [own._replace(images=own.images.index_fill(0, torch.tensor([1]), torch.nan))]
+
+        monkeypatch.setattr(predictor.inputs, "compute", damage)
+        out = tmp_path / f"{number}.jsonl"
+        found = caption(predictor, places, out=out)
+        assert [failure.image for failure in found.failures] == [str(places[1])]
+        assert f"{places[1]} cannot be captioned: its scores are not finite" in found.failures[0].error
+        assert "NaN" not in out.read_text(encoding="utf-8")
+        assert [row["image"] for row in lines(out)] == [str(places[0]), str(places[2])]
+        if number == 0:
+            assert [row["caption"] for row in lines(out)] == [expected[0].caption, expected[2].caption]
+
+
+def test_a_loader_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    made: list[dict[str, Any]] = []
+
+    def remember(rows: Any, **options: Any) -> list[Any]:
+        made.append(options)
+        return []
+
+    monkeypatch.setattr(image_stream, "DataLoader", remember)
+    accelerator = make_accelerator(cpu=True, precision="fp32")
+    for workers in (2, 0):
+        assert list(image_stream.in_order([1, 2], list, accelerator, batch_size=1, workers=workers)) == []  # type: ignore[arg-type]
+    assert [options["timeout"] for options in made] == [600, 0]
 
 
 def test_an_interrupted_work_says_how_it_goes_on(model: Path, photos: Path, tmp_path: Path):
@@ -380,6 +506,38 @@ def test_photos_without_stored_features_are_listed(reader: Path, stored: dict[st
     assert "has no features of image" in found.failures[0].error
 
 
+def test_photos_that_a_file_cannot_tell_apart_are_refused(tmp_path: Path):
+    path = tmp_path / "grid.hdf5"
+    with FeatureWriter(path) as writer:
+        for image_id in ("1", "a/2.jpg", "2", "42", "x.y"):
+            writer.write(image_id, {"features": np.ones((4, 3), dtype=np.float32)})
+    stored = StoredFeatures(FeatureFile(path))
+    stored.check(["a/1.jpg", "a/2.jpg", "b/2.jpg", "a/1.jpg", "b/3.jpg", "c/3.jpg"])
+    for names in (
+        ["a/1.jpg", "b/1.jpg"],
+        ["a/1.jpg", "a/1.png"],
+        ["b/2.jpg", "2"],
+        ["COCO_val2014_000000000042.jpg", "z/0042.png"],
+        ["x.y", "x.y.png"],
+    ):
+        with pytest.raises(InputError, match=re.escape(f"knows {names[0]} and {names[1]} by the same name")):
+            stored.check(names)
+
+
+def test_photos_of_the_same_name_are_refused_before_any_work(
+    reader: Path, stored: dict[str, Path], photos: Path, tmp_path: Path
+):
+    places = [photos / "a.jpg", tmp_path / "a.jpg"]
+    Image.open(places[0]).save(places[1])
+    predictor = CaptionPredictor(open_model(reader), features=FeatureSources(stored["grid"], stored["region"]))
+    with pytest.raises(InputError, match="by the same name"):
+        predictor.caption(places)
+    with pytest.raises(InputError, match="by the same name"):
+        caption(predictor, places, out=tmp_path / "o.jsonl")
+    assert not partial_file(tmp_path / "o.jsonl").exists()
+    assert len(predictor.caption([places[0], places[0]])) == 2
+
+
 def test_features_that_nobody_can_compute_are_asked_for(stored: dict[str, Path], photos: Path, tmp_path: Path):
     loaded = open_model(feature_reader(tmp_path / "m", stored, known=False))
     with pytest.raises(InputError, match=rf"{BACKBONE} with random weights.*--backbone-weights"):
@@ -451,3 +609,23 @@ def test_regions_fill_slots_and_the_rest_is_padding():
     found = fill_slots([torch.ones(2, 3), torch.ones(5, 3), torch.zeros(0, 3)], 4, torch.device("cpu"))
     assert found["region_features"].shape == (3, 4, 3)
     assert found["padding_mask"].tolist() == [[False, False, True, True], [False] * 4, [True] * 4]
+
+
+def test_photos_get_known_words_alone_and_splits_are_scored_as_the_recipe_says(tmp_path: Path) -> None:
+    """The unknown word is made the likeliest of all."""
+    folder = write_captioner(tmp_path / "model")
+    loaded = open_model(folder)
+    decoder = loaded.model.network.decoder
+    seen: list[bool] = []
+    step = type(decoder).step
+
+    def prefers_unknown(self: Any, *arguments: Any) -> Any:
+        logits, state = step(self, *arguments)
+        return logits.index_fill(-1, torch.tensor([UNKNOWN]), 50.0), state
+
+    decoder.step = MethodType(prefers_unknown, decoder)
+    for features in (FeatureSources(), FeatureSources(of_data=True)):
+        predictor = CaptionPredictor(loaded, features=features)
+        image = Image.new("RGB", (40, 40), "red")
+        seen.append("<unk>" in predictor.caption([image])[0].caption)
+    assert seen == [False, True]

@@ -160,7 +160,9 @@ def test_results_of_several_splits_or_of_another_split_are_refused(tmp_path: Pat
         ("[]", "holds no captions.*image_id"),
         ('{"annotations": []}', "holds no captions.*image_id"),
         ('[{"caption": "a"}]', "entry 0 has neither `image_id` nor `image`"),
-        ('[{"image_id": true, "caption": "a"}]', "entry 0 has neither"),
+        ('[{"image_id": true, "caption": "a"}]', "entry 0 names no image: True"),
+        ('[{"image_id": 1.5, "caption": "a"}]', "entry 0 names no image: 1.5 is neither a whole number nor text"),
+        ('[{"image_id": NaN, "caption": "a"}]', "entry 0 names no image: nan"),
         ('[{"image_id": 9, "caption": "a"}, {"image_id": 25}]', "entry 1, image 25, has no text `caption`"),
         ("[7]", "entry 0 has neither .*got 7"),
         (None, "results.json is missing"),
@@ -171,6 +173,30 @@ def test_damaged_results_are_refused(tmp_path: Path, content: str | None, messag
     if content is not None:
         path.write_text(content)
     with pytest.raises(DataError, match=message):
+        score_captions(path, coco(tmp_path))
+
+
+def test_whole_numbers_may_be_written_as_tables_do(tmp_path: Path):
+    rows = [{"image_id": float(number), "caption": text} for number, text in zip(NUMBERS, CAPTIONS, strict=True)]
+    found = write(tmp_path / "results.json", rows)
+    assert score_captions(found, coco(tmp_path)).values == EXPECTED
+    metrics = score_captions(results(tmp_path), coco(tmp_path, ids=tuple(map(float, NUMBERS))))
+    assert (metrics.values, metrics.image_ids) == (EXPECTED, ("9", "391895", "25"))
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path, ending: str):
+    rows = [{"image_id": number, "caption": text} for number, text in zip(NUMBERS, CAPTIONS, strict=True)]
+    path = write(tmp_path / f"results{ending}", rows)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert score_captions(path, coco(tmp_path)).values == EXPECTED
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_deep_nesting_is_no_traceback(tmp_path: Path, ending: str):
+    path = tmp_path / f"results{ending}"
+    path.write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"line 1 is nested too deeply|cannot be read: .*recursion"):
         score_captions(path, coco(tmp_path))
 
 

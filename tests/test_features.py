@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import resource
@@ -143,6 +144,115 @@ def test_features_of_another_width_are_refused(tmp_path: Path):
         writer.write("1", {"features": np.ones((2, 4))})
     with pytest.raises(DataError, match=r"image 1 has features of shape \[2, 4\]"):
         FeatureFile(tmp_path / "a.hdf5").read("1")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_features_that_are_no_finite_numbers_are_refused(tmp_path: Path, value: float):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["1_features"] = np.array([[1.0, 2.0], [1.0, value]])
+    assert FeatureFile(tmp_path / "a.hdf5").width == 2
+    with pytest.raises(DataError, match=r"a\.hdf5: the features of image 1 hold NaN or infinity"):
+        FeatureFile(tmp_path / "a.hdf5").read("1")
+
+
+def test_a_grid_of_another_size_than_the_first_is_refused(tmp_path: Path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["1_features"], file["2_features"] = np.ones((4, 3)), np.ones((9, 3))
+    with pytest.raises(DataError, match=r"a\.hdf5: image 2 has 9 grid cells, but image 1 has 4\."):
+        FeatureFile(path, "grid").read("2")
+    assert FeatureFile(path, "region").read("2").shape == (9, 3)
+
+
+ODD = {
+    "byte strings": np.array([b"ab", b"cd"]),
+    "one byte string": b"features",
+    "complex": np.ones((2, 3), dtype=np.complex64),
+    "records": np.zeros((2, 3), dtype=[("x", "f4"), ("y", "f4")]),
+    "truth values": np.ones((2, 3), dtype=bool),
+    "no width": np.ones((2, 0)),
+    "a number": np.float32(3),
+    "nothing": h5py.Empty("f4"),
+}
+
+
+@pytest.mark.parametrize("told", [None, {**FACTS, "width": 3}, {**FACTS, "width": 0}])
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_what_is_no_row_of_real_numbers_is_refused(tmp_path: Path, content: object, told: dict | None):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["1_features"] = content
+        if told is not None:
+            file.attrs["hlcli"] = json.dumps(told)
+    with pytest.raises(DataError, match=r"a\.hdf5"):
+        FeatureFile(path).read("1")
+
+
+def test_a_group_is_no_features_but_may_hold_some(tmp_path: Path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_group("1_features")
+    with pytest.raises(DataError, match="holds no grid features"):
+        _ = FeatureFile(path).width
+    with pytest.raises(DataError, match="no features of image 1"):
+        FeatureFile(path).read("1")
+    file = FeatureFile(write(path, "my_features/a.jpg"))
+    assert file.keys() == ["my_features/a.jpg"]
+    assert file.width == 3
+
+
+def test_boxes_and_sizes_of_other_shapes_are_refused(tmp_path: Path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["1_features"], file["1_boxes"], file["1_size"] = np.ones((2, 3)), np.ones((2, 5)), np.ones(3)
+    with pytest.raises(DataError, match=r"image 1 has boxes of shape \[2, 5\]"):
+        FeatureFile(path, "region").boxes("1")
+    with pytest.raises(DataError, match="the size of image 1 is no height and width"):
+        FeatureFile(path, "region").image_size("1")
+
+
+def read_everything(path: Path) -> None:
+    file = FeatureFile(path, "region")
+    try:
+        keys = file.keys()
+        assert file.width >= 1
+        for key in keys:
+            file.read(key)
+            file.boxes(key)
+            file.image_size(key)
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize("signature", [b"TREE", b"SNOD", b"HEAP"])
+@pytest.mark.parametrize("is_own", [True, False])
+def test_damaged_indices_are_told_as_such(tmp_path: Path, published: Path, is_own: bool, signature: bytes):
+    facts = {**FACTS, "kind": "region"}
+    source = write(tmp_path / "own.hdf5", "1", "b/2", facts=facts) if is_own else published
+    path, content = tmp_path / "a.hdf5", source.read_bytes()
+    places = [place for place in range(len(content)) if content.startswith(signature, place)]
+    assert places
+    for place in places:
+        path.write_bytes(content[:place] + b"oops" + content[place + 4 :])
+        with pytest.raises(DataError, match=r"a\.hdf5"):
+            read_everything(path)
+
+
+def test_a_damaged_attribute_is_told_as_such(tmp_path: Path):
+    """Its text lies in a heap of its own."""
+    path = write(tmp_path / "a.hdf5", "1", facts=FACTS)
+    content = path.read_bytes()
+    place = content.index(b"GCOL")
+    path.write_bytes(content[:place] + b"oops" + content[place + 4 :])
+    with pytest.raises(DataError, match=r"a\.hdf5: its attribute 'hlcli' "):
+        FeatureFile(path)
+
+
+def test_facts_of_a_thousand_brackets_are_refused(tmp_path: Path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.attrs["hlcli"] = "[" * 60_000
+    with pytest.raises(DataError, match="'hlcli' is no JSON"):
+        FeatureFile(tmp_path / "a.hdf5")
 
 
 def test_facts_that_differ_are_named(tmp_path: Path):

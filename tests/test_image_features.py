@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -269,6 +270,14 @@ def test_a_killed_program_finished_by_two_processes_makes_what_one_makes(tmp_pat
     assert done.stdout.count("314 images") == 1
     assert killed.read_bytes() == alone.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.hdf5", "killed.hdf5"]
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_a_list_of_images_goes_to_loader_processes_that_are_started_anew(photos: Path, of_folder: bool):
+    images = list_images(photos if of_folder else DATA)
+    copy = pickle.loads(pickle.dumps(images))
+    assert copy.image_ids == images.image_ids
+    assert load_image(copy.source(1), name="copy").size == load_image(images.source(1), name="original").size
 
 
 def test_ids_that_would_share_a_key_are_refused(tmp_path: Path):

@@ -155,3 +155,53 @@ def test_recipes_of_hspnet_hold_the_published_numbers(name: str) -> None:
     tree = recipe.to_dict()
     assert {section: {key: tree[section][key] for key in keys} for section, keys in expected.items()} == expected
     assert recipe.optim.lr * tree["model"]["gcn_lr_factor"] == pytest.approx(graph_lr)
+
+
+def hin_rate(base: float, epoch: int, steps: tuple[tuple[int, float], ...], last: float, warm: bool) -> float:
+    """The published schedule: its lambda at epoch + 1."""
+    at = epoch + 1
+    if warm and at <= 3:
+        return base * at / 4
+    return next((base * share for until, share in steps if at <= until), base * last)
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "steps", "last", "warm"),
+    [
+        ("hin/coco", 1e-4, ((10, 1.0), (12, 0.2)), 0.04, True),
+        ("hin/coco-scst", 5e-6, ((8, 1.0), (11, 0.2), (14, 0.04)), 0.008, False),
+    ],
+)
+def test_learning_rates_of_hin_are_the_published_ones(
+    name: str, base: float, steps: tuple[tuple[int, float], ...], last: float, warm: bool
+) -> None:
+    recipe = Recipe.from_yaml(name)
+    for epoch in range(20):
+        for step in (epoch * 7, epoch * 7 + 6):
+            found = recipe.optim.lr * schedule_point(recipe.schedule, step, 700, 7).lr_factor
+            assert found == pytest.approx(hin_rate(base, epoch, steps, last, warm), rel=1e-12), epoch
+
+
+@pytest.mark.parametrize(("name", "rows"), [("hin/coco", 20), ("hin/coco-scst", 4)])
+def test_recipes_of_hin_hold_the_published_numbers(name: str, rows: int) -> None:
+    expected: dict[str, dict[str, Any]] = {
+        "data": {"dataset": "coco-karpathy", "min_word_count": 5, "max_regions": 50},
+        "model": {
+            "method": "hin", "dim": 512, "num_heads": 8, "key_width": 64, "value_width": 64, "feed_forward": 2048,
+            "encoder_layers": 3, "decoder_layers": 3, "dropout": 0.1, "max_length": 54, "positional": "random",
+        },
+        "optim": {"optimizer": "adam", "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.98, "eps": 1e-8},
+        "train": {
+            "epochs": 100, "batch_size": rows, "last_batch": "keep", "seed": 111, "ema_decay": None, "clip_norm": None,
+            "early_stop_epochs": 4, "early_stop_from_epoch": 15,
+        },
+        "eval": {"beam_size": 5, "max_words": 20, "length_penalty": 0.0, "block_ngrams": 0, "select_by": None},
+    }  # fmt: skip
+    tree = Recipe.from_yaml(name).to_dict()
+    assert {section: {key: tree[section][key] for key in keys} for section, keys in expected.items()} == expected
+    if name.endswith("scst"):
+        assert tree["objective"] | {"gradient": ""} == {
+            "loss": "self_critical", "beam_size": 5, "max_words": 20, "baseline": "beams", "df_unit": "caption",
+            "gradient": "",
+        }  # fmt: skip
+        assert tree["train"]["init_best"]

@@ -11,7 +11,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.metrics.hierarchy import lift_scores, lift_targets
 from hlcli.metrics.summary import Metrics, summarise
 from hlcli.prediction_rows import PredictedLabel, Prediction, Scene
-from hlcli.report import metrics_report, numbers_table, prediction_table
+from hlcli.report import metrics_report, numbers_table, prediction_table, scores_table
 
 LONG = "manageable, make plans, and then some more words that no window is wide enough for"
 PARENTS = ((0, 0, 1), (0, 0, 1, 2, 2))
@@ -81,6 +81,13 @@ def test_stored_numbers_give_the_same_tables():
     assert [line for line in lines if "│ mAP " not in line] == [line for line in fresh if "│ mAP " not in line]
     assert cells(next(line for line in lines if "│ mAP " in line))[-1] == "n/a"
     assert ["mAP", "0.5000"] in [cells(line) for line in show(numbers_table({"mAP": 0.5}))]
+
+
+def test_a_title_wider_than_its_table_stays_on_one_line():
+    title = "Best model: regular weights of epoch 9, on [val]"
+    for table in (scores_table({"CIDEr": 0.5}, title=title), numbers_table({"mAP": 0.5}, title=title)):
+        assert show(table)[0] == title
+    assert "metric" in show(scores_table({"CIDEr": None}))[1]
 
 
 def test_predictions_are_listed_by_level():

@@ -20,6 +20,9 @@ class CaptionObjective(Section):
 
     task: ClassVar[Literal["labels", "captions"]] = "captions"
 
+    reads_captions: ClassVar[bool] = True
+    """Whether the loss reads the captions of a batch as tokens."""
+
     @property
     def one_row_per_caption(self) -> bool:
         """Whether a row of the training data is one caption, or an image with all of its captions."""
@@ -70,6 +73,8 @@ class CrossEntropy(CaptionObjective):
 
 class SelfCritical(CaptionObjective):
     """Self-critical sequence training (Rennie et al., 2017): CIDEr-D above a baseline rewards the model's captions."""
+
+    reads_captions: ClassVar[bool] = False
 
     loss: Literal["self_critical"] = "self_critical"
     beam_size: int = Field(5, ge=2, description="Captions per image that are rewarded, found by beam search.")

@@ -5,24 +5,17 @@ Shapes: B images, P captions, T their tokens, K beams, L longest caption that is
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
+from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.losses import cross_entropy_loss, self_critical_loss
-from hlcli.captioning.search import Search
+from hlcli.captioning.search import Hypotheses, Search
 from hlcli.captioning.vocabulary import PADDING, Vocabulary
-from hlcli.data.caption_loader import CaptionBatch
+from hlcli.losses.terms import Terms
 from hlcli.metrics.captioning.cider import CiderD
 from hlcli.metrics.captioning.ptb import ptb_tokenize
-
-
-class CaptionTerms(NamedTuple):
-    """The loss, and what is only logged beside it."""
-
-    loss: dict[str, Tensor]
-    noted: dict[str, Tensor]
 
 
 class CaptionLoss(nn.Module):
@@ -30,7 +23,7 @@ class CaptionLoss(nn.Module):
 
     lr_factor: float = 1.0
 
-    def forward(self, model: nn.Module, batch: CaptionBatch) -> CaptionTerms:
+    def forward(self, model: nn.Module, batch: CaptionBatch) -> Terms:
         """The loss of a batch; `model` is called as `Captioner.forward`."""
         raise NotImplementedError
 
@@ -42,11 +35,12 @@ class CrossEntropyLoss(CaptionLoss):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, model: nn.Module, batch: CaptionBatch) -> CaptionTerms:
+    def forward(self, model: nn.Module, batch: CaptionBatch) -> Terms:
         """One term."""
         logits = model(batch.inputs, batch.token_ids, batch.image_index)  # [P, T, V] or [B, K, T, V]
         loss = cross_entropy_loss(logits, batch.token_ids, PADDING, label_smoothing=self.label_smoothing)
-        return CaptionTerms({"cross_entropy": loss}, {})
+        num_words = (batch.token_ids[..., 1:] != PADDING).sum()
+        return Terms({"cross_entropy": loss}, weight=num_words)
 
 
 class SelfCriticalLoss(CaptionLoss):
@@ -76,18 +70,17 @@ class SelfCriticalLoss(CaptionLoss):
         self.beam_size, self.max_words = beam_size, max_words
         self.greedy_baseline, self.through_search = greedy_baseline, through_search
 
-    def forward(self, model: nn.Module, batch: CaptionBatch) -> CaptionTerms:
+    def forward(self, model: nn.Module, batch: CaptionBatch) -> Terms:
         """One term; the mean reward and baseline beside it."""
         rows = batch.rows.tolist()
         found = model(batch.inputs, search=Search(self.beam_size, self.max_words, self.through_search))
         reward = self._rewards(rows, found.token_ids).to(found.log_probs)  # [B, K]
         baseline = reward.mean(dim=1, keepdim=True)
         if self.greedy_baseline:
-            with torch.no_grad():
-                greedy = _plain(model)(batch.inputs, search=Search(1, self.max_words))
+            greedy = _test_time(model, batch, Search(1, self.max_words))
             baseline = self._rewards(rows, greedy.token_ids).to(reward)  # [B, 1]
         loss = self_critical_loss(found.log_probs, reward, baseline)
-        return CaptionTerms({"self_critical": loss}, {"reward": reward.mean(), "baseline": baseline.mean()})
+        return Terms({"self_critical": loss}, {"reward": reward.mean(), "baseline": baseline.mean()})
 
     def _rewards(self, rows: list[int], token_ids: Tensor) -> Tensor:
         """CIDEr-D of captions [B, K, L] against the references of their images: [B, K] on the CPU."""
@@ -99,6 +92,12 @@ class SelfCriticalLoss(CaptionLoss):
         return torch.from_numpy(scores).float().reshape(-1, beams)
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """The network itself, without the wrapper that shares gradients: none flow here."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+@torch.no_grad()
+def _test_time(model: nn.Module, batch: CaptionBatch, search: Search) -> Hypotheses:
+    """What the network says without dropout; no gradients flow, so what shares them is left out."""
+    network = extract_model_from_parallel(model)
+    was_training = network.training
+    network.eval()
+    found = network(batch.inputs, search=search)
+    network.train(was_training)
+    return found

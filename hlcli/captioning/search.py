@@ -204,7 +204,10 @@ def sample(
             break
         if step == 0:
             state = decoder.reorder(state, torch.zeros_like(last))
-    drawn_all = Hypotheses(torch.stack(token_ids, -1), torch.stack(log_probs, -1), torch.stack(log_probs, -1).sum(-1))
+    scores = torch.zeros_like(log_probs[0])
+    for chosen in log_probs:  # in this order, whether or not there are zeros behind the end
+        scores = scores + chosen
+    drawn_all = Hypotheses(torch.stack(token_ids, -1), torch.stack(log_probs, -1), scores)
     return _finished(drawn_all, max_length, num_samples)
 
 

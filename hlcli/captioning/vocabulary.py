@@ -17,6 +17,19 @@ from hlcli.errors import DataError
 Item = TypeVar("Item")
 
 UNKNOWN, PADDING, BEGIN, END = 0, 1, 2, 3
+_DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+)
+"""What a damaged pickle may raise, depending on the byte that is wrong."""
+
 SPECIAL_TOKENS = ("<unk>", "<pad>", "<bos>", "<eos>")
 
 
@@ -107,7 +120,7 @@ def read_published_vocabulary(path: Path) -> Vocabulary:
             content = _VocabularyUnpickler(handle).load()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path} is no published vocabulary: {error}.", hint) from error
     tokens, counts = getattr(content, "itos", None), getattr(content, "freqs", {})
     if not _is_list_of(tokens, str) or not isinstance(counts, dict):
@@ -115,7 +128,7 @@ def read_published_vocabulary(path: Path) -> Vocabulary:
     try:
         known = [0 if token in SPECIAL_TOKENS else int(counts.get(token, 0)) for token in tokens]
         return Vocabulary(tuple(tokens), tuple(known))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is no published vocabulary: {error}.", hint) from error
 
 

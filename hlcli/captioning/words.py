@@ -9,9 +9,8 @@ from pathlib import Path
 from hlcli.captioning.caption_text import build_frequencies, read_frequencies, read_words
 from hlcli.captioning.tokens import count_words
 from hlcli.captioning.vocabulary import Vocabulary, read_published_vocabulary
-from hlcli.data.caption_loader import split_captions
 from hlcli.data.section import DataSection
-from hlcli.data.store import open_records, split_names, store_folder
+from hlcli.data.store import open_records, split_captions, split_names, store_folder
 from hlcli.errors import CheckpointError, DataError
 from hlcli.files import write_json
 from hlcli.metrics.captioning.cider import DocumentFrequencies
@@ -45,7 +44,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         return read_published_vocabulary(path)
     try:
         return Vocabulary.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"data.vocabulary: {path} cannot be read: {error}") from error
 
 

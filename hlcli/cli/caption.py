@@ -68,9 +68,11 @@ def caption(
         beam_size=beam, length_penalty=length_penalty, block_ngrams=block_ngrams,
         max_words=max_length, num_captions=num_captions,
     )  # fmt: skip
+    from hlcli.caption_prediction import FeatureSources  # needs torch: behind what can be refused without
+
     models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
-    features = report.FeatureOptions(grid_features, region_features, backbone_weights)
-    predictor = report.make_predictor(models, search, features, batch_size, workers, of_data=split is not None)
+    features = FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
+    predictor = report.make_predictor(models, search, features, batch_size, workers)
     if split is not None:
         report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
         return

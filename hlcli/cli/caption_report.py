@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,21 +13,13 @@ from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
     from hlcli.caption_evaluation import CaptionEvaluation
-    from hlcli.caption_prediction import CaptionPredictor, Captions, SearchOptions
+    from hlcli.caption_prediction import CaptionPredictor, Captions, FeatureSources, SearchOptions
     from hlcli.caption_rows import Caption
     from hlcli.metrics.captioning.summary import CaptionMetrics
     from hlcli.model_folder import LoadedModel
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
-
-
-class FeatureOptions(NamedTuple):
-    """`--grid-features`, `--region-features` and `--backbone-weights`."""
-
-    grid: Path | None = None
-    regions: Path | None = None
-    backbone_weights: Path | None = None
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
@@ -95,19 +87,17 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
 def make_predictor(
     models: Sequence[LoadedModel],
     search: SearchOptions | None,
-    features: FeatureOptions,
+    features: FeatureSources,
     batch_size: int | None,
     workers: int | None,
-    *,
-    of_data: bool,
 ) -> CaptionPredictor:
-    """The models as one; `of_data`: the images are those of the recipe's data set."""
-    from hlcli.caption_prediction import CaptionPredictor, FeatureSources
+    """The models as one."""
+    from hlcli.caption_prediction import CaptionPredictor
 
     return CaptionPredictor(
         models,
         search=search,
-        features=FeatureSources(*features, of_data=of_data),
+        features=features,
         batch_size=batch_size,
         workers=models[0].recipe.data.workers if workers is None else workers,
     )
@@ -189,6 +179,7 @@ def measure_captioner(
         InputError: naming those that were given.
     """
     from hlcli.caption_files import check_caption_file
+    from hlcli.caption_prediction import FeatureSources
     from hlcli.errors import InputError
 
     given = [name for name, value in useless.items() if value]
@@ -197,7 +188,7 @@ def measure_captioner(
         raise InputError(f"The model makes captions, and has no use for {', '.join(given)}.", hint)
     if out is not None:
         check_caption_file(out)
-    predictor = make_predictor([loaded], None, FeatureOptions(), batch_size, workers, of_data=True)
+    predictor = make_predictor([loaded], None, FeatureSources(of_data=True), batch_size, workers)
     measure_split(predictor, split, out, as_json=as_json)
 
 

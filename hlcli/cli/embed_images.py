@@ -69,6 +69,7 @@ def images(
     if from_tsv is not None:
         report.import_tsv(from_tsv, source, out, dtype=dtype, overwrite=overwrite, as_json=as_json)
         return
+    _check_path(source)
     place = report.find_source(source, root, overrides or [], splits or [])
     options = report.read_options(
         place,
@@ -93,3 +94,18 @@ def images(
         dtype=dtype, batch_size=batch_size, workers=workers, overwrite=overwrite, resume=resume, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(code)
+
+
+def _check_path(source: str | None) -> None:
+    """Refuse a path that leads to no folder; a name without a slash may be a data set's.
+
+    Raises:
+        InputError: when nothing is there, or no folder.
+    """
+    from hlcli.errors import InputError
+
+    if source is None or not {"/", "\\"} & set(source) or Path(source).expanduser().is_dir():
+        return
+    if Path(source).expanduser().exists():
+        raise InputError(f"{source} is not a folder.", "Give the folder that the images are in.")
+    raise InputError(f"The folder {source} does not exist.", "Give a folder of images, or a data set by its name.")

@@ -69,7 +69,8 @@ def evaluate(
     for_labels = {"--images": images or more_images, "--labels": labels, "--thresholds": thresholds,
                   "--top-k": top_k, "--per-label": per_label}  # fmt: skip
     if captions is not None or references is not None:
-        useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe, "--set": overrides}
+        report.check_caption_overrides(overrides or [])
+        useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe}
         caption_report.score_files(
             captions, references, metrics=metrics, split=split, useless=useless, as_json=as_json
         )  # fmt: skip

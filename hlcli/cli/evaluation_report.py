@@ -102,6 +102,21 @@ def check_metrics_option(metrics: str | None) -> None:
         raise InputError("--metrics is for --captions FILE.", "For a captioner: --set eval.caption_metrics=[CIDEr].")
 
 
+def check_caption_overrides(overrides: Sequence[str]) -> None:
+    """Refuse `--set` for files of captions.
+
+    Raises:
+        InputError: always when it is given.
+    """
+    from hlcli.errors import InputError
+
+    if overrides:
+        raise InputError(
+            "Files of captions are scored as they are; --set has no use.",
+            "Use --metrics METEOR,SPICE." if any("caption_metrics" in text for text in overrides) else "Leave it out.",
+        )
+
+
 def read_protocol(text: str | None) -> Protocol | None:
     """`--thresholds` as a protocol, a number or a file."""
     if text is None or text in ("self", "val"):

@@ -70,16 +70,28 @@ def copy(
 
 @app.command("validate", cls=Command)
 def validate(
-    name: Name,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipe files, or names of shipped recipes.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. optim.lr=1e-4; repeatable.")
     ] = None,
 ) -> None:
-    """Check a recipe, and name every mistake in it.
+    """Check recipes, and name every mistake in them.
 
     Example: hlcli recipes validate mine.yaml --set optim.lr=1e-4
+    Example: hlcli recipes validate recipes/hin/*.yaml
     """
+    from hlcli.errors import InputError, RecipeError
     from hlcli.recipe import Recipe
 
-    recipe = Recipe.from_yaml(name, overrides or ())
-    typer.echo(f"{name}: valid ({recipe.model.method} on {recipe.data.dataset})")
+    mistakes: list[InputError] = []
+    for name in names:
+        try:
+            recipe = Recipe.from_yaml(name, overrides or ())
+        except InputError as error:
+            mistakes.append(error)
+        else:
+            typer.echo(f"{name}: valid ({recipe.model.method} on {recipe.data.dataset})")
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise RecipeError("\n".join(map(str, mistakes)))

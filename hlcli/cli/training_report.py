@@ -59,21 +59,36 @@ def show_run(run: Run, *, as_json: bool) -> None:
     from hlcli.recipe import Recipe
     from hlcli.report import numbers_table, scores_table
 
-    method = Recipe.from_yaml(run.recipe_path()).model
+    recipe = Recipe.from_yaml(run.recipe_path())
     title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
-    table = scores_table if method.task == "captions" else numbers_table
+    table = scores_table if recipe.model.task == "captions" else numbers_table
     Console().print(table(facts["metrics"], title=title))
     typer.echo(f"Run folder: {run.folder}", err=True)
-    for command in _next_commands(method):
+    for command in _next_commands(recipe, facts["split"]):
         typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)
 
 
-def _next_commands(method: MethodSection) -> list[str]:
-    """What to do with a run of a method, its folder being `{}`."""
-    if method.task == "captions":
-        return ["caption {} --split test", "caption {} FOLDER", "visualize captions {} --images FOLDER"]
-    figures = [f"visualize {kind} {{}}" for kind in _telling_figures(method)]
+def _next_commands(recipe: Recipe, evaluated: str) -> list[str]:
+    """What to do with a run of a recipe, its folder being `{}`; `evaluated` is the split of its metrics."""
+    if recipe.model.task == "captions":
+        return [
+            f"caption {{}} --split {_unseen_split(recipe, evaluated)}",
+            "caption {} FOLDER",
+            "visualize captions {}",
+        ]
+    figures = [f"visualize {kind} {{}}" for kind in _telling_figures(recipe.model)]
     return ["eval {}", "eval {} --images FOLDER", *figures]
+
+
+def _unseen_split(recipe: Recipe, evaluated: str) -> str:
+    """`test` where the data set has it, else the split of the metrics."""
+    from hlcli.data.store import split_names
+    from hlcli.errors import HlcliError
+
+    try:
+        return "test" if "test" in split_names(recipe.data) else evaluated
+    except HlcliError:  # the run is there, its data no longer
+        return evaluated
 
 
 def _telling_figures(method: MethodSection) -> list[str]:

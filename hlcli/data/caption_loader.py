@@ -7,50 +7,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hlcli.captioning.batch import CaptionBatch, CaptionInputs
 from hlcli.captioning.padding import pad_captions
+from hlcli.captioning.slots import fill_slots
 from hlcli.captioning.tokens import caption_tokens
 from hlcli.captioning.vocabulary import PADDING, Vocabulary
 from hlcli.data.images import load_image
+from hlcli.data.loader import make_loader
 from hlcli.data.records import Record, Records
 from hlcli.data.section import DataSection
-from hlcli.data.store import Selection, StoreSplit
 from hlcli.errors import DataError
 from hlcli.features import FeatureFile
-
-
-class CaptionInputs(NamedTuple):
-    """What a captioner sees of images; a part is None where the network makes it of another.
-
-    Shapes: images [B, 3, H, W] uint8, later float; grid_features [B, N, D]; region_features [B, R, E];
-    padding_mask [B, R] bool, True where there is no region.
-    """
-
-    images: Tensor | None = None
-    grid_features: Tensor | None = None
-    region_features: Tensor | None = None
-    padding_mask: Tensor | None = None
-
-
-class CaptionBatch(NamedTuple):
-    """Images and sentences about them.
-
-    Shapes: rows [B], the images' places in the split. token_ids, with begin and end marks, padded: either [B, K, T],
-    all sentences of each image, those with fewer than K filled up with padding alone, and no image_index; or [P, T],
-    with image_index [P] to say which of the B images each is about.
-    """
-
-    inputs: CaptionInputs
-    rows: Tensor
-    token_ids: Tensor
-    image_index: Tensor | None
 
 
 class ImageInputs:
@@ -77,7 +50,7 @@ class ImageInputs:
         """The parts of one record, by the names of `CaptionInputs`.
 
         Raises:
-            DataError: when its image cannot be decoded, or it has no features.
+            DataError: when its image cannot be decoded, or it has no features that can be used.
         """
         parts: dict[str, Tensor] = {}
         if self.grid is None:
@@ -86,11 +59,10 @@ class ImageInputs:
         else:
             parts["grid_features"] = torch.from_numpy(self.grid.read(record.image_id))
         if self.regions is not None:
-            found = self.regions.read(record.image_id, max_rows=self.max_regions)
-            features = np.zeros((self.max_regions, found.shape[1]), dtype=np.float32)
-            features[: len(found)] = found
-            parts["region_features"] = torch.from_numpy(features)
-            parts["padding_mask"] = torch.from_numpy(~features.any(axis=1))  # rows of zeros, as the reference has it
+            found = torch.from_numpy(self.regions.read(record.image_id, max_rows=self.max_regions))
+            parts["region_features"], parts["padding_mask"] = fill_slots(
+                found, self.max_regions, zeros_are_padding=self.regions.facts is None
+            )
         return parts
 
 
@@ -100,7 +72,7 @@ class CaptionRows(Dataset):
     Args:
         records: the split.
         inputs: loads what the network sees.
-        seed: decides augmentation, with epoch and row.
+        seed: decides augmentation, with epoch and row of the image: its captions in one epoch see the same one.
         vocabulary: words of token ids.
         pairs: (row of the image, number of the caption), one per row of this data set; None for one row per image.
         with_captions: with token ids of all captions of an image, where rows are images.
@@ -166,16 +138,6 @@ class CaptionRows(Dataset):
         return pad_captions([caption_tokens(text)[: self.max_words] for text in texts], self.vocabulary)
 
 
-def split_captions(records: Records) -> list[tuple[str, ...]]:
-    """Captions of every record, without touching an image where that can be avoided."""
-    if isinstance(records, Selection):
-        known = split_captions(records.records)
-        return [known[row] for row in records.rows]
-    if isinstance(records, StoreSplit):
-        return [tuple(captions) for captions in records.captions()]
-    return [record.captions for record in records]
-
-
 def caption_pairs(captions: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
     """(row of the image, number of the caption) of every caption."""
     return [(row, number) for row, texts in enumerate(captions) for number in range(len(texts))]
@@ -207,19 +169,9 @@ class WithoutChance:
 
 
 def make_caption_loader(rows: CaptionRows, batches: object, *, workers: int, device: torch.device) -> DataLoader:
-    """A loader over ready lists of keys. Its own generator leaves the run's random state alone."""
-    return DataLoader(
-        rows,
-        batch_sampler=batches,  # type: ignore[arg-type]
-        collate_fn=_whole,  # type: ignore[arg-type]
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=workers > 0,
-        generator=torch.Generator().manual_seed(0),
-        timeout=600 if workers else 0,
-    )
+    """A loader over ready lists of keys, each of which `rows` makes a whole batch of."""
+    return make_loader(rows, batches, workers=workers, device=device, collate=_whole)
 
 
-def _whole(batch: CaptionBatch) -> CaptionBatch:
-    """`CaptionRows` makes whole batches."""
+def _whole(batch: CaptionBatch | DataError) -> CaptionBatch | DataError:
     return batch

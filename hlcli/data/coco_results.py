@@ -9,22 +9,27 @@ from pathlib import Path
 from hlcli.errors import DataError
 from hlcli.files import write_json
 
-NUMBER_AT_END = re.compile(r"(?:.*[^0-9])?([0-9]{1,18})", re.DOTALL)
+NUMBER = re.compile(r"[0-9]{1,18}")
+COCO_NAME = re.compile(r"(?:.*/)?(?:COCO_[a-z]+[0-9]{4}_)?([0-9]{12})(?:\.(?i:jpe?g|png))?", re.DOTALL)
 
 
 def coco_image_id(image: str) -> int:
-    """COCO's number of an image: its id, or the number at the end of its file's name.
+    """COCO's number of an image: its id, or the number in a file name that COCO gave.
 
     Args:
-        image: `42`, `COCO_test2014_000000000042` or `test2014/COCO_test2014_000000000042.jpg`.
+        image: `42`, `COCO_test2014_000000000042`, `test2014/COCO_test2014_000000000042.jpg` or, as of 2017,
+            `000000000042.jpg`.
 
     Raises:
-        DataError: when there is no number.
+        DataError: for any other name, whose digits may be anything.
     """
-    match = NUMBER_AT_END.fullmatch(re.sub(r"\.(jpe?g|png)$", "", image, flags=re.IGNORECASE))
+    if NUMBER.fullmatch(image) is not None:
+        return int(image)
+    match = COCO_NAME.fullmatch(image.replace("\\", "/"))
     if match is None:
         raise DataError(
-            f"Image {image[:80]!r} has no number, which COCO's result files need.", "Write captions as jsonl instead."
+            f"Image {image[:80]!r} has no number of COCO's, which COCO's result files (.json) need.",
+            "Write a .jsonl file: it takes any name.",
         )
     return int(match[1])
 
@@ -40,7 +45,7 @@ def write_coco_results(path: Path, captions: Iterable[tuple[str, str]]) -> int:
         The number of captions.
 
     Raises:
-        DataError: when an image has no number, or two captions.
+        DataError: when an image has no number of COCO's, or two captions.
     """
     results: dict[int, str] = {}
     for image, caption in captions:

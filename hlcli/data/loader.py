@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL.Image import Image
@@ -213,8 +213,23 @@ def whole_batches(num_rows: int, batch_size: int, rank: int, num_processes: int)
     return batches[rank::num_processes]
 
 
-def make_loader(dataset: Dataset, batches: object, *, workers: int, device: torch.device) -> DataLoader:
-    """A loader over ready lists of keys. Its own generator leaves the run's random state alone."""
+def make_loader(
+    dataset: Dataset,
+    batches: object,
+    *,
+    workers: int,
+    device: torch.device,
+    collate: Callable[[Any], Any] = collate,
+) -> DataLoader:
+    """A loader over ready lists of keys. Its own generator leaves the run's random state alone.
+
+    Args:
+        dataset: gives the item of a key.
+        batches: the keys of each batch.
+        workers: processes that load; 0 for this one.
+        device: where batches go.
+        collate: makes a batch of items, or hands on the first error among them.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -227,7 +242,7 @@ def make_loader(dataset: Dataset, batches: object, *, workers: int, device: torc
     )
 
 
-def batches(loader: DataLoader) -> Iterator[LabelBatch]:
+def batches(loader: DataLoader) -> Iterator[Any]:
     """The loader's batches.
 
     Raises:

@@ -61,6 +61,13 @@ class StoreSplit(Sequence[Record]):
         """Captions of all rows, without touching an image."""
         return self.table["captions"][:]
 
+    def image_paths(self) -> list[Path | None]:
+        """Files of the images of all rows, None where the store holds an image itself, whose bytes are not read."""
+        import pyarrow.compute
+
+        paths = pyarrow.compute.struct_field(self.table.with_format("arrow")["image"][:], "path").to_pylist()
+        return [None if path is None else self.image_root / path for path in paths]
+
 
 def store_folder(data: DataSection) -> Path:
     """Where a data set's store is; one that shares another's folder has its name in it."""
@@ -89,7 +96,8 @@ def open_records(data: DataSection, split: str) -> Records:
         folder = store_folder(data)
         meta = _read_meta(folder, data)
         if split not in meta["splits"]:
-            raise DataError(f"{folder} has no split {split!r}; it has {', '.join(meta['splits'])}.")
+            has = meta["splits"]
+            raise DataError(f"{folder} has no split {split!r}; it has {', '.join(has)}.", _split_hint(has))
         records = StoreSplit(folder / split, folder / meta["image_root"])
     if data.skip:
         left_out = set(data.skip)
@@ -101,6 +109,12 @@ def open_records(data: DataSection, split: str) -> Records:
             f"Split {split!r} of {data.name} has no image.", "Does data.skip leave one?" if data.skip else None
         )
     return records
+
+
+def _split_hint(splits: Sequence[str]) -> str | None:
+    """A split to measure on in the place of one that is not there."""
+    measured = [split for split in ("val", "test") if split in splits]
+    return f"Use --split {measured[0]}." if measured else None
 
 
 def split_names(data: DataSection) -> tuple[str, ...]:
@@ -120,6 +134,26 @@ def split_labels(records: Records) -> list[tuple[str, tuple[int, ...]]]:
             (image_id, tuple(labels)) for image_id, labels in zip(records.image_ids(), records.labels(), strict=True)
         ]
     return [(record.image_id, record.labels) for record in records]
+
+
+def split_captions(records: Records) -> list[tuple[str, ...]]:
+    """Captions of every record, without touching an image where that can be avoided."""
+    if isinstance(records, Selection):
+        known = split_captions(records.records)
+        return [known[row] for row in records.rows]
+    if isinstance(records, StoreSplit):
+        return [tuple(captions) for captions in records.captions()]
+    return [record.captions for record in records]
+
+
+def split_files(records: Records) -> list[tuple[str, Path | None]]:
+    """Id and file of every record, None for an image that is no file, without touching an image."""
+    if isinstance(records, Selection):
+        known = split_files(records.records)
+        return [known[row] for row in records.rows]
+    if isinstance(records, StoreSplit):
+        return list(zip(records.image_ids(), records.image_paths(), strict=True))
+    return [(record.image_id, record.image if isinstance(record.image, Path) else None) for record in records]
 
 
 class Selection(Sequence[Record]):

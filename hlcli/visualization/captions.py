@@ -23,12 +23,13 @@ from hlcli.visualization.style import FAINT, INK, POINTS_PER_INCH, TEXT_POINTS, 
 from hlcli.visualization.style import text_width as width_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WORDS_IN_A_ROW = 5
 TOP = 0.1  # inches
 LINE = 1.5 * TITLE_POINTS / POINTS_PER_INCH  # inches from one line of the caption to the next
-BOX_COLOUR = (255, 255, 255)
+BOX_COLOURS = ((3.2, "black"), (1.5, "white"))  # a wide line below a narrow one: seen on bright and dark photos
 
 
 class WordMap(NamedTuple):
@@ -37,12 +38,14 @@ class WordMap(NamedTuple):
     Args:
         word: the word.
         attention_map: weights of grid cells, [h, w].
-        box: left, top, right, bottom of the region that weighs most, as fractions of the photo; None without boxes.
+        box: left, top, right, bottom of the region that weighs most, as fractions of the photo; None to draw none.
+        even_regions: whether there is no box because the regions weigh about the same.
     """
 
     word: str
     attention_map: np.ndarray
     box: tuple[float, float, float, float] | None = None
+    even_regions: bool = False
 
 
 def caption_figure(
@@ -69,7 +72,9 @@ def caption_figure(
         row, column = divmod(number, WORDS_IN_A_ROW)
         below = top + row * row_height(image)
         title = " ".join([word.word, *[EVEN_MARK] * is_even(word.attention_map)])
-        draw_panel(figure, 1 + column, below, _word_picture(image, word), shorten(title, PANEL))
+        draw_panel(figure, 1 + column, below, overlay(image, word.attention_map), shorten(title, PANEL))
+        if word.box is not None:
+            outline(figure.axes[-1], image, word.box)
     draw_scale(figure, jet(np.arange(256, dtype=np.uint8)) / 255, "least", "most attention", note=_note(words))
     return figure
 
@@ -86,22 +91,15 @@ def wrap(text: str, width_inches: float) -> list[str]:
     return lines
 
 
-def outline(image: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """The image [H, W, 3] with the edge of a box, given as fractions of it, drawn in."""
+def outline(axes: Axes, image: np.ndarray, box: tuple[float, float, float, float]) -> None:
+    """Draw the edge of a box, given as fractions of the image [H, W, 3] that the axes show, in lines of fixed width."""
+    from matplotlib.patches import Rectangle
+
     height, width = image.shape[:2]
-    thickness = max(1, round(min(height, width) / 120))
-    left, right = (min(max(round(box[side] * width), 0), width) for side in (0, 2))
-    top, bottom = (min(max(round(box[side] * height), 0), height) for side in (1, 3))
-    drawn = image.copy()
-    inner = drawn[top + thickness : bottom - thickness, left + thickness : right - thickness].copy()
-    drawn[top:bottom, left:right] = BOX_COLOUR
-    drawn[top + thickness : bottom - thickness, left + thickness : right - thickness] = inner
-    return drawn
-
-
-def _word_picture(image: np.ndarray, word: WordMap) -> np.ndarray:
-    heat = overlay(image, word.attention_map)
-    return heat if word.box is None else outline(heat, word.box)
+    left, top, right, bottom = (min(max(place, 0.0), 1.0) for place in box)
+    corner, size = (left * width - 0.5, top * height - 0.5), ((right - left) * width, (bottom - top) * height)
+    for line_width, colour in BOX_COLOURS:
+        axes.add_patch(Rectangle(corner, *size, fill=False, linewidth=line_width, edgecolor=colour, clip_on=False))
 
 
 def _draw_caption(figure: Figure, lines: Sequence[str], reference: str | None) -> None:
@@ -119,6 +117,8 @@ def _note(words: Sequence[WordMap]) -> str:
     notes = []
     if any(word.box is not None for word in words):
         notes.append("box: the region that weighs most")
+    if any(word.even_regions for word in words):
+        notes.append("no box: the regions weigh alike")
     if any(is_even(word.attention_map) for word in words):
         notes.append(f"{EVEN_MARK}: differences too small to stretch")
     return "; ".join(notes)

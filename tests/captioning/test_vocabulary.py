@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING, SPECIAL_TOKENS, Vocabulary, read_published_vocabulary
+from hlcli.captioning.words import read_vocabulary
 from hlcli.errors import DataError
 
 COUNTS = {"dog": 9, "cat": 9, "Ant": 9, "rare": 4, "often": 5, "<unk>": 50}
@@ -124,3 +125,29 @@ def test_other_files_are_refused_with_their_names(published, tmp_path):
             read_published_vocabulary(tmp_path / "other.pkl")
     with pytest.raises(DataError, match=r"none\.pkl cannot be read: No such file"):
         read_published_vocabulary(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04\x8d" + b"\xff" * 8 + b".",  # a text of 2^64 - 1 bytes
+        b"\x80\x04\x8e" + b"\xff" * 7 + b"\x00.",  # bytes, 2^56 - 1
+        b"\x80\x04\x8e" + b"\x00" * 5 + b"\x10\x00\x00.",  # bytes, 2^44
+    ],
+)
+def test_damaged_lengths_are_no_crash(tmp_path, content):
+    (tmp_path / "vocab.pkl").write_bytes(content)
+    with pytest.raises(DataError, match=r"vocab\.pkl is no published vocabulary"):
+        read_published_vocabulary(tmp_path / "vocab.pkl")
+
+
+def test_counts_that_are_no_numbers_are_refused(published):
+    for count in (float("inf"), float("nan"), None, "x"):
+        with pytest.raises(DataError, match=r"vocab\.pkl is no published vocabulary"):
+            read_published_vocabulary(published([*SPECIAL_TOKENS, "a"], {"a": count}))
+
+
+def test_json_of_a_hundred_thousand_brackets_is_refused(tmp_path):
+    (tmp_path / "vocabulary.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"vocabulary\.json cannot be read"):
+        read_vocabulary(tmp_path / "vocabulary.json")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import hlcli
 from hlcli.caption_prediction import SearchOptions
+from hlcli.caption_work import WorkRecord
 from hlcli.cli.main import app
 from hlcli.data.store import open_records
 from hlcli.model_folder import open_model
@@ -92,11 +93,13 @@ def test_options_reach_the_search(model: Path, photos: Path):
 
 
 def test_a_split_is_scored_and_written(model: Path, tmp_path: Path):
-    table = run("caption", model, "--split", "val", "--out", tmp_path / "o.json")
+    table = run("caption", model, "--split", "val", "--out", tmp_path / "o.jsonl")
     assert table.exit_code == 0, table.output
     for text in ("val", "BLEU-4", "ROUGE-L", "CIDEr", "5 images", "shapes-val-000000: ", "true: "):
         assert text in table.stdout
-    assert [row["image_id"] for row in json.loads((tmp_path / "o.json").read_text())] == [0, 1, 2, 3, 4]
+    rows = list(map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines()))
+    assert [row["image"] for row in rows] == [f"shapes-val-{number:06}" for number in range(5)]
+    failed(run("caption", model, "--split", "val", "--out", tmp_path / "o.json"), "has no number of COCO's", ".jsonl")
     document = json.loads(run("caption", model, "--split", "val", "--json").stdout)
     assert (document["split"], document["images"]) == ("val", 5)
     assert json.loads(run("eval", model, "--split", "val", "--json").stdout) == document
@@ -104,8 +107,10 @@ def test_a_split_is_scored_and_written(model: Path, tmp_path: Path):
 
 
 def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
-    out, references = tmp_path / "o.json", tmp_path / "captions.json"
-    expected = json.loads(run("caption", model, "--split", "test", "--out", out, "--json").stdout)
+    lines, out, references = (tmp_path / name for name in ("o.jsonl", "o.json", "captions.json"))
+    expected = json.loads(run("caption", model, "--split", "test", "--out", lines, "--json").stdout)
+    captions = [json.loads(line)["caption"] for line in lines.read_text(encoding="utf-8").splitlines()]
+    out.write_text(json.dumps([{"image_id": row, "caption": caption} for row, caption in enumerate(captions)]))
     records = open_records(open_model(model).recipe.data, "test")
     annotations = [
         {"id": 10 * row + number, "image_id": row, "caption": text}
@@ -121,6 +126,9 @@ def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
     assert "BLEU" not in one.stdout
     failed(run("eval", "--captions", out), "--references is missing")
     failed(run("eval", model, "--captions", out, "--references", references), "MODEL has no use")
+    words = ("eval", "--captions", out, "--references", references, "--set")
+    failed(run(*words, "eval.caption_metrics=[METEOR]"), "--set has no use", "Use --metrics METEOR,SPICE.")
+    failed(run(*words, "eval.beam_size=3"), "--set has no use", "Leave it out.")
     failed(run("eval", "--captions", out, "--references", references, "--metrics", "WER"), "WER")
     failed(run("eval", model, "--metrics", "CIDEr"), "--metrics is for --captions", "eval.caption_metrics")
 
@@ -142,6 +150,24 @@ def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
 )
 def test_what_cannot_be_meant_is_refused(model: Path, options: list[str], texts: list[str]):
     failed(run("caption", model, *options), *texts)
+
+
+def test_a_file_goes_on_with_the_same_work_and_alone(model: Path, photos: Path, tmp_path: Path):
+    words = ("caption", model, photos, "--out", tmp_path / "o.jsonl")
+    assert run(*words).exit_code == 0
+    assert run(*words, "--resume").exit_code == 0
+    failed(run(*words, "--resume", "--beam", "1"), "is finished, but with other search", "--resume")
+    record = WorkRecord(tmp_path / "o.jsonl", {})
+    record.lock()
+    for resume in ([], ["--resume"]):
+        failed(run(*words, *resume), "Another process writes", "Wait for it")
+    record.unlock()
+    assert run(*words).exit_code == 0
+
+
+def test_files_of_features_that_nobody_reads_are_refused(model: Path, photos: Path):
+    for option in ("--grid-features", "--region-features", "--backbone-weights"):
+        failed(run("caption", model, photos, option, "x"), f"{option} x has no use")
 
 
 def test_an_ensemble_is_a_repeated_option(model: Path, photos: Path, tmp_path: Path):

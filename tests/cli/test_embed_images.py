@@ -103,6 +103,8 @@ def test_a_table_of_vinvl_is_taken_over():
     [
         ((), "Which images?"),
         (("shape",), "shape is neither a data set nor a folder.\nhint: Did you mean shapes?"),
+        (("data/shape",), "The folder data/shape does not exist.\nhint: Give a folder of images"),
+        (("photos/a.png",), "photos/a.png is not a folder."),
         (("photos", "--split", "val"), "--root, --set and --split belong to data sets"),
         (("photos", "--kind", "cells"), "--kind must be grid or region or global (got cells)"),
         (("photos", "--dtype", "bfloat16", *TINY), "--dtype must be float16 or float32"),

@@ -68,6 +68,17 @@ def test_validate_lists_all_mistakes_of_file_and_overrides(tmp_path: Path):
     assert f"{file}: optim.lr: must be greater than 0.0 (got 0) (from --set).\n" in result.stderr
 
 
+def test_several_recipes_are_all_checked(tmp_path: Path):
+    assert len(run("validate", *list_recipes()[:3]).stdout.splitlines()) == 3
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("data: {dataset: shapes, image_sise: 3}\nmodel: {method: hleg}\n")
+    done = run("validate", str(bad), "quickstart", "quickstar")
+    assert done.exit_code == 2
+    assert done.stdout.startswith("quickstart: valid")
+    assert f"{bad}: data.image_sise: unknown key." in done.stderr
+    assert "Did you mean quickstart?" in done.stderr
+
+
 @pytest.mark.parametrize("command", [["show"], ["validate"], ["copy"]])
 def test_an_unknown_name_gets_a_suggestion(command, tmp_path: Path):
     words = [*command, "hleg/intentonomi", *([str(tmp_path / "x.yaml")] if command == ["copy"] else [])]

@@ -18,6 +18,14 @@ from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
 
+def shown_after_training(recipe: Path, capsys: pytest.CaptureFixture[str], split: str = "val") -> list[str]:
+    """The lines on stderr."""
+    facts = {"weights": "regular", "epoch": 1, "split": split, "metrics": {"mAP": 0.5}}
+    stub: Any = SimpleNamespace(folder="RUN", recipe_path=lambda: recipe, best_model=lambda: facts)
+    show_run(stub, as_json=False)
+    return capsys.readouterr().err.splitlines()
+
+
 def run(*words: object) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
 
@@ -191,8 +199,21 @@ def test_the_option_that_starts_processes_is_not_handed_on():
 )
 def test_the_figures_proposed_are_those_that_the_method_has(tmp_path: Path, capsys, method: str, kinds: list[str]):
     (tmp_path / "recipe.yaml").write_text(f"data: {{dataset: shapes}}\nmodel: {{method: {method}}}\n")
-    facts = {"weights": "regular", "epoch": 1, "split": "val", "metrics": {"mAP": 0.5}}
-    run = SimpleNamespace(folder="RUN", recipe_path=lambda: tmp_path / "recipe.yaml", best_model=lambda: facts)
-    show_run(run, as_json=False)
-    said = capsys.readouterr().err.splitlines()
+    said = shown_after_training(tmp_path / "recipe.yaml", capsys)
     assert [line for line in said if "visualize" in line] == [f"Next: hlcli visualize {kind} RUN" for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("data", "split"),
+    [
+        ("dataset: shapes", "test"),
+        ("dataset: shapes, num_test: 0", "val"),
+        ("dataset: captions, images: gone, train: gone.json, val: gone.json", "val"),
+        ("dataset: flickr8k, root: gone", "val"),
+    ],
+)
+def test_the_split_proposed_for_captions_exists(tmp_path: Path, capsys, data: str, split: str):
+    (tmp_path / "recipe.yaml").write_text(
+        f"data: {{{data}}}\nmodel: {{method: hin}}\nobjective: {{loss: cross_entropy}}\n"
+    )
+    assert f"Next: hlcli caption RUN --split {split}" in shown_after_training(tmp_path / "recipe.yaml", capsys)

@@ -146,7 +146,7 @@ def test_cut_tables_name_the_command(tmp_path: Path, keep: float):
 
 
 def test_unknown_splits_are_listed(tmp_path: Path):
-    with pytest.raises(DataError, match="has no split 'test'; it has train, val"):
+    with pytest.raises(DataError, match=r"has no split 'test'; it has train, val\. Use --split val\."):
         open_records(data(write(tmp_path / "store")), "test")
 
 

@@ -18,10 +18,17 @@ from .cases import Case
 
 TOLERANCE = 1e-9
 METEOR_TOLERANCE = 1e-6
+SCORES = {"BLEU", "ROUGE_L", "CIDEr_D", "METEOR"}
+KNOWN = {
+    *SCORES, *(f"{name}_per_image" for name in SCORES), "CIDEr_D_reward_df_per_caption",
+    "raw_references", "raw_hypotheses", "tokenised_references", "tokenised_hypotheses",
+    "method", "kind", "case", "seed", "note", "tolerance",
+}  # fmt: skip
 
 
 def check_caption_metrics(case: Case) -> None:
     about = case.about
+    assert set(about) <= KNOWN, f"figures that nothing compares: {sorted(set(about) - KNOWN)}"
     raw_references = list(about["raw_references"].values())
     raw_hypotheses = [captions[0] for captions in about["raw_hypotheses"].values()]
     references = list(about["tokenised_references"].values())

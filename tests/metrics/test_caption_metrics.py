@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from hlcli.metrics.captioning import java
 from hlcli.metrics.captioning.bleu import bleu
 from hlcli.metrics.captioning.cider import CiderD, DocumentFrequencies, cider, cider_d, document_frequencies
 from hlcli.metrics.captioning.rouge import rouge_l
-from hlcli.metrics.captioning.summary import METRICS, caption_metrics
+from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, caption_metrics
+from hlcli.sections import Eval
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -431,3 +433,9 @@ def test_version_is_the_one_that_java_tells(fresh_probe: None):
     version = java.java_version()
     assert version is not None
     assert f'"{version}"' in said
+
+
+def test_recipes_and_metrics_agree_on_the_names_of_metrics() -> None:
+    names = get_args(get_args(Eval.model_fields["caption_metrics"].annotation)[0])
+    assert set(names) == set(METRICS)
+    assert Eval().caption_metrics == WITHOUT_JAVA

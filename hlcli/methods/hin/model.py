@@ -16,12 +16,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hlcli.captioning.captioner import CaptionNetwork
 from hlcli.methods.hin.decoder import Decoder, DecoderState, Memory
 from hlcli.methods.hin.encoder import Encoder, SummaryWeights
 from hlcli.methods.hin.layers import with_zero_gradients
 
 
-class Hin(nn.Module):
+class Hin(CaptionNetwork):
     """Grid and region features to captions; also a `captioning.search.Decoder`.
 
     Args:

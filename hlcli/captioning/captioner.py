@@ -1,4 +1,4 @@
-"""A captioner: images or stored features → HIN. What the training loop and search call."""
+"""A captioner: images or stored features → a network that makes captions. What the loop and search call."""
 
 from __future__ import annotations
 
@@ -7,24 +7,77 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.search import Hypotheses, Search, beam_search, search_then_score
-from hlcli.data.caption_loader import CaptionInputs
-from hlcli.methods.hin.model import Hin
 from hlcli.region_windows import WindowPool
 
 
+class CaptionNetwork(nn.Module):
+    """What makes captions of features; also a `search.TeacherForced` decoder. Arguments as of `methods.hin.model.Hin`.
+
+    Attributes:
+        begin: token before the first word.
+        end: token after the last word.
+        vocabulary_size: V.
+    """
+
+    begin: int
+    end: int
+    vocabulary_size: int
+
+    def logits(
+        self,
+        grid_features: Tensor,
+        region_features: Tensor,
+        padding_mask: Tensor | None,
+        token_ids: Tensor,
+        image_index: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of what follows each token, before the softmax."""
+        raise NotImplementedError
+
+    def encode(self, grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None = None) -> Any:
+        """What captions are made from, computed once per image."""
+        raise NotImplementedError
+
+    def decode(self, memory: Any, token_ids: Tensor) -> Tensor:
+        """Logits [B, K, T, V] of what follows each token of captions [B, K, T]."""
+        raise NotImplementedError
+
+    def start(self, memory: Any) -> tuple[Tensor, Any]:
+        """First tokens [B, 1], and the state before they are read."""
+        raise NotImplementedError
+
+    def step(self, state: Any, token_ids: Tensor) -> tuple[Tensor, Any]:
+        """Log-probabilities [B, K, V] of what follows tokens [B, K], and the new state."""
+        raise NotImplementedError
+
+    def reorder(self, state: Any, beams: Tensor) -> Any:
+        """The state of captions that continue those at beams [B, K']."""
+        raise NotImplementedError
+
+    def word_attention(self, memory: Any, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each next word of captions [B, T] comes from: weights of the grid [B, T, N], of regions [B, T, R]."""
+        raise NotImplementedError
+
+
 class Captioner(nn.Module):
-    """HIN behind an image encoder, or alone before stored features.
+    """A network behind an image encoder, or alone before stored features.
 
     Args:
-        network: HIN.
+        network: makes captions of features.
         backbone: images to grid features; None where these are stored.
         windows: grid to region features; None where these are stored.
         train_backbone: whether the image encoder learns too.
     """
 
     def __init__(
-        self, network: Hin, backbone: nn.Module | None, windows: WindowPool | None, *, train_backbone: bool = False
+        self,
+        network: CaptionNetwork,
+        backbone: nn.Module | None,
+        windows: WindowPool | None,
+        *,
+        train_backbone: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.backbone, self.windows = network, backbone, windows
@@ -71,12 +124,11 @@ class Captioner(nn.Module):
             image_index: [P], which image each is about; None with [B, K, T].
             search: instead of token_ids; K captions per image come back, best first, with gradients.
         """
-        grid, regions, padding_mask = self.features(inputs)
         if search is not None:
-            memory = self.network.encode(grid, regions, padding_mask)
+            memory = self.encode(inputs)
             beams, length = search.beam_size, search.max_length
             if not search.with_gradients:
                 return search_then_score(self.network, memory, beam_size=beams, max_length=length)
             return beam_search(self.network, memory, beam_size=beams, max_length=length, num_results=beams)
         assert token_ids is not None, "captions are either given or searched"
-        return self.network.logits(grid, regions, padding_mask, token_ids, image_index)
+        return self.network.logits(*self.features(inputs), token_ids, image_index)
