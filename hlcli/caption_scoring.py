@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from hlcli.captioning.search import Hypotheses
     from hlcli.sections import Eval
+
+
+logger = logging.getLogger(__name__)
 
 
 class GeneratedCaption(NamedTuple):
@@ -135,6 +139,9 @@ class CaptionScorer:
         ordered = [captions[row] for row in range(len(captions))]
         answer: list[Any] = [None]
         if self.accelerator.is_main_process:
+            silent = sum(not caption.text for caption in ordered)
+            if silent:
+                logger.warning("%d of %d captions of %s have no word.", silent, len(ordered), self.split)
             answer = [
                 caption_metrics(
                     [caption.text for caption in ordered], self.references, names=self.recipe.eval.caption_metrics

@@ -86,7 +86,7 @@ def _caption_conflicts(recipe: Recipe) -> list[str]:
     if data.grid_features is not None and data.region_features is None:
         found.append(
             "data.region_features: windows are pooled while the grid is computed; beside data.grid_features a "
-            "file is needed. Make one: hlcli embed images … --kind region"
+            f"file is needed. Make one: hlcli embed images {data.name} --kind region --backbone {recipe.backbone.name}"
         )
     if model.train_backbone and data.grid_features is not None:
         found.append("model.train_backbone: there is no image encoder to train beside data.grid_features")

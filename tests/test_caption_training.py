@@ -15,6 +15,7 @@ from tiny_captions import SCST, tiny_captions
 import hlcli
 from hlcli import checkpoints, training
 from hlcli.caption_scoring import CaptionScorer
+from hlcli.captioning.vocabulary import END
 from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, DataError, MissingDependencyError, RecipeError
 from hlcli.interrupts import Interrupts
@@ -301,3 +302,20 @@ def test_data_without_captions_or_without_words_is_refused(tmp_path: Path) -> No
     }  # fmt: skip
     with pytest.raises(DataError, match="6 of 6 training images of folder have no caption"):
         hlcli.train(hlcli.Recipe.from_dict(tree), tmp_path / "run2")
+
+
+def test_captions_without_a_word_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = hlcli.train(tiny_captions("train.epochs=1"), tmp_path / "run")
+    loaded = open_model(run.folder)
+    assert loaded.vocabulary is not None
+    decoder = loaded.model.network.decoder
+    step = type(decoder).step
+
+    def ends_at_once(*arguments: Any) -> Any:
+        logits, state = step(decoder, *arguments)
+        return logits.index_fill(-1, torch.tensor([END]), 99.0), state
+
+    decoder.step = ends_at_once
+    scorer = CaptionScorer(loaded.recipe, loaded.vocabulary, make_accelerator(cpu=True), "val")
+    assert {caption.text for caption in scorer.score([loaded.model])[0].captions} == {""}
+    assert "9 of 9 captions of val have no word" in caplog.text

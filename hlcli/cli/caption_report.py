@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
+NO_WORD = "(no word)"
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
@@ -119,7 +120,7 @@ def caption_images(
 
 
 def _show_caption(caption: Caption) -> None:
-    typer.echo(f"{caption.image}: {caption.caption}")
+    typer.echo(f"{caption.image}: {caption.caption or NO_WORD}")
     for other in caption.alternatives:
         typer.echo(f"    {other.text}")
 
@@ -243,5 +244,5 @@ def _show_examples(result: CaptionEvaluation) -> None:
     count = len(result.captions)
     for row in sorted({number * count // NUM_EXAMPLES for number in range(NUM_EXAMPLES)}):
         caption, references = result.captions[row], result.references[row]
-        typer.echo(f"{caption.image}: {caption.caption}")
+        typer.echo(f"{caption.image}: {caption.caption or NO_WORD}")
         typer.echo(f"    true: {references[0]}")

@@ -87,14 +87,17 @@ def test_a_damaged_archive_is_an_error_with_both_sums(archive_server, root):
 
 
 def test_all_sets_with_a_licence_can_be_downloaded(root):
-    assert downloadable() == ["intentonomy", "coco", "voc2007", "voc2012", "nuswide", "vg500", "cub"]
-    assert all(section.folder() == root / section.name for section in find_datasets(downloadable(), root))
+    names = ["intentonomy", "coco", "coco-karpathy", "voc2007", "voc2012", "nuswide", "vg500", "cub"]
+    assert downloadable() == [*names, "flickr8k", "flickr30k"]
+    shared = {"coco-karpathy": "coco"}  # the same photos
+    for section in find_datasets(downloadable(), root):
+        assert section.folder() == root / shared.get(section.name, section.name)
     result = run(root, "shapes")
     assert result.exit_code == 2
     assert "There is no data set 'shapes' to download" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["coco", "voc2007", "voc2012", "vg500", "nuswide"])
+@pytest.mark.parametrize("name", ["coco", "coco-karpathy", "voc2007", "voc2012", "vg500", "nuswide"])
 def test_published_files_are_named_once_have_an_address_and_a_well_formed_sum(name):
     sources = nuswide_download.SOURCES if name == "nuswide" else section_classes("data")[name].sources
     assert len({source.name for source in sources}) == len(sources) > 0

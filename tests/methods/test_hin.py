@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from hlcli.captioning.losses import cross_entropy_loss
 from hlcli.methods.hin.convert import to_upstream
 from hlcli.methods.hin.layers import Attention, key_mask
-from hlcli.methods.hin.model import Hin, padding_of, sinusoids
+from hlcli.methods.hin.model import Hin, sinusoids
 
 from . import plain_hin
 from .hin_parts import BEGIN, END, PAD, WORDS, draw_captions, draw_features, make
@@ -219,12 +219,6 @@ def test_positions_can_be_sines() -> None:
     assert not table[0].any()
     assert table[5, 2] == pytest.approx(math.sin(5 / 10000 ** (2 / 7)), rel=1e-6)
     assert table[5, 3] == pytest.approx(math.cos(5 / 10000 ** (2 / 7)), rel=1e-6)
-
-
-def test_published_files_mark_padding_by_rows_of_zeros() -> None:
-    _, regions, padding = draw_features()
-    assert torch.equal(padding_of(regions), padding)
-    assert not padding_of(torch.tensor([[[-1.0, 1.0]]])).any()
 
 
 def test_attention_of_words_and_summaries_can_be_seen() -> None:

@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -355,10 +354,8 @@ def test_meteor_is_asked_in_its_protocol_and_ended(stand_in):
 )
 def test_meteor_that_fails_is_ended_and_explained(stand_in, code: str, message: str):
     pid_file = stand_in(code)
-    start = time.monotonic()
     with pytest.raises(HlcliError, match=message):
         java.meteor(HYPOTHESES, REFERENCES, timeout_seconds=1)
-    assert time.monotonic() - start < 20
     assert has_ended(pid_file)
 
 

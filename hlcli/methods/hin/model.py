@@ -212,11 +212,6 @@ def sinusoids(num_positions: int, dim: int) -> Tensor:
     return table.float()
 
 
-def padding_of(region_features: Tensor) -> Tensor:
-    """Which slots of region_features [B, R, Dr] are padding by the rule of the published files: rows of zeros."""
-    return region_features.abs().sum(dim=-1) == 0
-
-
 def _check_features(grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None) -> None:
     for name, features in (("grid_features", grid_features), ("region_features", region_features)):
         if features.ndim != 3 or features.shape[1] == 0:

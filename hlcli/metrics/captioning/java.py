@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -185,7 +184,12 @@ class _Program:
 
     def __init__(self, name: str, process: subprocess.Popen[str], log: IO[str], seconds: float) -> None:
         self.name, self.process, self.log, self.seconds = name, process, log, seconds
-        self.deadline = time.monotonic() + seconds
+        self.was_stopped = False
+
+    def stop(self) -> None:
+        """End it because its time is over."""
+        self.was_stopped = True
+        _end(self.process)
 
     def send(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -217,7 +221,7 @@ class _Program:
 
     def failure(self, what: str) -> HlcliError:
         """The error for this moment, with the program's last words."""
-        if time.monotonic() >= self.deadline:
+        if self.was_stopped:
             return HlcliError(f"{self.name} was stopped: it took more than {self.seconds:.0f} seconds.")
         self.log.seek(0)
         lines = [line.strip() for line in self.log if not line.startswith("NOTE: Picked up ")]
@@ -236,11 +240,12 @@ def _running(
         process = subprocess.Popen(
             command, stderr=log, env={**os.environ, **(environment or {})}, start_new_session=True, **options
         )
-        watchdog = Timer(seconds, _end, [process])
+        program = _Program(name, process, log, seconds)
+        watchdog = Timer(seconds, program.stop)
         watchdog.daemon = True
         watchdog.start()
         try:
-            yield _Program(name, process, log, seconds)
+            yield program
         finally:
             watchdog.cancel()
             _end(process)
