@@ -23,14 +23,14 @@ DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
     ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
-# A best score may have been saved as a NumPy number; newer and older NumPy name its maker differently.
-NUMPY_SCALARS: list[Any] = [
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+# A best score may have been saved as a NumPy number, the state of NumPy's random numbers (HIN) as an array; newer and
+# older NumPy name their makers differently.
+NUMPY_VALUES: list[Any] = [
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((np.zeros(1).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    np.ndarray,
     np.dtype,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.int64)),
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.uint32)),
 ]
 
 
@@ -87,7 +87,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
+        with torch.serialization.safe_globals(NUMPY_VALUES):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
