@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -301,19 +302,21 @@ def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, value: float,
         fill(tmp_path / "a.hdf5", np.full((1, 2), value), dtype="float16")
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 40 kB, which fails as a full disk does."""
+    """No file may grow beyond 40 kB, which fails as a full disk does; the test runner's own output neither."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path):
-    with pytest.raises(HlcliError, match=r"a\.hdf5 cannot be written: File too large"):
-        fill(tmp_path / "a.hdf5", *[np.ones((10, 100))] * 100)
+    images = [np.ones((10, 100))] * 100
+    with pytest.raises(HlcliError, match=r"a\.hdf5 cannot be written: File too large"), small_files():
+        fill(tmp_path / "a.hdf5", *images)
     assert list(tmp_path.iterdir()) == []
 
 
