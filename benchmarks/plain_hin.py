@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hlcli.methods.hin.layers import Widths
 from hlcli.methods.hin.model import Hin
 
 FINISHED = -999.0
@@ -122,9 +123,8 @@ def plain_search(decoder: PlainDecoder, beams: int, length: int) -> tuple[Tensor
 def make_model(*, small: bool, device: str) -> Hin:
     """Random weights of the published sizes, which no caption ends with but by chance."""
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"dim": 32, "num_heads": 2, "key_width": 16, "value_width": 16, "feed_forward": 64}
-    words = 200 if small else 10201
-    model = Hin(vocabulary_size=words, grid_width=1024, region_width=2048, **(sizes if small else {}))
+    words, widths = (200, Widths(32, 2, 16, 16, 64)) if small else (10201, Widths())
+    model = Hin(vocabulary_size=words, grid_width=1024, region_width=2048, widths=widths)
     with torch.no_grad():
         model.decoder.word_scores.weight.mul_(4)  # as sharp as a trained network's scores
     return model.to(device).eval().requires_grad_(False)

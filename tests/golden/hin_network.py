@@ -12,7 +12,8 @@ from hlcli.captioning.losses import cross_entropy_loss, self_critical_loss
 from hlcli.captioning.search import Ensemble, beam_search, greedy, search_then_score
 from hlcli.methods.hin.convert import from_upstream, to_upstream
 from hlcli.methods.hin.encoder import Levels
-from hlcli.methods.hin.model import Hin
+from hlcli.methods.hin.layers import Widths
+from hlcli.methods.hin.model import Hin, Marks
 
 from .cases import Case, assert_near
 
@@ -56,18 +57,11 @@ def build(case: Case, prefix: str = "state") -> Hin:
         vocabulary_size=config["vocab"],
         grid_width=config["grid_dim"],
         region_width=config["region_dim"],
-        dim=config["d_model"],
-        num_heads=config["h"],
-        key_width=config["d_k"],
-        value_width=config["d_v"],
-        feed_forward=config["d_ff"],
+        widths=Widths(*(config[name] for name in ("d_model", "h", "d_k", "d_v", "d_ff", "dropout"))),
         encoder_layers=config["N_enc"],
         decoder_layers=config["N_dec"],
-        dropout=config["dropout"],
         max_length=config["max_len"],
-        padding=config["pad_idx"],
-        begin=config["bos_idx"],
-        end=config["eos_idx"],
+        marks=Marks(*(config[name] for name in ("pad_idx", "bos_idx", "eos_idx"))),
     ).double()
     state = case.group(prefix)
     model.load_state_dict(from_upstream(state))

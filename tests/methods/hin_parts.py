@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlcli.methods.hin.model import Hin
+from hlcli.methods.hin.layers import Widths
+from hlcli.methods.hin.model import Hin, Marks
 
 WORDS = 11
 PAD, BEGIN, END = 1, 2, 3
@@ -15,21 +16,13 @@ PAD, BEGIN, END = 1, 2, 3
 
 def make(*, seed: int = 0, sharpness: float = 3.0, **options: Any) -> Hin:
     """A small network in double precision, in eval mode, none of whose weights is 0 or 1."""
-    sizes: dict[str, Any] = {
-        "vocabulary_size": WORDS,
-        "grid_width": 7,
-        "region_width": 9,
-        "dim": 8,
-        "num_heads": 2,
-        "key_width": 3,
-        "value_width": 5,
-        "feed_forward": 13,
-        "max_length": 12,
-        "dropout": 0.0,
-    }
+    options = {"vocabulary_size": WORDS, "grid_width": 7, "region_width": 9, "max_length": 12, **options}
+    widths = Widths(dim=8, num_heads=2, key_width=3, value_width=5, feed_forward=13, dropout=0.0)
+    widths = widths._replace(**{name: options.pop(name) for name in Widths._fields if name in options})
+    marks = Marks(**{name: options.pop(name) for name in Marks._fields if name in options})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Hin(**{**sizes, **options}).double()
+        model = Hin(widths=widths, marks=marks, **options).double()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim == 1:

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from hlcli.captioning.losses import cross_entropy_loss
 from hlcli.methods.hin.convert import to_upstream
-from hlcli.methods.hin.layers import Attention, key_mask
+from hlcli.methods.hin.layers import Attention, Widths, key_mask
 from hlcli.methods.hin.model import Hin, sinusoids
 
 from . import plain_hin
@@ -198,7 +198,7 @@ def test_dropout_works_in_training_alone() -> None:
 
 def test_starts_from_the_published_distribution() -> None:
     torch.manual_seed(0)
-    model = Hin(vocabulary_size=300, grid_width=24, region_width=40, dim=64, num_heads=4, key_width=16, value_width=16)
+    model = Hin(vocabulary_size=300, grid_width=24, region_width=40, widths=Widths(64, 4, 16, 16))
     for name, value in model.state_dict().items():
         if value.ndim > 1:
             bound = math.sqrt(6 / (value.shape[0] + value.shape[1])) if value.ndim == 2 else math.sqrt(3 / 64)
@@ -253,7 +253,7 @@ def test_the_attention_that_is_seen_is_the_one_that_is_used() -> None:
 def test_three_ways_to_ask_agree() -> None:
     """The folded summary and the single key are the plain attention, with and without keys to look at."""
     torch.manual_seed(0)
-    attention = Attention(6, 3, 2, 4, 0.0, shortcut=False).double()
+    attention = Attention(Widths(6, 3, 2, 4, dropout=0.0), shortcut=False).double()
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter)
     query, tokens = torch.randn(1, 1, 6).double(), torch.randn(3, 4, 6).double()

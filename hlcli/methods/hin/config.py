@@ -43,20 +43,16 @@ class Hin(CaptionMethod):
 
     def build_network(self, vocabulary_size: int, grid_width: int, region_width: int) -> HinModel:
         """HIN for so many words and features so wide."""
+        from hlcli.methods.hin.layers import Widths
         from hlcli.methods.hin.model import Hin as HinModel
 
         return HinModel(
             vocabulary_size=vocabulary_size,
             grid_width=grid_width,
             region_width=region_width,
-            dim=self.dim,
-            num_heads=self.num_heads,
-            key_width=self.key_width,
-            value_width=self.value_width,
-            feed_forward=self.feed_forward,
+            widths=Widths(**{name: getattr(self, name) for name in Widths._fields}),
             encoder_layers=self.encoder_layers,
             decoder_layers=self.decoder_layers,
-            dropout=self.dropout,
             max_length=self.max_length,
             positional=self.positional,
         )

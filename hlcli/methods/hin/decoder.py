@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, KeysValues, key_mask
+from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, KeysValues, Widths, key_mask
 
 
 class LevelMemory(NamedTuple):
@@ -68,21 +68,15 @@ class DecoderLayer(nn.Module):
     """Self-attention, four questions to the image, two choices between their answers, one gate.
 
     Args:
-        dim: D.
-        num_heads: H.
-        key_width: width of a head's keys.
-        value_width: width of a head's values.
-        feed_forward: hidden width of the feed-forward layer.
-        dropout: probability of dropping a feature.
+        widths: of the network.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, key_width: int, value_width: int, feed_forward: int, dropout: float
-    ) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
+        dim, dropout = widths.dim, widths.dropout
 
         def attention() -> Attention:
-            return Attention(dim, num_heads, key_width, value_width, dropout)
+            return Attention(widths)
 
         self.self_attention = attention()
         self.grid_attention, self.region_attention = attention(), attention()
@@ -92,7 +86,7 @@ class DecoderLayer(nn.Module):
         self.direct_projection, self.crossed_projection = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.fusion_dropout = nn.Dropout(dropout)
         self.fusion_norm = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim, feed_forward, dropout)
+        self.feed_forward = FeedForward(widths)
 
     def remember(self, grid: Tensor, regions: Tensor) -> LevelMemory:
         """Keys and values of grid tokens [B, N, D] and regions [B, R, D]."""
@@ -148,38 +142,19 @@ class Decoder(nn.Module):
     Args:
         vocabulary_size: V.
         num_layers: at most the levels of the encoder.
-        dim: D.
-        num_heads: H.
-        key_width: width of a head's keys.
-        value_width: width of a head's values.
-        feed_forward: hidden width of the feed-forward layers.
-        dropout: probability of dropping a feature.
+        widths: of the network.
         max_length: longest caption in tokens.
         padding: the token that stands for nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary_size: int,
-        num_layers: int,
-        dim: int,
-        num_heads: int,
-        key_width: int,
-        value_width: int,
-        feed_forward: int,
-        dropout: float,
-        max_length: int,
-        padding: int,
-    ) -> None:
+    def __init__(self, *, vocabulary_size: int, num_layers: int, widths: Widths, max_length: int, padding: int) -> None:
         super().__init__()
+        dim = widths.dim
         self.max_length, self.padding = max_length, padding
         self.word_embedding = nn.Embedding(vocabulary_size, dim, padding_idx=padding)
         self.position_embedding = nn.Embedding(max_length + 1, dim)  # row 0 belongs to padding
         self.position_embedding.requires_grad_(False)
-        self.layers = nn.ModuleList(
-            DecoderLayer(dim, num_heads, key_width, value_width, feed_forward, dropout) for _ in range(num_layers)
-        )
+        self.layers = nn.ModuleList(DecoderLayer(widths) for _ in range(num_layers))
         self.word_scores = nn.Linear(dim, vocabulary_size, bias=False)
 
     def remember(self, grid: Iterable[Tensor], regions: Iterable[Tensor], padding_mask: Tensor | None) -> Memory:

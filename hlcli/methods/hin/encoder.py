@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, key_mask
+from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, Widths, key_mask
 
 
 class Levels(NamedTuple):
@@ -55,21 +55,15 @@ class EncoderLayer(nn.Module):
     """Summaries of both kinds of features, mixed, and read again by each kind's self-attention.
 
     Args:
-        dim: D.
-        num_heads: H.
-        key_width: width of a head's keys.
-        value_width: width of a head's values.
-        feed_forward: hidden width of the feed-forward layers.
-        dropout: probability of dropping a feature.
+        widths: of the network.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, key_width: int, value_width: int, feed_forward: int, dropout: float
-    ) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
+        dim = widths.dim
 
         def attention(*, shortcut: bool) -> Attention:
-            return Attention(dim, num_heads, key_width, value_width, dropout, shortcut=shortcut)
+            return Attention(widths, shortcut=shortcut)
 
         self.grid_query = nn.Parameter(torch.empty(1, 1, dim))
         self.region_query = nn.Parameter(torch.empty(1, 1, dim))
@@ -79,8 +73,7 @@ class EncoderLayer(nn.Module):
         self.middle_norm = nn.LayerNorm(dim)
         self.middle_linear = nn.Linear(dim, dim)
         self.grid_attention, self.region_attention = attention(shortcut=True), attention(shortcut=True)
-        self.grid_feed_forward = FeedForward(dim, feed_forward, dropout)
-        self.region_feed_forward = FeedForward(dim, feed_forward, dropout)
+        self.grid_feed_forward, self.region_feed_forward = FeedForward(widths), FeedForward(widths)
 
     def forward(self, grid: Tensor, regions: Tensor, masks: RegionMasks | None) -> tuple[Tensor, Tensor]:
         """Grid [B, N, D] and regions [B, R, D] of the next level."""
@@ -114,36 +107,16 @@ class Encoder(nn.Module):
         grid_width: channels of the grid features.
         region_width: channels of the region features.
         num_layers: levels.
-        dim: D.
-        num_heads: H.
-        key_width: width of a head's keys.
-        value_width: width of a head's values.
-        feed_forward: hidden width of the feed-forward layers.
-        dropout: probability of dropping a feature.
+        widths: of the network.
     """
 
-    def __init__(
-        self,
-        *,
-        grid_width: int,
-        region_width: int,
-        num_layers: int,
-        dim: int,
-        num_heads: int,
-        key_width: int,
-        value_width: int,
-        feed_forward: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, *, grid_width: int, region_width: int, num_layers: int, widths: Widths) -> None:
         super().__init__()
-        self.grid_projection = FeatureProjection(grid_width, dim, dropout)
-        self.region_projection = FeatureProjection(region_width, dim, dropout)
-        self.layers = nn.ModuleList(
-            EncoderLayer(dim, num_heads, key_width, value_width, feed_forward, dropout) for _ in range(num_layers)
-        )
-        steps = range(num_layers - 1)
-        self.ask_grid = nn.ModuleList(Attention(dim, num_heads, key_width, value_width, dropout) for _ in steps)
-        self.ask_regions = nn.ModuleList(Attention(dim, num_heads, key_width, value_width, dropout) for _ in steps)
+        self.grid_projection = FeatureProjection(grid_width, widths.dim, widths.dropout)
+        self.region_projection = FeatureProjection(region_width, widths.dim, widths.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(widths) for _ in range(num_layers))
+        self.ask_grid = nn.ModuleList(Attention(widths) for _ in range(num_layers - 1))
+        self.ask_regions = nn.ModuleList(Attention(widths) for _ in range(num_layers - 1))
 
     def forward(self, grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None) -> Levels:
         """Levels of grid_features [B, N, Cg] and region_features [B, R, Cr]; padding_mask [B, R], true = padding."""

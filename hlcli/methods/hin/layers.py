@@ -14,6 +14,26 @@ from torch import Tensor, nn
 MASKED_SCORE = -1e9  # replaces a score; where all are masked, all weigh the same
 
 
+class Widths(NamedTuple):
+    """The numbers that all parts of the network share; the defaults are the paper's.
+
+    Args:
+        dim: D, width of the network.
+        num_heads: H.
+        key_width: K, width of a head's queries and keys.
+        value_width: V, width of a head's values.
+        feed_forward: hidden width of the feed-forward layers.
+        dropout: probability of dropping a feature.
+    """
+
+    dim: int = 512
+    num_heads: int = 8
+    key_width: int = 64
+    value_width: int = 64
+    feed_forward: int = 2048
+    dropout: float = 0.1
+
+
 class KeysValues(NamedTuple):
     """What an attention asks, projected and split into heads."""
 
@@ -52,18 +72,13 @@ class Attention(nn.Module):
     Three ways to ask, by what is known of queries and keys. All start from the same weights.
 
     Args:
-        dim: D.
-        num_heads: H.
-        key_width: K.
-        value_width: V.
-        dropout: probability of dropping an output feature.
+        widths: of the network.
         shortcut: whether the queries are added to what they find.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, key_width: int, value_width: int, dropout: float, *, shortcut: bool = True
-    ) -> None:
+    def __init__(self, widths: Widths, *, shortcut: bool = True) -> None:
         super().__init__()
+        dim, num_heads, key_width, value_width, _, dropout = widths
         self.num_heads, self.key_width, self.value_width = num_heads, key_width, value_width
         self.query = nn.Linear(dim, num_heads * key_width)
         self.key = nn.Linear(dim, num_heads * key_width)
@@ -146,16 +161,15 @@ class FeedForward(nn.Module):
     """Two linear layers on every token, with dropout, shortcut and norm.
 
     Args:
-        dim: D.
-        hidden_dim: width between the two layers.
-        dropout: probability of dropping a feature, between the layers and after them.
+        widths: of the network; features are dropped between the layers and after them.
     """
 
-    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
-        self.expand, self.contract = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, dim)
-        self.dropout = nn.Dropout(dropout)
-        self.norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(widths.dim, widths.feed_forward)
+        self.contract = nn.Linear(widths.feed_forward, widths.dim)
+        self.dropout = nn.Dropout(widths.dropout)
+        self.norm = nn.LayerNorm(widths.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] → [B, N, D]."""

@@ -11,15 +11,24 @@ H heads. Differences from the reference: docs/methods/hin.md.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hlcli.captioning.captioner import CaptionNetwork
+from hlcli.captioning.vocabulary import BEGIN, END, PADDING
 from hlcli.methods.hin.decoder import Decoder, DecoderState, Memory
 from hlcli.methods.hin.encoder import Encoder, SummaryWeights
-from hlcli.methods.hin.layers import with_zero_gradients
+from hlcli.methods.hin.layers import Widths, with_zero_gradients
+
+
+class Marks(NamedTuple):
+    """Tokens that are no words: what fills short captions, what stands before the first word, and after the last."""
+
+    padding: int = PADDING
+    begin: int = BEGIN
+    end: int = END
 
 
 class Hin(CaptionNetwork):
@@ -29,19 +38,12 @@ class Hin(CaptionNetwork):
         vocabulary_size: V.
         grid_width: channels of the grid features.
         region_width: channels of the region features.
-        dim: width of the network.
-        num_heads: H.
-        key_width: width of a head's queries and keys.
-        value_width: width of a head's values.
-        feed_forward: hidden width of the feed-forward layers.
+        widths: of the network.
         encoder_layers: levels.
         decoder_layers: at most as many; they read the first levels.
-        dropout: probability of dropping a feature.
         max_length: longest caption in tokens, begin and end counted.
         positional: fixed table of positions: random as the reference has it, or sines.
-        padding: token that fills short captions.
-        begin: token before the first word.
-        end: token after the last word.
+        marks: tokens that are no words.
     """
 
     def __init__(
@@ -50,21 +52,15 @@ class Hin(CaptionNetwork):
         vocabulary_size: int,
         grid_width: int,
         region_width: int,
-        dim: int = 512,
-        num_heads: int = 8,
-        key_width: int = 64,
-        value_width: int = 64,
-        feed_forward: int = 2048,
+        widths: Widths = Widths(),  # noqa: B008 - a tuple never changes
         encoder_layers: int = 3,
         decoder_layers: int = 3,
-        dropout: float = 0.1,
         max_length: int = 54,
         positional: Literal["random", "sinusoid"] = "random",
-        padding: int = 1,
-        begin: int = 2,
-        end: int = 3,
+        marks: Marks = Marks(),  # noqa: B008
     ) -> None:
         super().__init__()
+        padding, begin, end = marks
         if not 1 <= decoder_layers <= encoder_layers:
             raise ValueError(
                 f"Expected 1 to {encoder_layers} decoder layers, one per encoder layer at most, "
@@ -76,23 +72,15 @@ class Hin(CaptionNetwork):
                 f"but got {padding}, {begin} and {end}."
             )
         self.vocabulary_size, self.padding, self.begin, self.end = vocabulary_size, padding, begin, end
-        widths = {
-            "dim": dim,
-            "num_heads": num_heads,
-            "key_width": key_width,
-            "value_width": value_width,
-            "feed_forward": feed_forward,
-        }
         self.encoder = Encoder(
-            grid_width=grid_width, region_width=region_width, num_layers=encoder_layers, dropout=dropout, **widths
+            grid_width=grid_width, region_width=region_width, num_layers=encoder_layers, widths=widths
         )
         self.decoder = Decoder(
             vocabulary_size=vocabulary_size,
             num_layers=decoder_layers,
-            dropout=dropout,
+            widths=widths,
             max_length=max_length,
             padding=padding,
-            **widths,
         )
         self._initialise(positional)
 
