@@ -27,7 +27,7 @@ from hlcli.data.datasets.shapes_drawing import SceneDrawing
 from hlcli.data.datasets.shapes_scene import KINDS, PLACES, Scene
 from hlcli.data.records import Record
 from hlcli.metrics.scenes import heat_map
-from hlcli.prediction import Predictor
+from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 

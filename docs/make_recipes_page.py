@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from hlcli.recipe import TAGS, Recipe
-from hlcli.recipe_text import write_yaml
+from hlcli.recipe_reading.text import write_yaml
 from hlcli.sections import Section
 
 PAGE = Path(__file__).with_name("recipes.md")

@@ -9,21 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hlcli.caption_evaluation import evaluate_captions
-    from hlcli.caption_prediction import caption
     from hlcli.conversion import convert
     from hlcli.data.download import download
     from hlcli.data.labels import LabelSpace
     from hlcli.data.preparation import preprocess
-    from hlcli.embeddings import embed_labels
+    from hlcli.embeddings.graphs import embed_graph
+    from hlcli.embeddings.labels import embed_labels
     from hlcli.errors import HlcliError
-    from hlcli.evaluation import evaluate
-    from hlcli.figures import visualize
-    from hlcli.image_features import embed_images
-    from hlcli.label_graphs import embed_graph
-    from hlcli.prediction import Predictor, load, predict
+    from hlcli.evaluation.captions import evaluate_captions
+    from hlcli.evaluation.labels import evaluate
+    from hlcli.features.embedding import embed_images
+    from hlcli.figures.drawing import visualize
+    from hlcli.prediction.captions import caption
+    from hlcli.prediction.labels import Predictor, load, predict
     from hlcli.recipe import Recipe
-    from hlcli.training import train
+    from hlcli.training.loop import train
 
 __version__ = "0.1.0"
 
@@ -51,21 +51,21 @@ __all__ = [
 _HOMES = {
     "HlcliError": "hlcli.errors",
     "LabelSpace": "hlcli.data.labels",
-    "Predictor": "hlcli.prediction",
+    "Predictor": "hlcli.prediction.labels",
     "Recipe": "hlcli.recipe",
-    "caption": "hlcli.caption_prediction",
+    "caption": "hlcli.prediction.captions",
     "convert": "hlcli.conversion",
     "download": "hlcli.data.download",
-    "embed_graph": "hlcli.label_graphs",
-    "embed_images": "hlcli.image_features",
-    "embed_labels": "hlcli.embeddings",
-    "evaluate": "hlcli.evaluation",
-    "evaluate_captions": "hlcli.caption_evaluation",
-    "load": "hlcli.prediction",
-    "predict": "hlcli.prediction",
+    "embed_graph": "hlcli.embeddings.graphs",
+    "embed_images": "hlcli.features.embedding",
+    "embed_labels": "hlcli.embeddings.labels",
+    "evaluate": "hlcli.evaluation.labels",
+    "evaluate_captions": "hlcli.evaluation.captions",
+    "load": "hlcli.prediction.labels",
+    "predict": "hlcli.prediction.labels",
     "preprocess": "hlcli.data.preparation",
-    "train": "hlcli.training",
-    "visualize": "hlcli.figures",
+    "train": "hlcli.training.loop",
+    "visualize": "hlcli.figures.drawing",
 }
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hlcli.backbone_names import TIMM_NAMES
-from hlcli.backbone_sizes import check_image_size
-from hlcli.backbone_weights import freeze_parameters, load_backbone_weights, read_backbone_weights
-from hlcli.cvt import build_cvt, is_cvt
+from hlcli.encoders.backbone_names import TIMM_NAMES
+from hlcli.encoders.backbone_sizes import check_image_size
+from hlcli.encoders.backbone_weights import freeze_parameters, load_backbone_weights, read_backbone_weights
+from hlcli.encoders.cvt import build_cvt, is_cvt
 from hlcli.errors import RecipeError
 
 TRESNET_LV2 = "tresnet_lv2"

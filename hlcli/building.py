@@ -60,7 +60,7 @@ def build_encoder(recipe: Recipe, *, initial_weights: bool = True) -> Any:
     pretrained, weights = section.pretrained and initial_weights, section.weights if initial_weights else None
     if kind != "grid" and section.name.startswith("clip:"):
         from hlcli.clip import build_clip
-        from hlcli.clip_grid import ClipGrid
+        from hlcli.encoders.clip_grid import ClipGrid
 
         towers = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
         return towers if kind == "clip" else ClipGrid(towers.visual, image_size, name=towers.name)
@@ -87,7 +87,7 @@ def self_contained(recipe: Recipe) -> Recipe:
     recipe = recipe.model_copy(update={"model": recipe.model.completed(recipe.data)})
     if not recipe.backbone.name.startswith("clip:"):
         return recipe
-    from hlcli.clip_models import inline_clip_name
+    from hlcli.encoders.clip_models import inline_clip_name
 
     name = inline_clip_name(recipe.backbone.name)
     return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"name": name})})

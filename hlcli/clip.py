@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hlcli.backbone_weights import freeze_parameters
-from hlcli.clip_models import check_clip_size, clip_tokenizer, find_clip_model, make_clip_model, resnet_grid
+from hlcli.encoders.backbone_weights import freeze_parameters
+from hlcli.encoders.clip_models import check_clip_size, clip_tokenizer, find_clip_model, make_clip_model, resnet_grid
 from hlcli.errors import RecipeError
 from hlcli.layers.attention_pool import AttentionPool, resize_positions
 

@@ -29,11 +29,11 @@ from hlcli.methods.linear.config import Linear
 from hlcli.methods.salgl.config import Salgl
 from hlcli.methods.sgre.config import Sgre
 from hlcli.methods.zero_shot.config import ZeroShot
-from hlcli.recipe_conflicts import find_conflicts
-from hlcli.recipe_mistakes import Variants, describe_mistakes
-from hlcli.recipe_text import apply_overrides, read_yaml, type_name, write_yaml
+from hlcli.recipe_reading.conflicts import find_conflicts
+from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
+from hlcli.recipe_reading.shipped import find_recipe
+from hlcli.recipe_reading.text import apply_overrides, read_yaml, type_name, write_yaml
 from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
-from hlcli.shipped_recipes import find_recipe
 
 Dataset = Annotated[
     Shapes

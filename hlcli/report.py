@@ -14,7 +14,7 @@ from rich.text import Text
 from hlcli.metrics.summary import LabelRow, Metrics, as_text
 
 if TYPE_CHECKING:
-    from hlcli.prediction_rows import Prediction
+    from hlcli.prediction.label_rows import Prediction
 
 
 def metrics_report(metrics: Metrics, *, title: str | None = None, per_label: bool = False) -> RenderableType:

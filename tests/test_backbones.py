@@ -15,8 +15,8 @@ from timm.models.tresnet import TResNet
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hlcli.backbone_weights import fit_positions, load_backbone_weights, read_backbone_weights
 from hlcli.backbones import build_backbone
+from hlcli.encoders.backbone_weights import fit_positions, load_backbone_weights, read_backbone_weights
 from hlcli.errors import CheckpointError, RecipeError
 
 

@@ -12,7 +12,7 @@ from programs import TWO, launch
 from tiny import TINY
 
 import hlcli
-import hlcli.training
+import hlcli.training.loop
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
@@ -56,7 +56,7 @@ def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: P
 def test_what_a_loss_remembers_survives_a_power_cut(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make(loss, "hleg", "train.epochs=3", *(["objective.delta_rel=0.2"] if loss == "ll_cp" else []))
     whole = hlcli.train(recipe, tmp_path / "whole")
-    real = hlcli.training._step
+    real = hlcli.training.loop._step
 
     def step(training: Any, batches: Any) -> None:
         if training.progression.step == 15:  # in the third epoch, a step after a checkpoint
@@ -64,7 +64,7 @@ def test_what_a_loss_remembers_survives_a_power_cut(loss: str, tmp_path: Path, m
         real(training, batches)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hlcli.training, "_step", step)
+        patch.setattr(hlcli.training.loop, "_step", step)
         with pytest.raises(PowerCut):
             hlcli.train(recipe, tmp_path / "cut")
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)

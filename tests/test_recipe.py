@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from hlcli.errors import RecipeError
 from hlcli.losses.missing_config import Splc
 from hlcli.recipe import TAGS, Recipe
-from hlcli.recipe_text import parse_yaml
+from hlcli.recipe_reading.text import parse_yaml
 from hlcli.sections import Sgd
 
 SMALL = {"data": {"dataset": "shapes"}, "model": {"method": "hleg"}}

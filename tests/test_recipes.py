@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from hlcli import shipped_recipes
 from hlcli.errors import RecipeError
 from hlcli.recipe import Recipe
-from hlcli.recipe_text import parse_yaml
-from hlcli.shipped_recipes import describe_recipes, find_recipe, list_recipes, recipes_folder
+from hlcli.recipe_reading import shipped as shipped_recipes
+from hlcli.recipe_reading.shipped import describe_recipes, find_recipe, list_recipes, recipes_folder
+from hlcli.recipe_reading.text import parse_yaml
 
 NUMBER_OF_RECIPES = 31
 

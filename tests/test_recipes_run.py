@@ -12,8 +12,8 @@ from hlcli.cli import main
 from hlcli.data.loader import BatchOrder
 from hlcli.optim import schedule_point
 from hlcli.recipe import Recipe
+from hlcli.recipe_reading.shipped import list_recipes
 from hlcli.runs import Run
-from hlcli.shipped_recipes import list_recipes
 
 PUBLISHED = [
     name for name in list_recipes()

@@ -10,7 +10,7 @@ from rich.console import Console
 from hlcli.data.labels import LabelSpace
 from hlcli.metrics.hierarchy import lift_scores, lift_targets
 from hlcli.metrics.summary import Metrics, summarise
-from hlcli.prediction_rows import PredictedLabel, Prediction, Scene
+from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
 from hlcli.report import metrics_report, numbers_table, prediction_table, scores_table
 
 LONG = "manageable, make plans, and then some more words that no window is wide enough for"

@@ -11,10 +11,10 @@ from karpathy_files import write_flickr
 from hlcli.data.datasets.karpathy import Flickr8k
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_label_space, open_records, write_store
-from hlcli.embeddings import embed_labels
+from hlcli.embeddings.graphs import embed_graph
+from hlcli.embeddings.labels import embed_labels
 from hlcli.errors import DataError
-from hlcli.label_figures import draw_labels
-from hlcli.label_graphs import embed_graph
+from hlcli.figures.labels import draw_labels
 from hlcli.recipe import Recipe
 
 

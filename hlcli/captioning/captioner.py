@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.search import Hypotheses, Search, beam_search, search_then_score
-from hlcli.region_windows import WindowPool
+from hlcli.features.windows import WindowPool
 
 
 class CaptionNetwork(nn.Module):

@@ -68,7 +68,7 @@ def caption(
         beam_size=beam, length_penalty=length_penalty, block_ngrams=block_ngrams,
         max_words=max_length, num_captions=num_captions,
     )  # fmt: skip
-    from hlcli.caption_prediction import FeatureSources  # needs torch: behind what can be refused without
+    from hlcli.prediction.captions import FeatureSources  # needs torch: behind what can be refused without
 
     models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
     features = FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)

@@ -12,11 +12,11 @@ import typer
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
-    from hlcli.caption_evaluation import CaptionEvaluation
-    from hlcli.caption_prediction import CaptionPredictor, Captions, FeatureSources, SearchOptions
-    from hlcli.caption_rows import Caption
+    from hlcli.evaluation.captions import CaptionEvaluation
     from hlcli.metrics.captioning.summary import CaptionMetrics
     from hlcli.model_folder import LoadedModel
+    from hlcli.prediction.caption_rows import Caption
+    from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources, SearchOptions
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
@@ -29,8 +29,8 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
     Raises:
         InputError: naming them.
     """
-    from hlcli.caption_files import check_caption_file
     from hlcli.errors import InputError
+    from hlcli.prediction.caption_files import check_caption_file
 
     if not images and split is None:
         raise InputError("There is nothing to caption.", "Give images: files, folders, patterns; or --split test.")
@@ -50,8 +50,8 @@ def read_search(
     Raises:
         InputError: for options of a search with `--sample`, or of sampling without.
     """
-    from hlcli.caption_prediction import SearchOptions
     from hlcli.errors import InputError
+    from hlcli.prediction.captions import SearchOptions
 
     drawing = {"--temperature": temperature, "--top-p": top_p, "--seed": seed}
     searching = {
@@ -75,7 +75,7 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
         InputError: when one cannot be used, or is no captioner.
     """
     from hlcli.cli.evaluation_report import open_for, read_recipe
-    from hlcli.model_tasks import check_task
+    from hlcli.tasks.models import check_task
 
     given = read_recipe(recipe, overrides)
     models = []
@@ -93,7 +93,7 @@ def make_predictor(
     workers: int | None,
 ) -> CaptionPredictor:
     """The models as one."""
-    from hlcli.caption_prediction import CaptionPredictor
+    from hlcli.prediction.captions import CaptionPredictor
 
     return CaptionPredictor(
         models,
@@ -108,7 +108,7 @@ def caption_images(
     predictor: CaptionPredictor, images: Sequence[Path], out: Path | None, *, resume: bool, as_json: bool
 ) -> int:
     """Caption and show; returns the exit code."""
-    from hlcli import caption_prediction as prediction
+    from hlcli.prediction import captions as prediction
 
     found = prediction.named_images(images)
     is_first = is_first_process()
@@ -127,7 +127,7 @@ def _show_caption(caption: Caption) -> None:
 
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     """The document where it is asked for, and what failed."""
-    from hlcli.prediction_files import failures_file
+    from hlcli.prediction.label_files import failures_file
 
     if as_json:
         document: dict[str, Any] = {
@@ -148,7 +148,7 @@ def measure_split(
     predictor: CaptionPredictor, split: str | None, out: Path | None, *, resume: bool = False, as_json: bool
 ) -> None:
     """Caption a split, score it and show."""
-    from hlcli.caption_evaluation import evaluate_captions
+    from hlcli.evaluation.captions import evaluate_captions
 
     result = evaluate_captions(predictor, split, out=out, resume=resume)
     if not is_first_process():
@@ -179,9 +179,9 @@ def measure_captioner(
     Raises:
         InputError: naming those that were given.
     """
-    from hlcli.caption_files import check_caption_file
-    from hlcli.caption_prediction import FeatureSources
     from hlcli.errors import InputError
+    from hlcli.prediction.caption_files import check_caption_file
+    from hlcli.prediction.captions import FeatureSources
 
     given = [name for name, value in useless.items() if value]
     if given:
@@ -207,8 +207,8 @@ def score_files(
     Raises:
         InputError: when one of the two is missing, or another option has no use.
     """
-    from hlcli.caption_scores import score_captions
     from hlcli.errors import InputError
+    from hlcli.evaluation.caption_files import score_captions
 
     if captions is None or references is None:
         missing, other = ("--captions", "--references") if captions is None else ("--references", "--captions")

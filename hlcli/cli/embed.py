@@ -69,7 +69,7 @@ def labels(
     """
     from hlcli.cli.embedding_report import show
     from hlcli.cli.preparation_report import data_section
-    from hlcli.embeddings import EncoderOptions, TextRules, embed_labels
+    from hlcli.embeddings.labels import EncoderOptions, TextRules, embed_labels
 
     path, made = embed_labels(
         data_section(dataset, root, overrides or [], source="hlcli embed labels"),
@@ -123,10 +123,10 @@ def graph(
     """
     from hlcli.cli.graph_report import show
     from hlcli.cli.preparation_report import data_section
+    from hlcli.embeddings.encoders.choice import EncoderOptions
+    from hlcli.embeddings.graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, embed_graph, import_graph
+    from hlcli.embeddings.texts import TextRules
     from hlcli.errors import InputError
-    from hlcli.label_encoders.choice import EncoderOptions
-    from hlcli.label_graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, embed_graph, import_graph
-    from hlcli.label_texts import TextRules
 
     section = data_section(dataset, root, overrides or [], source="hlcli embed graph")
     if source is not None:

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hlcli.embeddings import LabelEmbeddings, Neighbour
+    from hlcli.embeddings.labels import LabelEmbeddings, Neighbour
 
 MOST_LABELS = 30
 """With more labels than this a table of all cosines is not shown."""
@@ -24,7 +24,7 @@ CELL_WIDTH = 5
 
 def show(path: Path, made: LabelEmbeddings, count: int, *, as_json: bool) -> None:
     """Every label's nearest neighbours, all cosines if they are few, and where the file is."""
-    from hlcli.embeddings import nearest_labels
+    from hlcli.embeddings.labels import nearest_labels
 
     neighbours = nearest_labels(made, count)
     num_labels, width = made.vectors.shape
@@ -74,7 +74,7 @@ def _cosine_tables(made: LabelEmbeddings, width: int) -> Iterator[Table]:
     from rich.table import Table
     from rich.text import Text
 
-    from hlcli.embeddings import cosines
+    from hlcli.embeddings.labels import cosines
 
     rows = cosines(made.vectors).tolist()
     titles = [Text(f"{number} {name}") for number, name in enumerate(made.label_names, start=1)]

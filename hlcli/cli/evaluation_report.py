@@ -12,9 +12,9 @@ import typer
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
-    from hlcli.evaluation import Evaluation, Protocol
+    from hlcli.evaluation.labels import Evaluation, Protocol
     from hlcli.model_folder import LoadedModel
-    from hlcli.prediction_rows import Failure, Prediction
+    from hlcli.prediction.label_rows import Failure, Prediction
     from hlcli.recipe import Recipe
 
 FAILED_SOME = 3
@@ -48,7 +48,7 @@ def open_for(model: Path | None, given: Recipe | None, overrides: Sequence[str])
         InputError: when the model or the recipe cannot be used.
     """
     from hlcli.errors import InputError
-    from hlcli.evaluation import check_recipe, open_untrained
+    from hlcli.evaluation.labels import check_recipe, open_untrained
     from hlcli.model_folder import open_model
     from hlcli.recipe import Recipe
 
@@ -134,7 +134,7 @@ def prediction_thresholds(loaded: LoadedModel, protocol: Protocol | None) -> tup
         InputError: for `self`, which needs labels, or for thresholds that cannot be read.
     """
     from hlcli.errors import InputError
-    from hlcli.evaluation import read_thresholds
+    from hlcli.evaluation.labels import read_thresholds
 
     if protocol == "self":
         raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
@@ -153,8 +153,8 @@ def predict_images(
     as_json: bool,
 ) -> int:
     """Predict and show; returns the exit code."""
-    from hlcli.prediction import Predictor, predict
-    from hlcli.prediction_files import check_ending
+    from hlcli.prediction.label_files import check_ending
+    from hlcli.prediction.labels import Predictor, predict
 
     if out is not None:
         check_ending(out)
@@ -169,7 +169,7 @@ def predict_images(
 def _show_predictions(
     predictions: list[Prediction], failures: list[Failure], out: Path | None, *, as_json: bool
 ) -> None:
-    from hlcli.prediction_files import failures_file
+    from hlcli.prediction.label_files import failures_file
 
     if as_json:
         rows: dict[str, Any] = {
@@ -206,8 +206,8 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Measure and show."""
-    from hlcli.evaluation import evaluate
-    from hlcli.prediction_files import check_ending
+    from hlcli.evaluation.labels import evaluate
+    from hlcli.prediction.label_files import check_ending
 
     if out is not None:
         check_ending(out)
@@ -228,8 +228,8 @@ def measure_split(
 
 def _write_split(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
     """Predictions of a split's images."""
-    from hlcli.prediction import split_predictions
-    from hlcli.prediction_files import open_writer
+    from hlcli.prediction.label_files import open_writer
+    from hlcli.prediction.labels import split_predictions
 
     with_scenes = result.scores.scene_probs is not None
     with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:

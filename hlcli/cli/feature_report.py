@@ -13,8 +13,8 @@ import typer
 from hlcli.errors import InputError
 
 if TYPE_CHECKING:
-    from hlcli.feature_extractors import FeatureOptions
-    from hlcli.image_features import FeatureReport
+    from hlcli.features.embedding import FeatureReport
+    from hlcli.features.extractors import FeatureOptions
     from hlcli.sections import DataSection
 
 CHOICES: dict[str, Any] = {
@@ -62,7 +62,7 @@ def read_options(source: DataSection | Path, given: Mapping[str, Any]) -> Featur
     Raises:
         InputError: for a word that is none of an option's.
     """
-    from hlcli.feature_extractors import FeatureOptions
+    from hlcli.features.extractors import FeatureOptions
 
     values = dict(given)
     for name in FROM_SECTION:
@@ -84,7 +84,7 @@ def show_plan(
     as_json: bool,
 ) -> None:
     """How large the file would be."""
-    from hlcli.image_features import file_size, plan_images
+    from hlcli.features.embedding import file_size, plan_images
 
     plan = plan_images(source, options, out=out, splits=splits, dtype=dtype)
     if as_json:
@@ -125,7 +125,7 @@ def embed(
         as_json: print one JSON document.
         how: what else `embed_images` takes.
     """
-    from hlcli.image_features import embed_images
+    from hlcli.features.embedding import embed_images
     from hlcli.launching import is_first_process
 
     report = embed_images(source, options, out=out, splits=splits, **how)
@@ -143,8 +143,8 @@ def import_tsv(
     Raises:
         InputError: when images are given beside them, or no file to write.
     """
-    from hlcli.image_features import FeatureReport
-    from hlcli.vinvl import import_vinvl
+    from hlcli.features.embedding import FeatureReport
+    from hlcli.features.vinvl import import_vinvl
 
     if source is not None:
         raise InputError("--from-tsv takes features as they are: no data set or folder beside it.")
@@ -154,8 +154,8 @@ def import_tsv(
 
 
 def _show(report: FeatureReport, *, as_json: bool) -> None:
-    from hlcli.image_features import file_size
-    from hlcli.prediction_files import failures_file
+    from hlcli.features.embedding import file_size
+    from hlcli.prediction.label_files import failures_file
 
     num_bytes = report.path.stat().st_size
     if as_json:
@@ -180,7 +180,7 @@ def _show(report: FeatureReport, *, as_json: bool) -> None:
 
 def _description(facts: Mapping[str, Any]) -> str:
     """`grid features (16×16) of width 1024 by clip:ViT-L-14, float16`."""
-    from hlcli.clip_models import short_clip_name
+    from hlcli.encoders.clip_models import short_clip_name
 
     maker = short_clip_name(facts.get("backbone") or "")
     if facts["kind"] == "region":

@@ -12,13 +12,13 @@ import typer
 from hlcli.cli.embedding_report import neighbour_table
 
 if TYPE_CHECKING:
-    from hlcli.label_graphs import LabelGraph
-    from hlcli.label_vectors import Neighbour
+    from hlcli.embeddings.graphs import LabelGraph
+    from hlcli.embeddings.vectors import Neighbour
 
 
 def show(path: Path, made: LabelGraph, count: int, *, as_json: bool) -> None:
     """The nearest of every label and of every parent, and where the file is."""
-    from hlcli.label_graphs import nearest_of
+    from hlcli.embeddings.graphs import nearest_of
 
     labels, parents = nearest_of(made, count)
     names, above = (*made.label_names, *made.parent_names), len(labels)

@@ -24,7 +24,7 @@ def list_(
     """
     import json
 
-    from hlcli.shipped_recipes import describe_recipes
+    from hlcli.recipe_reading.shipped import describe_recipes
 
     rows = describe_recipes()
     if as_json:
@@ -47,7 +47,7 @@ def show(
     Example: hlcli recipes show quickstart
     """
     from hlcli.recipe import Recipe
-    from hlcli.shipped_recipes import find_recipe
+    from hlcli.recipe_reading.shipped import find_recipe
 
     text = Recipe.from_yaml(name).to_yaml() if resolved else find_recipe(name).read_text(encoding="utf-8")
     typer.echo(text, nl=False)
@@ -63,7 +63,7 @@ def copy(
 
     Example: hlcli recipes copy hleg/intentonomy mine.yaml
     """
-    from hlcli.shipped_recipes import copy_recipe
+    from hlcli.recipe_reading.shipped import copy_recipe
 
     typer.echo(copy_recipe(name, destination, overwrite=overwrite))
 

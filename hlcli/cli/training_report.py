@@ -38,7 +38,7 @@ def read_recipe(recipe: str | None, overrides: Sequence[str], run_dir: Path | No
 
 def show_plan(recipe: Recipe, num_processes: int = 1) -> None:
     """The resolved recipe on stdout, what it would cost on stderr."""
-    from hlcli.planning import plan
+    from hlcli.training.planning import plan
 
     costs = plan(recipe, num_processes)
     typer.echo(recipe.to_yaml(), nl=False)

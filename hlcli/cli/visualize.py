@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hlcli.figures import Figures
+    from hlcli.figures.drawing import Figures
 
 FAILED_SOME = 3
 
@@ -71,8 +71,8 @@ def visualize(
     Example: hlcli visualize scenes runs/coco-salgl
     Example: hlcli visualize captions runs/quickstart-caption --images photos
     """
-    from hlcli import figures
-    from hlcli.label_figures import recipe_of
+    from hlcli.figures import drawing as figures
+    from hlcli.figures.labels import recipe_of
     from hlcli.recipe import Recipe
 
     given = Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None

@@ -23,7 +23,7 @@ from hlcli.data.loader import make_loader
 from hlcli.data.records import Record, Records
 from hlcli.data.section import DataSection
 from hlcli.errors import DataError
-from hlcli.features import FeatureFile
+from hlcli.features.reading import FeatureFile
 
 
 class ImageInputs:

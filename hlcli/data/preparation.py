@@ -21,7 +21,7 @@ from hlcli.data.store import StoreSplit, store_folder, write_store
 from hlcli.errors import DataError, InputError
 from hlcli.files import whole_file, write_json
 from hlcli.progress import Progress
-from hlcli.recipe_mistakes import Variants, describe_mistakes
+from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.sections import DataSection, PrepareOptions, Section
 
 logger = logging.getLogger(__name__)

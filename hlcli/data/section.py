@@ -105,13 +105,13 @@ class DataSection(Section):
 
     def download(self, folder: Path, options: DownloadOptions) -> DownloadReport:
         """Fetch the data set's files into `folder`; only where there is a `licence`."""
-        from hlcli.data import archive_download
+        from hlcli.data.transfers import archive_download
 
         return archive_download.download(self.name, self.sources, folder, options)
 
     def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
         """What `download` would do; writes nothing, opens no connection."""
-        from hlcli.data import archive_plan
+        from hlcli.data.transfers import archive_plan
 
         return archive_plan.plan(self.name, self.sources, folder, options)
 

@@ -49,7 +49,7 @@ class CaptionMethod(MethodSection):
 
     def completed(self, data: DataSection) -> Self:
         """With the widths of stored features, where files give them."""
-        from hlcli.features import FeatureFile
+        from hlcli.features.reading import FeatureFile
 
         found: dict[str, int] = {}
         if self.grid_width is None and data.grid_features is not None:
@@ -65,7 +65,7 @@ class CaptionMethod(MethodSection):
     def build(self, backbone: Any, outputs: Any, *, data_folder: Path | None = None) -> nn.Module:
         """The network for a vocabulary as `outputs`; without a backbone it takes stored features."""
         from hlcli.captioning.captioner import Captioner
-        from hlcli.region_windows import WindowPool, window_boxes
+        from hlcli.features.windows import WindowPool, window_boxes
 
         vocabulary: Vocabulary = outputs
         windows = None

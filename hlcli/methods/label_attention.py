@@ -77,7 +77,7 @@ class LabelAttentionSection(MethodSection):
         """
         import torch
 
-        from hlcli.embeddings import read_label_embeddings
+        from hlcli.embeddings.labels import read_label_embeddings
 
         if data_folder is None:
             return torch.zeros(labels.num_labels, width)
@@ -92,7 +92,7 @@ class LabelAttentionSection(MethodSection):
 
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """Where given label embeddings come from: file, sum, encoder and its settings."""
-        from hlcli.embeddings import describe_label_embeddings
+        from hlcli.embeddings.labels import describe_label_embeddings
 
         if self.label_embeddings == "random":
             return {}

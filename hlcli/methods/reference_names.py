@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from hlcli.backbone_names import from_reference_backbone, to_reference_backbone
+from hlcli.encoders.backbone_names import from_reference_backbone, to_reference_backbone
 from hlcli.errors import CheckpointError
 
 LABEL_ATTENTION = {

@@ -15,11 +15,11 @@ from tiny_captioner import WORDS, write_captioner
 from typer.testing import CliRunner
 
 import hlcli
-from hlcli.caption_prediction import SearchOptions
-from hlcli.caption_work import WorkRecord
 from hlcli.cli.main import app
 from hlcli.data.store import open_records
 from hlcli.model_folder import open_model
+from hlcli.prediction.caption_work import WorkRecord
+from hlcli.prediction.captions import SearchOptions
 
 
 def run(*words: object) -> Any:

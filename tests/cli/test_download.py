@@ -12,11 +12,11 @@ from intentonomy_files import ROWS, document, image_id, photo, write_annotations
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets import intentonomy_download
 from hlcli.data.datasets.intentonomy_download import Published
-from hlcli.data.manifest import lock_folder
-from hlcli.data.session import Session
+from hlcli.data.transfers.checksums import Checksum
+from hlcli.data.transfers.manifest import lock_folder
+from hlcli.data.transfers.session import Session
 
 PHOTO = photo()
 

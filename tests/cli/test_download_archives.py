@@ -12,13 +12,13 @@ from faulty_server import FakeClock, FaultyServer, without_proxies  # noqa: F401
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.data import archive_download
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets import nuswide_download
 from hlcli.data.datasets.base import Source
 from hlcli.data.datasets.voc import Voc2007
 from hlcli.data.download import downloadable, find_datasets
-from hlcli.data.session import Session
+from hlcli.data.transfers import archive_download
+from hlcli.data.transfers.checksums import Checksum
+from hlcli.data.transfers.session import Session
 from hlcli.recipe import section_classes
 
 PHOTO = b"a photo"

@@ -10,7 +10,7 @@ import text_models
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.embeddings import open_label_embeddings
+from hlcli.embeddings.labels import open_label_embeddings
 
 
 def run(*words: object) -> Any:

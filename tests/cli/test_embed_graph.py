@@ -11,7 +11,7 @@ import text_models
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.label_graphs import open_label_graph
+from hlcli.embeddings.graphs import open_label_graph
 
 
 def run(*words: object) -> Any:

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.features import FeatureFile
+from hlcli.features.reading import FeatureFile
 
 SHAPES = ("shapes", "--set", "num_train=6", "--set", "num_val=3", "--set", "num_test=2")
 TINY = ("--backbone", "clip:tiny", "--no-pretrained", "--workers", 0)

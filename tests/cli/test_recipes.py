@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from hlcli.cli.main import app
 from hlcli.recipe import Recipe
-from hlcli.shipped_recipes import find_recipe, list_recipes
+from hlcli.recipe_reading.shipped import find_recipe, list_recipes
 
 
 def run(*words: str) -> Result:

@@ -15,10 +15,10 @@ import hlcli
 from hlcli.cli import main
 from hlcli.data.store import open_records
 from hlcli.errors import InputError
-from hlcli.figure_images import Item, check_offers
-from hlcli.figures import KINDS, Options
-from hlcli.label_figures import count_labels
-from hlcli.level_figures import find_examples
+from hlcli.figures.drawing import KINDS, Options
+from hlcli.figures.images import Item, check_offers
+from hlcli.figures.labels import count_labels
+from hlcli.figures.levels import find_examples
 from hlcli.methods.base import MethodSection
 from hlcli.recipe import Recipe
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from hlcli.caption_parts import Photo, fill_slots, stored_grid_part, stored_regions_part
 from hlcli.captioning import slots
 from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -19,7 +18,8 @@ from hlcli.data.caption_loader import CaptionRows, ImageInputs, make_caption_loa
 from hlcli.data.loader import batches
 from hlcli.data.records import Record
 from hlcli.errors import DataError
-from hlcli.features import FeatureFile, FeatureWriter
+from hlcli.features.reading import FeatureFile, FeatureWriter
+from hlcli.prediction.caption_parts import Photo, fill_slots, stored_grid_part, stored_regions_part
 
 VOCABULARY = Vocabulary((*SPECIAL_TOKENS, "a", "dog"), (0, 0, 0, 0, 2, 2))
 RECORDS = [Record(str(number), b"", captions=("a dog", "dog")) for number in (1, 2)]

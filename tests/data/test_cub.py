@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from cub_files import IMAGES, attribute_rows, write_cub
 
-from hlcli.data.archives import unpack
 from hlcli.data.datasets import cub, cub_labels, published_lists
 from hlcli.data.datasets.cub import Cub
 from hlcli.data.datasets.cub_labels import ATTRIBUTES, GROUPS, LABEL_NAMES, OFFICIAL_GROUPS
@@ -17,6 +16,7 @@ from hlcli.data.datasets.published_lists import ListOptions, PublishedList
 from hlcli.data.export import write_exports
 from hlcli.data.preparation import preprocess
 from hlcli.data.store import open_label_space, open_records
+from hlcli.data.transfers.archives import unpack
 from hlcli.errors import DataError, RecipeError
 from hlcli.recipe import Recipe
 

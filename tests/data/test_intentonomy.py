@@ -12,9 +12,9 @@ from hlcli.data.datasets.intentonomy import Intentonomy, IntentonomyOptions
 from hlcli.data.datasets.intentonomy_annotations import positives
 from hlcli.data.datasets.intentonomy_download import photo_url, photo_widths
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SUBSETS, SplitCounts
-from hlcli.data.manifest import Manifest
 from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
+from hlcli.data.transfers.manifest import Manifest
 from hlcli.errors import DataError, InputError
 
 

@@ -12,12 +12,12 @@ from archive_files import make_zip
 from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from nuswide_files import OFFICIAL, write_official
 
-from hlcli.data import archive_download
 from hlcli.data.datasets import nuswide_download
 from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.datasets.nuswide import Nuswide, NuswideOptions
 from hlcli.data.datasets.nuswide_download import read_addresses
-from hlcli.data.session import Session
+from hlcli.data.transfers import archive_download
+from hlcli.data.transfers.session import Session
 from hlcli.errors import DataError
 
 

@@ -12,14 +12,14 @@ from archive_files import make_zip
 from faulty_server import FakeClock, FaultyServer, without_proxies  # noqa: F401
 from vg500_files import LABELS, make_objects, random_labels, write_partition
 
-from hlcli.data import archive_download
 from hlcli.data.datasets import vg500
 from hlcli.data.datasets.base import DownloadOptions, Prepared
 from hlcli.data.datasets.vg500 import Vg500, Vg500Options
 from hlcli.data.datasets.vg500_names import NUM_LABELS, check_agreement, read_names, read_objects, recover_names
 from hlcli.data.preparation import preprocess
-from hlcli.data.session import Session
 from hlcli.data.store import open_label_space
+from hlcli.data.transfers import archive_download
+from hlcli.data.transfers.session import Session
 from hlcli.errors import DataError, InputError
 
 NAMES = [f"thing number {index}" for index in range(NUM_LABELS)]

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import hlcli
-import hlcli.training
+import hlcli.training.loop
 from hlcli.clip import TextTower
 from hlcli.conversion import export_upstream
 from hlcli.errors import DataError, HlcliError, RecipeError
-from hlcli.evaluation import evaluate
-from hlcli.planning import plan
+from hlcli.evaluation.labels import evaluate
 from hlcli.recipe import Recipe
+from hlcli.training.planning import plan
 
 CLIP = {
     "embed_dim": 16,
@@ -62,7 +62,7 @@ def test_a_broken_off_run_resumes_bit_for_bit(
     """Once while the batch norms rest, once after."""
     recipe = recipe_of()
     whole = hlcli.train(recipe, tmp_path / "whole")
-    real = hlcli.training._step
+    real = hlcli.training.loop._step
 
     def step(training: Any, batches: Any) -> None:
         if training.progression.step == broken_at:  # a step after a checkpoint
@@ -70,7 +70,7 @@ def test_a_broken_off_run_resumes_bit_for_bit(
         real(training, batches)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hlcli.training, "_step", step)
+        patch.setattr(hlcli.training.loop, "_step", step)
         with pytest.raises(PowerCut):
             hlcli.train(recipe, tmp_path / "cut")
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)

@@ -10,7 +10,7 @@ from tiny import TINY
 
 import hlcli
 from hlcli.data.labels import LabelSpace
-from hlcli.embeddings import LabelEmbeddings, write_label_embeddings
+from hlcli.embeddings.labels import LabelEmbeddings, write_label_embeddings
 from hlcli.errors import RecipeError
 from hlcli.methods.salgl.config import Salgl
 from hlcli.recipe import Recipe

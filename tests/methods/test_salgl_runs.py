@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import hlcli
-import hlcli.training
+import hlcli.training.loop
 from hlcli.conversion import export_upstream
-from hlcli.evaluation import evaluate
+from hlcli.evaluation.labels import evaluate
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
@@ -30,7 +30,7 @@ def test_a_broken_off_run_resumes_bit_for_bit_with_its_counts(
     overrides = [f"model.scene_assignment={assignment}", f"model.average_cooccurrence={assignment == 'soft'}".lower()]
     recipe = Recipe.from_dict(TINY, [*overrides, "model.dropout=0.1"])
     whole = hlcli.train(recipe, tmp_path / "whole")
-    real = hlcli.training._step
+    real = hlcli.training.loop._step
 
     def step(training: Any, batches: Any) -> None:
         if training.progression.step == 7:  # in the second epoch, a step after a checkpoint
@@ -38,7 +38,7 @@ def test_a_broken_off_run_resumes_bit_for_bit_with_its_counts(
         real(training, batches)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hlcli.training, "_step", step)
+        patch.setattr(hlcli.training.loop, "_step", step)
         with pytest.raises(PowerCut):
             hlcli.train(recipe, tmp_path / "cut")
     assert torch.load(Run(tmp_path / "cut").checkpoint_file, weights_only=True)["progression"]["step"] == 6

@@ -18,7 +18,7 @@ from hlcli.backbones import build_backbone
 from hlcli.building import build_model
 from hlcli.conversion import convert
 from hlcli.data.labels import LabelSpace
-from hlcli.embeddings import LabelEmbeddings, write_label_embeddings
+from hlcli.embeddings.labels import LabelEmbeddings, write_label_embeddings
 from hlcli.errors import CheckpointError, DataError
 from hlcli.layers.position import sine_position
 from hlcli.methods.sgre.config import Sgre

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hlcli.data.patience import Clock
+from hlcli.data.transfers.patience import Clock
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from hlcli.data.checksums import Checksum
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
+from hlcli.data.transfers.checksums import Checksum
 from hlcli.errors import DataError
 from hlcli.sections import Fraction, PrepareOptions
 

@@ -5,8 +5,8 @@ The host has no valid certificate, so its addresses are plain http and the check
 
 from __future__ import annotations
 
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets.base import Source
+from hlcli.data.transfers.checksums import Checksum
 
 LICENCE = (
     "The annotations are CC BY 4.0; the images come from Flickr under its terms and remain their photographers' "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets.base import Source
+from hlcli.data.transfers.checksums import Checksum
 
 LICENCE = "For research; the photos come from Flickr and remain their photographers'."
 RECORD = "https://data.caltech.edu/records/65de6-vp158"

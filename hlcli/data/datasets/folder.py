@@ -143,7 +143,7 @@ def read_hierarchy(path: Path) -> LabelSpace:
         DataError: when the file is missing, is not YAML, or is not a tree of equal depth.
     """
     from hlcli.errors import RecipeError
-    from hlcli.recipe_text import read_yaml
+    from hlcli.recipe_reading.text import read_yaml
 
     try:
         return LabelSpace.from_tree(read_yaml(path))

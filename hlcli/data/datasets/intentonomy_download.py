@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from hlcli.data.checksums import Checksum, complaint_about
-from hlcli.data.crawl import CrawlPlan, ImageItem, crawl_images, plan_crawl
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
 from hlcli.data.datasets.intentonomy_annotations import annotation_name, matrix_name, read_annotations
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SPLITS
-from hlcli.data.manifest import FAILURES_NAME, Manifest, lock_folder
-from hlcli.data.session import Session
-from hlcli.data.transfer import fetch_file
+from hlcli.data.transfers.checksums import Checksum, complaint_about
+from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, crawl_images, plan_crawl
+from hlcli.data.transfers.manifest import FAILURES_NAME, Manifest, lock_folder
+from hlcli.data.transfers.session import Session
+from hlcli.data.transfers.transfer import fetch_file
 from hlcli.errors import DownloadError, InputError
 from hlcli.files import whole_file
 from hlcli.progress import Progress

@@ -39,8 +39,8 @@ from hlcli.data.datasets.nuswide_annotations import (
 )
 from hlcli.data.datasets.nuswide_labels import ASL, ASL_SINGLE, GROUPS, LABEL_NAMES, OFFICIAL, SPML, Counts
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
-from hlcli.data.manifest import Manifest
 from hlcli.data.records import Record
+from hlcli.data.transfers.manifest import Manifest
 from hlcli.errors import DataError, InputError
 from hlcli.sections import Fraction, PrepareOptions
 

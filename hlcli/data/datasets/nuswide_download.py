@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hlcli.data.archive_download import fetch_sources, open_session
-from hlcli.data.archive_plan import plan as plan_sources
-from hlcli.data.checksums import Checksum
-from hlcli.data.crawl import ImageItem, crawl_images, plan_crawl
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source, check_path
-from hlcli.data.manifest import FAILURES_NAME, lock_folder
+from hlcli.data.transfers.archive_download import fetch_sources, open_session
+from hlcli.data.transfers.archive_plan import plan as plan_sources
+from hlcli.data.transfers.checksums import Checksum
+from hlcli.data.transfers.crawl import ImageItem, crawl_images, plan_crawl
+from hlcli.data.transfers.manifest import FAILURES_NAME, lock_folder
 from hlcli.errors import DataError
 from hlcli.progress import Progress
 

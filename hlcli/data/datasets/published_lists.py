@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets.base import LayoutOptions, check_counts, note_source
 from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.label_lists import check_disagreement, lists_by_record, read_label_list
 from hlcli.data.records import Record
+from hlcli.data.transfers.checksums import Checksum
 from hlcli.errors import DataError
 
 logger = logging.getLogger(__name__)

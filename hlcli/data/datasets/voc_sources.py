@@ -5,8 +5,8 @@ The official host is often out of reach, hence the mirrors. The sums are those t
 
 from __future__ import annotations
 
-from hlcli.data.checksums import Checksum
 from hlcli.data.datasets.base import Source
+from hlcli.data.transfers.checksums import Checksum
 
 LICENCE = (
     "For research; the images come from Flickr and remain under its terms of use "

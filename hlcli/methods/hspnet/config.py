@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
+from hlcli.embeddings.texts import PREPARED_GRAPH, label_words
 from hlcli.errors import CheckpointError, InputError, RecipeError
-from hlcli.label_texts import PREPARED_GRAPH, label_words
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Hspnet(MethodSection):
             RecipeError: when `label_texts` names no label, or a text is too long.
             DataError: when the label graph is missing, or of other labels.
         """
-        from hlcli.label_graphs import parents_of
+        from hlcli.embeddings.graphs import parents_of
 
         parents, parent_index = parents_of(labels)
         texts = self._texts([*labels.label_names, *parents])
@@ -140,7 +140,7 @@ class Hspnet(MethodSection):
         """How children and how parents relate, [L, L] and [P, P]; nothing relates where all weights follow anyway."""
         import torch
 
-        from hlcli.label_graphs import read_label_graph
+        from hlcli.embeddings.graphs import read_label_graph
 
         count = labels.num_labels
         if data_folder is None:
@@ -205,7 +205,7 @@ class Hspnet(MethodSection):
 
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """Where a given label graph comes from: file, sum, encoder and its settings."""
-        from hlcli.label_graphs import describe_label_graph
+        from hlcli.embeddings.graphs import describe_label_graph
 
         if self.graph == "clip":
             return {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hlcli.label_texts import PHOTO_TEMPLATE
+from hlcli.embeddings.texts import PHOTO_TEMPLATE
 
 if TYPE_CHECKING:
     from hlcli.clip import ClipTowers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from hlcli.backbone_names import family
+from hlcli.encoders.backbone_names import family
 from hlcli.errors import CheckpointError
 from hlcli.layers.position import sine_position
 from hlcli.methods.reference_names import (

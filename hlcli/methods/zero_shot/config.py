@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
 from pydantic import AfterValidator, Field, field_validator
 
+from hlcli.embeddings.texts import PHOTO_TEMPLATE, TextRules, label_words
 from hlcli.errors import DataError, InputError, RecipeError
-from hlcli.label_texts import PHOTO_TEMPLATE, TextRules, label_words
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:

@@ -1,0 +1,202 @@
+"""What label embeddings and label graphs share: making vectors of texts, and checks of their files.
+
+Shapes: L labels, E width of their vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tokenize
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn.functional import normalize as unit_length
+
+from hlcli import __version__
+from hlcli.data.labels import LabelSpace
+from hlcli.data.store import open_label_space, store_folder
+from hlcli.data.transfers.checksums import Checksum
+from hlcli.embeddings.encoders.loading import Encoder
+from hlcli.errors import DataError, InputError
+from hlcli.files import whole_file
+from hlcli.progress import Progress
+from hlcli.sections import DataSection
+
+logger = logging.getLogger(__name__)
+
+# What NumPy raises for a file that is no array, or whose header promises more than there is.
+_NO_ARRAY = (OSError, ValueError, EOFError, MemoryError, ArithmeticError, TypeError, SyntaxError, tokenize.TokenError)
+
+ROUNDING = 1e-4
+"""How far cosines may be from what cosines are; the published graphs are 3e-6 off."""
+
+UNFIT = (SafetensorError, OSError, LookupError, ValueError, TypeError)
+"""What reading a file of something else may raise."""
+
+
+class Neighbour(NamedTuple):
+    """A label close to another one."""
+
+    label: str
+    cosine: float
+
+
+def current_labels(data: DataSection) -> LabelSpace:
+    """The store's labels if there is a store, else the data set's own.
+
+    Raises:
+        DataError: when there is no label.
+    """
+    is_stored = data.store is not None or (store_folder(data) / "labels.json").is_file()
+    return (open_label_space(data) if is_stored else data.label_space()).require_labels(data.name)
+
+
+def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Tensor:
+    """Vectors [L, E] float32, one text at a time as the papers do it: no padding changes a digit."""
+    rows = []
+    with Progress("Embedding labels", total=len(texts), unit="label") as bar:
+        for text in texts:
+            rows.append(encoder.encode(text))
+            bar.advance()
+    return torch.stack(rows).float().cpu()
+
+
+def check_vectors(vectors: Tensor, label_names: Sequence[str], *, source: object) -> None:
+    """Refuse vectors that a network could not use."""
+    finite = vectors.isfinite().all(dim=1)
+    for problem, bad in (("is not finite", ~finite), ("is zero", finite & (vectors == 0).all(dim=1))):
+        labels = [label_names[row] for row in bad.nonzero().flatten().tolist()]
+        if labels:
+            raise DataError(
+                f"{source}: the vector {problem} for {len(labels)} of {len(label_names)} labels: {_shown(labels)}.",
+                "Give other words for these labels: --names FILE.",
+            )
+
+
+def warn_of_equals(vectors: Tensor, label_names: Sequence[str]) -> None:
+    """Name the labels whose vectors are the same."""
+    groups: dict[bytes, list[str]] = {}
+    for name, row in zip(label_names, vectors.numpy(), strict=True):
+        groups.setdefault(row.tobytes(), []).append(name)
+    for names in groups.values():
+        if len(names) > 1:
+            logger.warning("The encoder cannot tell %d labels apart: %s.", len(names), _shown(names))
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def cosines(vectors: Tensor) -> Tensor:
+    """Cosines [L, L] between all vectors [L, E]."""
+    directions = unit_length(vectors, dim=1)
+    return directions @ directions.T
+
+
+def check_cosines(relation: Tensor, *, source: object, hint: str) -> None:
+    """Refuse an array [N, N] that cannot hold the cosines of vectors with each other.
+
+    Raises:
+        DataError: naming what shows it.
+    """
+    problems = {
+        "not all entries are finite": not relation.isfinite().all(),
+        "it is not symmetric": (relation - relation.T).abs().max() > ROUNDING,
+        "its diagonal is not 1": (relation.diagonal() - 1).abs().max() > ROUNDING,
+        "not all entries lie between -1 and 1": relation.abs().max() > 1 + ROUNDING,
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise DataError(f"{source} does not hold cosines of labels: {problem}.", hint)
+
+
+def nearest(relation: Tensor, names: Sequence[str], count: int) -> dict[str, list[Neighbour]]:
+    """For every label the `count` others with the largest entries in its row of [L, L], largest first."""
+    others = relation.clone().fill_diagonal_(-torch.inf)
+    count = min(count, len(others) - 1)
+    found = {}
+    for name, row in zip(names, others, strict=True):
+        order = row.argsort(descending=True, stable=True)[:count].tolist()
+        found[name] = [Neighbour(names[index], row[index].item()) for index in order]
+    return found
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before any work is done.
+
+    Raises:
+        InputError: for a folder or another kind of file.
+        DataError: when it is there and not to be replaced.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"--out: a name that ends in .safetensors was expected (got {str(path)!r}).")
+    if path.is_dir():
+        raise InputError(f"--out: {path} is a folder; a file was expected.")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path} exists.", "Give --overwrite to replace it.")
+
+
+def check_names(path: Path, found: Sequence[str], expected: Sequence[str], *, hint: str, kind: str = "label") -> None:
+    """Refuse a file made for other labels, at the first difference."""
+    if tuple(found) == tuple(expected):
+        return
+    other = f"{path} was made for other {kind}s"
+    for index, (name, wanted) in enumerate(zip(found, expected, strict=False)):
+        if name != wanted:
+            raise DataError(f"{other}: {kind} {index} is {name!r} there and {wanted!r} in the data set.", hint)
+    raise DataError(f"{other}: it has {len(found)}, the data set {len(expected)}.", hint)
+
+
+def check_exists(path: Path, *, hint: str) -> None:
+    """Refuse a file that is not there."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing.", hint)
+
+
+def write_tensor(path: Path, name: str, tensor: Tensor, document: Mapping[str, Any]) -> None:
+    """Write a tensor and a JSON document on it; the file appears when it is whole. Equal input gives equal bytes."""
+    metadata = {"hlcli": json.dumps({**document, "version": __version__}, ensure_ascii=False)}
+    with whole_file(path, "wb") as handle:
+        handle.write(save({name: tensor.float().contiguous()}, metadata))
+
+
+def read_tensor(path: Path, name: str) -> tuple[Tensor, dict[str, Any]]:
+    """What `write_tensor` wrote; raises one of `UNFIT` for anything else."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name).float(), json.loads((file.metadata() or {})["hlcli"])
+
+
+def describe_file(path: Path, encoder: str = "", settings: Mapping[str, Any] | None = None) -> str:
+    """File, sha256, and if they are known encoder and settings, in a line."""
+    words = [str(path), f"sha256 {Checksum('sha256', '').of_file(path)}"]
+    if encoder:
+        facts = (f"{name} {value}" for name, value in (settings or {}).items() if value is not None)
+        words += [encoder, ", ".join(facts)]
+    return "; ".join(words)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an `.npy` file, read as numbers and never as a program.
+
+    Raises:
+        DataError: when there is none in it.
+    """
+    try:
+        with open(path, "rb") as handle, np.errstate(all="ignore"):
+            array: np.ndarray = np.lib.format.read_array(handle, allow_pickle=False)
+    except _NO_ARRAY as error:
+        raise DataError(f"{path} is not an array: {error}") from error
+    return array
+
+
+def to_float32(array: np.ndarray) -> Tensor:
+    """An array of numbers; what float32 cannot hold becomes infinite."""
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(array.astype(np.float32))

@@ -1,0 +1,115 @@
+"""Weights of backbones from local files: names of timm or of the published codes, positions of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from hlcli.encoders.backbone_names import from_reference_backbone
+from hlcli.errors import CheckpointError, RecipeError
+from hlcli.upstream import read_upstream
+
+POSITIONS = "pos_embed"
+COUNTER = "num_batches_tracked"
+MOST_NAMES = 40
+"""Names listed of each kind of mistake; a file with more is another model's."""
+
+
+def read_backbone_weights(path: Path, backbone_name: str) -> dict[str, Tensor]:
+    """Weights of a file under our names.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged or no state dict.
+    """
+    state, _ = read_upstream(path)
+    return from_reference_backbone(state, backbone_name)
+
+
+def load_backbone_weights(
+    model: nn.Module, state: Mapping[str, Tensor], source: object, *, position_antialias: bool = True
+) -> None:
+    """Fill a backbone; a classifier in the state is left out, everything else must fit.
+
+    Args:
+        model: the backbone, without classifier.
+        state: weights by name; a position table of another size is resized.
+        source: where the weights are from, for the message.
+        position_antialias: resize positions with timm's smoother kernel.
+
+    Raises:
+        CheckpointError: naming every missing, unexpected and mis-shaped weight.
+    """
+    own = model.state_dict()
+    state = dict(state)
+    if POSITIONS in state and POSITIONS in own:
+        state[POSITIONS] = fit_positions(state[POSITIONS], model, antialias=position_antialias)
+    classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
+    missing = [key for key in own if key not in state and not key.endswith(COUNTER)]
+    unexpected = [key for key in state if key not in own and key not in classifier]
+    shared = [key for key in own if key in state]
+    misshaped = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in shared
+        if state[key].shape != own[key].shape
+    ]
+    mistakes = {"keys missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+    found = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in mistakes.items() if names]
+    if found:
+        raise CheckpointError(
+            f"{source} does not fit this backbone: {', '.join(found)}.",
+            "Is backbone.name the model that these weights are of?",
+        )
+    model.load_state_dict({**own, **{key: state[key] for key in shared}})
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(sorted(names)[:MOST_NAMES]) + more
+
+
+def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor:
+    """A table of positions [1, prefix + n, D] resized to a transformer's grid: [1, prefix + N, D].
+
+    The old grid is taken to be square. A table that fits, or that is none for this model, comes back unchanged.
+
+    Args:
+        table: learned positions; the prefix (class token) is kept as it is.
+        model: a timm transformer, built for its image size.
+        antialias: timm's default, which smooths even where it enlarges; False is plain bicubic, as published.
+    """
+    own: Tensor = model.state_dict()[POSITIONS]
+    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if grid is None or table.shape == own.shape or table.ndim != 3 or table.shape[-1] != own.shape[-1]:
+        return table
+    prefix = own.shape[1] - grid[0] * grid[1]
+    side = round(max(table.shape[1] - prefix, 0) ** 0.5)
+    if prefix < 0 or side == 0 or side * side + prefix != table.shape[1]:
+        return table
+    with torch.no_grad():
+        return resample_abs_pos_embed(
+            table, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix, antialias=antialias
+        )
+
+
+def freeze_parameters(model: nn.Module, name: str, prefixes: tuple[str, ...]) -> None:
+    """Train no parameter whose name begins with one of the prefixes.
+
+    Args:
+        model: whose parameters.
+        name: what the message calls it.
+        prefixes: beginnings of names.
+
+    Raises:
+        RecipeError: for a prefix without parameters.
+    """
+    for prefix in prefixes:
+        matching = [parameter for key, parameter in model.named_parameters() if key.startswith(prefix)]
+        if not matching:
+            known = ", ".join(dict.fromkeys(key.split(".")[0] for key, _ in model.named_parameters()))
+            raise RecipeError(f"backbone.frozen: {name} has no parameter named {prefix}… (it has {known}).")
+        for parameter in matching:
+            parameter.requires_grad_(False)

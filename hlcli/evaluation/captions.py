@@ -1,0 +1,91 @@
+"""Captions of a split, measured against what people said of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from hlcli.data.records import ImageSource, Records
+from hlcli.data.store import open_records, split_captions, split_labels, split_names
+from hlcli.errors import DataError, InputError
+from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
+from hlcli.prediction.caption_inputs import NamedImages
+from hlcli.prediction.caption_rows import Caption
+from hlcli.prediction.captions import CaptionPredictor, caption_images
+
+
+class CaptionEvaluation(NamedTuple):
+    """Captions of a split and their metrics; the latter None where nobody knows true captions.
+
+    `references` are the true captions of each image.
+    """
+
+    split: str
+    metrics: CaptionMetrics | None
+    captions: list[Caption]
+    references: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class RecordImages:
+    """The image of a record, looked for when it is asked for."""
+
+    records: Records
+
+    def __call__(self, row: int) -> ImageSource:
+        """The image of that number."""
+        return self.records[row].image
+
+
+def evaluate_captions(
+    predictor: CaptionPredictor, split: str | None = None, *, out: Path | None = None, resume: bool = False
+) -> CaptionEvaluation:
+    """Caption every image of a split of the first model's data set and measure the captions.
+
+    Args:
+        predictor: made with `FeatureSources(of_data=True)` where its models read stored features.
+        split: default test where there is one, else the recipe's.
+        out: file of the captions, `.jsonl` or `.json`; without true captions it is needed.
+        resume: go on with that file.
+
+    Returns:
+        Captions and metrics; on other processes than the first one without metrics.
+
+    Raises:
+        DataError: when an image cannot be decoded, or some images have no true caption.
+        MissingDependencyError: when a metric cannot be computed here.
+    """
+    recipe = predictor.recipe
+    split = split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split)
+    records = open_records(recipe.data, split)
+    references = [tuple(texts) for texts in split_captions(records)]
+    is_known = _check_references(references, split, has_file=out is not None)
+    if is_known:
+        check_metrics(recipe.eval.caption_metrics)
+    images = NamedImages([image_id for image_id, _ in split_labels(records)], RecordImages(records))
+    done = caption_images(predictor, images, out, resume=resume, keep=True, title=f"Captioning {split}")
+    if done.failures:
+        shown = "; ".join(failure.error for failure in done.failures[:5])
+        raise DataError(
+            f"{len(done.failures)} of {len(records):,} images of split {split} cannot be captioned: {shown}",
+            "Mend them, or list them under data.skip.",
+        )
+    metrics = None
+    if is_known and predictor.accelerator.is_main_process:
+        said = [caption.caption for caption in done.captions]
+        metrics = caption_metrics(said, references, names=recipe.eval.caption_metrics)
+    return CaptionEvaluation(split, metrics, done.captions, references)
+
+
+def _check_references(references: Sequence[Sequence[str]], split: str, *, has_file: bool) -> bool:
+    """Whether there are true captions; of some images alone is an error."""
+    silent = sum(not texts for texts in references)
+    if not silent:
+        return True
+    if silent < len(references):
+        raise DataError(f"{silent:,} of {len(references):,} images of split {split} have no caption to compare with.")
+    if not has_file:
+        raise InputError(f"No image of split {split} has a caption to compare with.", "Write captions with --out FILE.")
+    return False

@@ -1,0 +1,223 @@
+"""The `evaluate` verb: a model and a split → metrics, with the threshold protocols of the specification."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from hlcli.building import build_model, eval_transform, normalize
+from hlcli.data.loader import EvaluationImages, make_loader, whole_batches
+from hlcli.data.records import Records
+from hlcli.data.store import open_label_space, open_records, split_names
+from hlcli.errors import DataError, InputError, RecipeError
+from hlcli.evaluation.label_scoring import Scored, score_split
+from hlcli.launching import make_accelerator
+from hlcli.metrics.hierarchy import lift_targets
+from hlcli.metrics.summary import Metrics, summarise
+from hlcli.model_folder import LoadedModel, open_model, upstream_labels
+from hlcli.tasks.models import check_task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch.utils.data import DataLoader
+
+    from hlcli.data.labels import LabelSpace
+    from hlcli.evaluation.label_scoring import SplitScores
+    from hlcli.recipe import Recipe
+    from hlcli.sections import Eval
+
+Protocol = Literal["self", "val"] | float | Path
+
+
+class Evaluation(NamedTuple):
+    """Metrics of a split, with what they were computed from."""
+
+    split: str
+    metrics: Metrics
+    scores: SplitScores
+    records: Records
+
+
+def evaluate(
+    model: str | Path | LoadedModel | None = None,
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    labels_file: Path | None = None,
+    thresholds: Protocol | None = None,
+    recipe: Recipe | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Evaluation:
+    """Measure a model on a split of its data set, or on a labelled folder.
+
+    Args:
+        model: run folder, model folder, upstream checkpoint (then with `recipe`), or a loaded model; None for a recipe
+            whose method needs no training.
+        split: default test where there is one, else val.
+        images: a folder to measure on instead, with `labels_file`.
+        labels_file: CSV file, `image,labels`.
+        thresholds: `self` tunes on this split, `val` on val, a number is taken as it is, a file holds
+            one number per level by name; default what the recipe says.
+        recipe: for an upstream checkpoint, or to measure on another data set of the same labels.
+        batch_size: images per step; default the recipe's.
+        workers: loader processes; default the recipe's.
+
+    Raises:
+        InputError: when the model, the split or the thresholds cannot be used.
+    """
+    if model is None:
+        loaded = open_untrained(recipe)
+    else:
+        loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+    check_task(loaded.recipe.model, "labels")
+    active = recipe or loaded.recipe
+    check_recipe(active, loaded)
+    protocol = active.eval.threshold if thresholds is None else thresholds
+    values = read_thresholds(protocol, loaded.labels)
+    accelerator = make_accelerator(cpu=active.train.cpu, precision=active.train.precision)
+    workers = active.data.workers if workers is None else workers
+    batch_size = batch_size or active.eval.batch_size
+    network = loaded.model.to(accelerator.device)
+
+    def score(records: Records, title: str) -> Scored:
+        loader = evaluation_loader(records, active, loaded.labels, accelerator, batch_size, workers)
+        to_floats = normalize(loaded.recipe.data).to(accelerator.device)
+        return score_split([network], loader, to_floats, accelerator, loaded.labels, num_rows=len(records), title=title)
+
+    if images is not None:
+        split, records = "images", _labelled_folder(images, labels_file, loaded.labels)
+    else:
+        check_labels(active, loaded.labels)
+        split = split or ("test" if "test" in split_names(active.data) else active.eval.split)
+        records = open_records(active.data, split)
+    scored = score(records, f"Evaluating {split}")
+    if protocol == "val" and split != "val":
+        values = loaded.thresholds
+        if values is None:
+            tuned = score(open_records(active.data, "val"), "Tuning thresholds on val")
+            values = measure(tuned, 0, loaded.labels, active.eval, None).thresholds
+    metrics = measure(scored, 0, loaded.labels, active.eval, values)
+    return Evaluation(split, metrics, scored.models[0], records)
+
+
+def open_untrained(recipe: Recipe | None) -> LoadedModel:
+    """The model of a recipe whose method needs no training.
+
+    Raises:
+        InputError: when the method does, or there is no recipe.
+    """
+    if recipe is None:
+        raise InputError("MODEL is missing.", "Give a run folder, a model folder or a checkpoint.")
+    if recipe.model.needs_training:
+        raise RecipeError(
+            f"MODEL is missing: method {recipe.model.name} has to be trained before it can be measured.",
+            "Give a run folder, a model folder or a checkpoint, or a recipe such as hspnet/zero-shot.",
+        )
+    labels = upstream_labels(recipe)
+    from hlcli.encoders.clip_models import short_clip_name
+
+    facts = {"source": short_clip_name(recipe.backbone.name), "weights": "untrained"}
+    return LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, facts)
+
+
+def evaluation_loader(
+    records: Records, recipe: Recipe, labels: LabelSpace, accelerator: Accelerator, batch_size: int, workers: int
+) -> DataLoader:
+    """This process's share of a split, in whole batches."""
+    batches = whole_batches(len(records), batch_size, accelerator.process_index, accelerator.num_processes)
+    images = EvaluationImages(records, labels.num_labels, eval_transform(recipe.data))
+    return make_loader(images, batches, workers=workers, device=accelerator.device)
+
+
+def measure(
+    scored: Scored, index: int, labels: LabelSpace, section: Eval, thresholds: Sequence[float] | None
+) -> Metrics:
+    """Metrics of one of the scored models; `thresholds` per level, None tunes them on these scores."""
+    known = scored.targets if scored.ignore is None else scored.targets & ~scored.ignore
+    return summarise(
+        scored.models[index].levels,
+        lift_targets(known, labels.parents),
+        labels,
+        thresholds=thresholds,
+        ignore=scored.ignore,
+        average_precision=section.average_precision,
+        empty_labels=section.empty_labels,
+        consistent=section.consistent,
+        undefined_as_one=section.undefined_as_one,
+        at_threshold=section.at_threshold,
+        scene_probs=scored.models[index].scene_probs,
+    )
+
+
+def read_thresholds(protocol: Protocol, labels: LabelSpace) -> tuple[float, ...] | None:
+    """Thresholds that need no tuning, coarse → fine; None for `self` and `val`.
+
+    Raises:
+        InputError: for a number outside (0, 1) or a file without every level.
+    """
+    names = [level.name for level in labels.levels]
+    if isinstance(protocol, Path):
+        try:
+            content = json.loads(protocol.read_text(encoding="utf-8"))
+            values = tuple(float(content[name]) for name in names)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
+                f"Write a JSON object: {json.dumps(dict.fromkeys(names, 0.5))}.",
+            ) from error
+    elif isinstance(protocol, int | float):
+        values = (float(protocol),) * len(names)
+    elif protocol in ("self", "val"):
+        return None
+    else:
+        raise ValueError(f"Expected argument `thresholds` to be self, val, a number or a Path, but got {protocol!r}")
+    if not all(0 < value < 1 for value in values):
+        raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
+    return values
+
+
+def check_recipe(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Refuse to show a network other images than those it was made for.
+
+    Raises:
+        RecipeError: naming the setting that differs.
+    """
+    made_for, asked = loaded.recipe.data, recipe.data
+    for key, old, new in (
+        ("image_size", made_for.height_width, asked.height_width),
+        ("resize", made_for.resize, asked.resize),
+        ("normalization", made_for.normalization, asked.normalization),
+    ):
+        if old != new:
+            raise RecipeError(f"data.{key} is {new}, but the model was trained with {old}.", "Give that one.")
+
+
+def check_labels(recipe: Recipe, labels: LabelSpace) -> None:
+    """Refuse to measure a model on a data set with other labels.
+
+    Raises:
+        DataError: naming the first label that differs.
+    """
+    theirs = open_label_space(recipe.data)
+    if theirs.levels == labels.levels:
+        return
+    for level, other in zip(labels.levels, theirs.levels, strict=False):
+        for index, (name, other_name) in enumerate(zip(level.label_names, other.label_names, strict=False)):
+            if name != other_name:
+                raise DataError(
+                    f"Label {index} of level {level.name} is {name!r} in the model but {other_name!r} in the data set."
+                )
+    raise DataError(
+        f"The model has {labels.level_sizes} labels per level, the data set {theirs.level_sizes}, or other parents."
+    )
+
+
+def _labelled_folder(images: Path, labels_file: Path | None, labels: LabelSpace) -> Records:
+    from hlcli.data.datasets.folder import labelled_records
+
+    if labels_file is None:
+        raise InputError("Measuring on images needs their labels.", "Give --labels FILE.csv.")
+    return labelled_records(images, labels_file, labels)

@@ -1,0 +1,293 @@
+"""The `embed_images` verb: features of all images of a data set or a folder into one file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from hlcli import __version__
+from hlcli.errors import DataError, HlcliError, InputError
+from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
+from hlcli.features.images import ImageList, Loaded, LoadedImages, list_images
+from hlcli.features.layout import feature_key
+from hlcli.features.reading import FeatureFile
+from hlcli.features.shards import Shards
+from hlcli.launching import make_accelerator
+from hlcli.prediction.label_files import failures_file, write_failures
+from hlcli.prediction.label_rows import Failure
+from hlcli.progress import Progress
+from hlcli.sections import DataSection
+from hlcli.training.interrupts import Interrupts
+
+logger = logging.getLogger(__name__)
+
+DTYPES = ("float16", "float32")
+
+
+class FeaturePlan(NamedTuple):
+    """What is going to be written.
+
+    Args:
+        path: the file.
+        num_images: images that are read.
+        num_bytes: size of the file; with a detector the most it can be.
+        free_bytes: room on its disk.
+        facts: what the file will say of itself.
+        at_most: whether the size is an upper bound.
+    """
+
+    path: Path
+    num_images: int
+    num_bytes: int
+    free_bytes: int
+    facts: dict[str, Any]
+    at_most: bool
+
+    @property
+    def peak_bytes(self) -> int:
+        """Room that is needed in the end, when the parts are put together: they and the file."""
+        return 2 * self.num_bytes
+
+
+class FeatureReport(NamedTuple):
+    """What was written.
+
+    Args:
+        path: the file.
+        num_images: images in it.
+        failures: images that could not be decoded, listed in `….failures.jsonl` beside it.
+        facts: what the file says of itself.
+    """
+
+    path: Path
+    num_images: int
+    failures: list[Failure]
+    facts: dict[str, Any]
+
+
+def plan_images(
+    source: DataSection | Path,
+    options: FeatureOptions,
+    *,
+    out: Path | None = None,
+    splits: Sequence[str] = (),
+    dtype: str = "float16",
+) -> FeaturePlan:
+    """What `embed_images` would write; nothing is written or fetched.
+
+    Raises:
+        HlcliError: when something that was given cannot be used; the kind says why.
+    """
+    extractor = build_extractor(options, initial_weights=False)
+    plan = _plan(extractor, options, _target(source, options, out), list_images(source, splits), dtype)
+    return plan._replace(facts={name: fact for name, fact in plan.facts.items() if "weights" not in name})
+
+
+def embed_images(
+    source: DataSection | Path,
+    options: FeatureOptions,
+    *,
+    out: Path | None = None,
+    splits: Sequence[str] = (),
+    dtype: str = "float16",
+    batch_size: int = 16,
+    workers: int = 2,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> FeatureReport:
+    """Write the features of all images; several processes share the work.
+
+    Args:
+        source: a data set, or a folder of images.
+        options: which features.
+        out: file to write; default `KIND_features.hdf5` in the data set's folder, or in the folder.
+        splits: of the data set; empty for all.
+        dtype: precision in the file, `float16` or `float32`; the network itself runs in float32.
+        batch_size: images per step.
+        workers: loader processes per process.
+        overwrite: replace a file or an unfinished one.
+        resume: go on with an unfinished one.
+
+    Raises:
+        HlcliError: when something that was given cannot be used, or the file cannot be written; the kind says why.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished stays for `resume`.
+    """
+    accelerator = make_accelerator(precision="fp32")
+    path = _target(source, options, out)
+    images = list_images(source, splits)
+    shards = Shards(path, len(images), batch_size, dtype)
+    is_done = _check_target(shards, overwrite=overwrite, resume=resume)
+    extractor = build_extractor(options)
+    plan = _plan(extractor, options, path, images, dtype)
+    if is_done:
+        return _finished(plan)
+    accelerator.wait_for_everyone()  # everybody has looked at the folder before it is made
+    if accelerator.is_main_process:
+        _announce(plan, shards)
+        shards.begin(plan.facts, resume=resume)
+    accelerator.wait_for_everyone()
+    pending = shards.pending()
+    accelerator.wait_for_everyone()
+    own = pending[accelerator.process_index :: accelerator.num_processes]
+    _make_shards(shards, own, images, extractor.to(accelerator.device), workers=workers)
+    accelerator.wait_for_everyone()
+    failures = shards.failures()
+    accelerator.wait_for_everyone()  # everybody has read them before they are removed
+    report = FeatureReport(path, len(images) - len(failures), failures, plan.facts)
+    if accelerator.is_main_process:
+        _finish(shards, report)
+    return report
+
+
+def _target(source: DataSection | Path, options: FeatureOptions, out: Path | None) -> Path:
+    return out or (source if isinstance(source, Path) else source.folder()) / f"{options.kind}_features.hdf5"
+
+
+def _plan(extractor: Extractor, options: FeatureOptions, path: Path, images: ImageList, dtype: str) -> FeaturePlan:
+    """The size is found with one empty image."""
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype must be {' or '.join(DTYPES)} (got {dtype}).")
+    size = extractor.most_bytes(np.dtype(dtype))
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    facts = {**extractor.facts, "dtype": dtype, "images": images.digest(), "hlcli": __version__}
+    free = shutil.disk_usage(place).free
+    return FeaturePlan(path, len(images), len(images) * size, free, facts, options.uses_detector)
+
+
+def _check_target(shards: Shards, *, overwrite: bool, resume: bool) -> bool:
+    """Refuse to replace anything unasked; returns whether all work is done.
+
+    Raises:
+        InputError: for both or neither of the options where one is needed.
+    """
+    if overwrite and resume:
+        raise InputError("--overwrite begins anew and --resume goes on: give one of them.")
+    if shards.out.is_dir():
+        raise InputError(f"--out {shards.out} is a folder; a file was expected.")
+    if shards.is_begun:
+        if not overwrite and not resume:
+            raise InputError(
+                f"{shards.out} was begun before: {shards.folder} holds {shards.count - len(shards.pending())} of "
+                f"{shards.count} parts.",
+                "Give --resume to go on, or --overwrite to begin anew.",
+            )
+        return False
+    if shards.out.exists() and not (overwrite or resume):
+        raise InputError(f"{shards.out} exists.", "Give --overwrite to replace it.")
+    return shards.out.exists() and resume
+
+
+def _finished(plan: FeaturePlan) -> FeatureReport:
+    """The report on a file that needs no more work.
+
+    Raises:
+        DataError: when it was made in another way, or of other images.
+    """
+    file = FeatureFile(plan.path, plan.facts["kind"])
+    file.check(plan.facts)
+    made = file.facts or {}
+    if any(made.get(name) != plan.facts[name] for name in ("images", "dtype")):
+        raise DataError(f"{plan.path} is finished, but of other images or precision.", "Give --overwrite, or --out.")
+    listed = failures_file(plan.path)
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    failures = [Failure(**json.loads(line)) for line in lines]
+    logger.info("%s is finished already.", plan.path)
+    return FeatureReport(plan.path, plan.num_images - len(failures), failures, made)
+
+
+def _announce(plan: FeaturePlan, shards: Shards) -> None:
+    """Say how much is going to be written.
+
+    Raises:
+        HlcliError: when there is no room for it.
+    """
+    needed = max(0, plan.peak_bytes - shards.bytes_done())
+    logger.info(
+        "%s: %s images, %s%s; %s while it is put together, %s free.",
+        plan.path,
+        f"{plan.num_images:,}",
+        "at most " if plan.at_most else "",
+        file_size(plan.num_bytes),
+        file_size(plan.peak_bytes),
+        file_size(plan.free_bytes),
+    )
+    if needed > plan.free_bytes:
+        raise HlcliError(
+            f"{plan.path} needs {file_size(needed)} of room, and {file_size(plan.free_bytes)} are free.",
+            "Give --out on another disk, --dtype float16, or fewer splits with --split.",
+        )
+
+
+def _make_shards(shards: Shards, own: Sequence[int], images: ImageList, extractor: Extractor, *, workers: int) -> None:
+    """Write the parts of this process."""
+    loader = DataLoader(
+        LoadedImages(images, extractor.transform),
+        batch_sampler=[batch for shard in own for batch in shards.batches(shard)],  # type: ignore[arg-type]
+        collate_fn=list,
+        num_workers=workers,
+        timeout=600 if workers else 0,
+    )
+    total = sum(len(shards.rows(shard)) for shard in own)
+    with Progress("Embedding", total=total, unit="image") as bar, Interrupts() as interrupts:
+        batches = iter(loader)
+        for shard in own:
+            keys: list[str] = []
+            failures: list[Failure] = []
+            with shards.open(shard) as writer:
+                for _ in shards.batches(shard):
+                    batch = next(batches)
+                    for item, found in zip(batch, _extract(extractor, batch), strict=True):
+                        image_id = images.image_ids[item.row]
+                        if isinstance(found, str):
+                            failures.append(Failure(image_id, found))
+                        else:
+                            writer.write(image_id, found)
+                            keys.append(feature_key(image_id))
+                    bar.advance(len(batch))
+                    if interrupts.requested:
+                        raise KeyboardInterrupt(f"{shards.folder} keeps what is done; --resume goes on.")
+            shards.finish(shard, keys, failures)
+
+
+@torch.inference_mode()
+def _extract(extractor: Extractor, batch: list[Loaded]) -> list[dict[str, np.ndarray] | str]:
+    """Arrays of each image of a batch, or why there are none."""
+    device = next(extractor.parameters()).device
+    decoded = [(item.image.to(device), item.size) for item in batch if item.image is not None]
+    found = iter(extractor(*zip(*decoded, strict=True)) if decoded else ())
+    return [item.error if item.image is None else next(found) for item in batch]
+
+
+def _finish(shards: Shards, report: FeatureReport) -> None:
+    """Put the parts together and list the failures.
+
+    Raises:
+        DataError: when not one image could be decoded.
+    """
+    write_failures(report.path, report.failures)
+    if not report.num_images:
+        shards.remove()
+        raise DataError(
+            f"Not one of {len(report.failures)} images could be decoded: {report.failures[0].error}",
+            f"{failures_file(report.path)} lists them.",
+        )
+    with Progress("Putting together", total=shards.num_images, unit="image") as bar:
+        shards.merge(report.facts, bar.advance)
+
+
+def file_size(num_bytes: int) -> str:
+    """`129.3 GB`, `4.2 MB`."""
+    size, units = float(num_bytes), ("B", "kB", "MB", "GB", "TB")
+    for unit in units[:-1]:
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} {units[-1]}"

@@ -1,0 +1,139 @@
+"""The `visualize` verb: a run, a model or a recipe → figures in files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
+
+from hlcli.errors import InputError
+from hlcli.figures.files import Figures
+from hlcli.visualization.saving import check_format
+
+if TYPE_CHECKING:
+    from hlcli.recipe import Recipe
+
+Draw = Callable[..., Figures]
+"""`draw(model, out, file_format, **options)`, with the options that its kind takes."""
+
+
+class Options(TypedDict, total=False):
+    """What figures can be asked for; every kind takes some of it."""
+
+    images: Sequence[Path]  # files, folders and patterns
+    split: str | None  # where images are taken from, or what is counted
+    max_images: int | None  # so many of the images, evenly spread
+    labels: Sequence[str]  # names; for `attention` also true and predicted
+    level: str | None  # of the labels that are chosen by themselves
+    top_k: int | None  # so many labels of each level
+    raw: bool  # also each overlay as a picture of its own
+    recipe: Recipe | None  # says where the data is, or what an upstream checkpoint is
+
+
+class Kind(NamedTuple):
+    """A kind of figures: the options it takes, and what loads the function that draws it (most need torch)."""
+
+    name: str
+    options: tuple[str, ...]
+    load: Callable[[], Draw]
+
+
+def _curves() -> Draw:
+    from hlcli.figures.curves import draw_curves
+
+    return draw_curves
+
+
+def _labels() -> Draw:
+    from hlcli.figures.labels import draw_labels
+
+    return draw_labels
+
+
+def _levels() -> Draw:
+    from hlcli.figures.levels import draw_levels
+
+    return draw_levels
+
+
+def _attention() -> Draw:
+    from hlcli.figures.attention import draw_attention
+
+    return draw_attention
+
+
+def _scenes() -> Draw:
+    from hlcli.figures.scenes import draw_scenes
+
+    return draw_scenes
+
+
+def _captions() -> Draw:
+    from hlcli.figures.captions import draw_captions
+
+    return draw_captions
+
+
+KINDS = (
+    Kind("curves", (), _curves),
+    Kind("labels", ("split", "labels", "recipe"), _labels),
+    Kind("levels", ("images", "split", "max_images", "labels", "top_k", "recipe"), _levels),
+    Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
+    Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
+    Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
+)
+
+
+def visualize(
+    kind: str, model: str | Path, *, out: Path | None = None, file_format: str = "png", **options: Unpack[Options]
+) -> Figures:
+    """Draw figures and write them to files.
+
+    Args:
+        kind: `curves` (how a run went), `labels` (the label tree with counts), `levels` (where the model looks for
+            the best labels of each level), `attention` (where it looks for chosen labels), `scenes` (the kinds of
+            scene it tells apart), `captions` (where a captioner looks for each word).
+        model: a run folder; for all but `curves` also a model folder; for `labels` also a recipe, for the others
+            also an upstream checkpoint (then with `recipe`).
+        out: folder for the files; default `figures` inside the run or model folder, else `./figures`.
+        file_format: png, svg or pdf.
+        **options: see `Options`; each kind takes those that `KINDS` lists.
+
+    Raises:
+        InputError: for an unknown kind, or options that it has no use for.
+        MissingDependencyError: when matplotlib is not installed.
+    """
+    chosen = {name: value for name, value in options.items() if value}
+    draw = find_kind(kind, list(chosen)).load()
+    check_format(file_format)
+    return draw(model, figures_folder(model) if out is None else out, file_format, **chosen)
+
+
+def find_kind(name: str, given: Sequence[str]) -> Kind:
+    """The kind of that name, if it has a use for all options that are given.
+
+    Raises:
+        InputError: naming what there is instead.
+    """
+    kinds = {kind.name: kind for kind in KINDS}
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        raise InputError(
+            f"There is no figure {name!r}; there are {', '.join(kinds)}.", f"Did you mean {near[0]}?" if near else None
+        )
+    for option in given:
+        if option not in Options.__annotations__:
+            raise TypeError(f"visualize() got an unexpected keyword argument {option!r}")
+        if option not in kinds[name].options:
+            users = [kind.name for kind in KINDS if option in kind.options]
+            listed = " and ".join(filter(None, [", ".join(users[:-1]), users[-1]]))
+            raise InputError(f"{name} has no use for --{option.replace('_', '-')}; it is for {listed}.")
+    if "images" in given and "split" in given:
+        raise InputError("--images and --split exclude each other.", "Leave one of them out.")
+    return kinds[name]
+
+
+def figures_folder(model: str | Path) -> Path:
+    """Where figures go when nobody says."""
+    return Path(model) / "figures" if Path(model).is_dir() else Path("figures")

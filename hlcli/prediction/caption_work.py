@@ -1,0 +1,95 @@
+"""Who works on a file of captions, and what made it: both are kept in the hidden file `.OUT.work` beside OUT."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from hlcli.errors import InputError
+from hlcli.prediction.label_files import failures_file
+
+logger = logging.getLogger(__name__)
+
+
+class WorkRecord:
+    """The hidden file beside a file of captions. It stays when the work is done, so that others can compare theirs.
+
+    Args:
+        out: the file of captions.
+        work: what decides the captions, as JSON gives it back.
+    """
+
+    def __init__(self, out: Path, work: Mapping[str, Any]) -> None:
+        self.out, self.work = out, work
+        self.path = out.with_name(f".{out.name}.work")
+        self._handle: IO[str] | None = None
+
+    def lock(self) -> None:
+        """Keep others away until `unlock`, or until this process ends.
+
+        Raises:
+            InputError: when another process is there.
+            OSError: when the file cannot be written.
+        """
+        self._handle = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held open on purpose
+        try:
+            import fcntl
+
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"Another process writes {self.out}.", "Wait for it, or give another --out.") from error
+        except (ImportError, OSError):  # no flock on this system or disk
+            logger.debug("%s cannot be locked.", self.path)
+
+    def unlock(self) -> None:
+        """Let others in, even where loader processes still hold the file open."""
+        if self._handle is None:
+            return
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+        self._handle.close()
+        self._handle = None
+
+    def write(self) -> None:
+        """Say that the finished file was made by this work."""
+        assert self._handle is not None, "`lock` opens it"
+        self._handle.truncate(0)
+        self._handle.write(json.dumps({"work": self.work, "files": self._digest()}) + "\n")
+        self._handle.flush()
+
+    def check(self) -> None:
+        """Make sure that the finished file is what this work would give.
+
+        Raises:
+            InputError: when it is not, or nobody can tell.
+        """
+        line = self.path.read_bytes()
+        differing = differences(line, self.work)
+        hint = "Give another --out, or leave --resume out to write it anew."
+        if differing is None or json.loads(line).get("files") != self._digest():
+            raise InputError(
+                f"{self.out} is finished, but nothing says what made it: {self.path} is not about this file.", hint
+            )
+        if differing:
+            raise InputError(f"{self.out} is finished, but with other {', '.join(differing)}.", hint)
+
+    def _digest(self) -> str:
+        """Stands for the finished file and the list of failures beside it."""
+        files = (self.out, failures_file(self.out))
+        return hashlib.sha256(b"\n\n".join(file.read_bytes() for file in files if file.exists())).hexdigest()
+
+
+def differences(line: str | bytes, work: Mapping[str, Any]) -> list[str] | None:
+    """In what `{"work": …}` is about another work; None when the line does not say."""
+    try:
+        other = json.loads(line)["work"]
+        return [name for name in work if other.get(name) != work[name]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,120 @@
+"""The `caption` verb: sentences about anybody's images, into a file or returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlcli.data.image_files import find_images
+from hlcli.model_folder import LoadedModel, open_model
+from hlcli.prediction.caption_files import CaptionFile
+from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
+from hlcli.prediction.caption_predictor import CaptionPredictor, SearchOptions
+from hlcli.prediction.caption_rows import Caption
+from hlcli.prediction.label_rows import Failure
+from hlcli.prediction.labels import printable
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+
+__all__ = ["Caption", "CaptionPredictor", "Captions", "FeatureSources", "SearchOptions", "caption"]
+
+
+class Captions(NamedTuple):
+    """What was said of images, and the images that could not be decoded."""
+
+    captions: list[Caption]
+    failures: list[Failure]
+
+
+def caption(
+    model: str | Path | LoadedModel | CaptionPredictor,
+    images: Sequence[str | Path],
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    recipe: Recipe | None = None,
+    **options: Any,
+) -> Captions:
+    """Caption files, folders and globs; write the captions to a file, or return them.
+
+    Args:
+        model: run folder, model folder, upstream checkpoint (then with `recipe`), or a ready predictor.
+        images: files, folders (searched with everything below) and patterns.
+        out: `.jsonl`, or `.json` for COCO's result format; failures go to `….failures.jsonl` beside it.
+        resume: go on with a file that was begun with the same images and options.
+        recipe: what an upstream checkpoint is.
+        **options: those of `CaptionPredictor`.
+
+    Returns:
+        The captions (empty with `out`), and the images that could not be decoded.
+
+    Raises:
+        InputError: when there is no image, the file has another ending, or there is nothing to go on with.
+    """
+    found = named_images([Path(place) for place in images])
+    if not isinstance(model, CaptionPredictor):
+        loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+        model = CaptionPredictor(loaded, **options)
+    elif options:
+        raise TypeError(f"Expected no options beside a predictor, but got {', '.join(options)}.")
+    return caption_images(model, found, out, resume=resume)
+
+
+def named_images(places: Sequence[Path]) -> NamedImages:
+    """Files, folders and patterns as images that are called by their paths.
+
+    Raises:
+        InputError: for a place without an image.
+    """
+    paths = find_images(places)
+    return NamedImages(list(map(printable, paths)), paths.__getitem__)
+
+
+def caption_images(
+    predictor: CaptionPredictor,
+    images: NamedImages,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    keep: bool | None = None,
+    show: Callable[[Caption], None] | None = None,
+    title: str = "Captioning",
+) -> Captions:
+    """Caption named images; write the captions to a file, or return them.
+
+    Args:
+        predictor: the model.
+        images: every name once if there is a file.
+        out: as for `caption`.
+        resume: as for `caption`.
+        keep: return the captions; default where there is no file.
+        show: is told each caption as soon as it is found.
+        title: of the progress display.
+    """
+    predictor.check_names(images.names)
+    if out is None:
+        results = list(_results(predictor, images, 0, show, title))
+        captions = [row for row in results if isinstance(row, Caption)] if keep is not False else []
+        return Captions(captions, [row for row in results if isinstance(row, Failure)])
+    with CaptionFile(out, images.names, predictor.describe(), predictor.accelerator) as file:
+        start = file.begin(resume=resume, batch_size=predictor.batch_size)
+        for result in _results(predictor, images, start, show, title):
+            file.write(result)
+        return Captions(*file.finish(keep=bool(keep)))
+
+
+def _results(
+    predictor: CaptionPredictor,
+    images: NamedImages,
+    start: int,
+    show: Callable[[Caption], None] | None,
+    title: str,
+) -> Iterator[Caption | Failure]:
+    """The results from image `start` on, shown as soon as they have been taken."""
+    with Progress(title, total=len(images.names), unit="image", start=start) as bar:
+        for result in predictor.stream(images, start=start):
+            yield result
+            if show is not None and isinstance(result, Caption):
+                show(result)
+            bar.advance()

@@ -1,0 +1,119 @@
+"""Prediction files: JSON lines, CSV or Parquet, written whole; failures beside them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hlcli.data.labels import LabelSpace
+from hlcli.errors import InputError
+from hlcli.files import whole_file
+
+if TYPE_CHECKING:
+    from hlcli.prediction.label_rows import Failure, Prediction
+
+ENDINGS = (".jsonl", ".csv", ".parquet")
+ROWS_PER_GROUP = 1000
+SCENE_COLUMNS = ("scene", "scene_score")
+
+Write = Callable[["Prediction"], None]
+
+
+@contextmanager
+def open_writer(
+    path: Path | None, labels: LabelSpace, otherwise: Write, *, with_scenes: bool = False
+) -> Iterator[Write]:
+    """A function that takes predictions one by one; the file has its name once all are written.
+
+    Args:
+        path: decides the format by its ending; None hands predictions to `otherwise`.
+        labels: for column names.
+        otherwise: where predictions go without a file.
+        with_scenes: give tables columns for the scene; JSON lines have it whenever a prediction has.
+    """
+    if path is None:
+        yield otherwise
+        return
+    check_ending(path)
+    if path.suffix == ".parquet":
+        with _parquet_writer(path, with_scenes) as write:
+            yield write
+        return
+    with whole_file(path, newline="") as handle:
+        if path.suffix == ".jsonl":
+            yield lambda row: handle.writelines([json.dumps(row.to_json(), ensure_ascii=False) + "\n"])
+        else:
+            table = csv.writer(handle)
+            names = [level.name for level in labels.levels]
+            columns = [column for name in names for column in (name, f"{name}_scores")]
+            table.writerow(["image", *columns, *(SCENE_COLUMNS if with_scenes else ())])
+            yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file whose format is not known, and a folder.
+
+    Raises:
+        InputError: listing the endings.
+    """
+    if path.suffix not in ENDINGS:
+        raise InputError(f"--out {path}: the ending must be one of {', '.join(ENDINGS)} (got {path.suffix!r}).")
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder; a file was expected.")
+
+
+def _csv_row(row: Prediction, levels: Sequence[str], with_scene: bool) -> list[str]:
+    """Image, then per level the names and the scores of its labels, separated by semicolons, then the scene."""
+    cells = [row.image]
+    for level in levels:
+        listed = [label for label in row.labels if label.level == level]
+        cells += [";".join(label.name for label in listed), ";".join(f"{label.score:.6f}" for label in listed)]
+    if with_scene:
+        cells += ["", ""] if row.scene is None else [str(row.scene.index), f"{row.scene.score:.6f}"]
+    return cells
+
+
+@contextmanager
+def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[Write]:
+    """Columns image and labels, a list of {name, level, score}; then the scene, if there is one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    label = pa.struct([("name", pa.string()), ("level", pa.string()), ("score", pa.float64())])
+    scene = list(zip(SCENE_COLUMNS, (pa.int64(), pa.float64()), strict=True)) if with_scenes else []
+    schema = pa.schema([("image", pa.string()), ("labels", pa.list_(label)), *scene])
+    waiting: list[dict] = []
+    with whole_file(path, "wb") as handle, pq.ParquetWriter(handle, schema) as writer:
+
+        def write(row: Prediction) -> None:
+            line = row.to_json()
+            found = line.pop("scene", None) or {}
+            waiting.append({**line, **dict(zip(SCENE_COLUMNS, found.values(), strict=False))})
+            if len(waiting) == ROWS_PER_GROUP:
+                flush()
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(waiting, schema))
+            waiting.clear()
+
+        yield write
+        flush()
+
+
+def failures_file(out: Path) -> Path:
+    """Where failures are listed: `a.jsonl` → `a.failures.jsonl`."""
+    return out.with_suffix(".failures.jsonl")
+
+
+def write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    """List the failures beside the predictions; an older list disappears when there are none."""
+    path = failures_file(out)
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as handle:
+        handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)

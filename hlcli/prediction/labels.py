@@ -1,0 +1,233 @@
+"""The `load` and `predict` verbs: a model on anybody's images; whatever cannot be decoded is named."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hlcli.building import eval_transform, normalize
+from hlcli.data.image_files import find_images
+from hlcli.data.images import load_image
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import ImageSource
+from hlcli.data.transforms import EvalTransform
+from hlcli.errors import DataError
+from hlcli.evaluation.label_scoring import level_scores, scene_probs
+from hlcli.evaluation.labels import Evaluation, read_thresholds
+from hlcli.launching import make_accelerator
+from hlcli.methods.base import MethodSection
+from hlcli.model_folder import LoadedModel, open_model
+from hlcli.prediction.image_stream import in_order
+from hlcli.prediction.label_rows import Failure, PredictedLabel, Prediction, Predictions, Scene, make_prediction
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+from hlcli.tasks.models import check_task
+
+__all__ = ["Failure", "PredictedLabel", "Prediction", "Predictions", "Predictor", "Scene", "load", "predict"]
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """A model ready for images.
+
+    Args:
+        loaded: what `open_model` gives.
+        thresholds: one per level, coarse → fine; default the recipe's fixed one, the model's own, or 0.5.
+        batch_size: images per step.
+        workers: loader processes.
+        cpu: stay on the CPU.
+        top_k: list this many labels per level instead of those above the thresholds.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        thresholds: Sequence[float] | None = None,
+        batch_size: int | None = None,
+        workers: int = 0,
+        cpu: bool = False,
+        top_k: int | None = None,
+    ) -> None:
+        check_task(loaded.recipe.model, "labels")
+        recipe = loaded.recipe
+        self.labels: LabelSpace = loaded.labels
+        depth = len(self.labels.levels)
+        self.thresholds = _choose_thresholds(thresholds, loaded)
+        if len(self.thresholds) != depth:
+            raise ValueError(f"Expected argument `thresholds` to hold {depth} numbers, but got {len(self.thresholds)}")
+        self.batch_size, self.workers, self.top_k = batch_size or recipe.eval.batch_size, workers, top_k
+        self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
+        self.model = loaded.model.to(self.accelerator.device).eval()
+        self.normalize = normalize(recipe.data).to(self.accelerator.device)
+        self.transform = eval_transform(recipe.data)
+        self.is_consistent = recipe.eval.consistent
+        self.tells_scenes = type(recipe.model).cooccurrence is not MethodSection.cooccurrence
+
+    def predict(self, images: Iterable[str | Path | Image | bytes]) -> Predictions:
+        """Predict images given as paths, encoded bytes or PIL images.
+
+        Raises:
+            DataError: for an image that cannot be decoded.
+        """
+        sources = [named_source(image, number) for number, image in enumerate(images)]
+        results = Predictions()
+        results.label_names = self.labels.label_names
+        for result in self.stream(sources):
+            if isinstance(result, Failure):
+                raise DataError(result.error)
+            results.append(result)
+        return results
+
+    def stream(self, sources: Sequence[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
+        """One result per source, in order; several processes share the work, the first one gets all results."""
+        return in_order(
+            ImageSources(sources, self.transform),
+            self._predict_batch,
+            self.accelerator,
+            batch_size=self.batch_size,
+            workers=self.workers,
+        )
+
+    @torch.inference_mode()
+    def _predict_batch(self, items: list[tuple[str, Tensor | str]]) -> list[Prediction | Failure]:
+        tensors = [item for _, item in items if isinstance(item, Tensor)]
+        scores = iter(self._score(torch.stack(tensors))) if tensors else iter(())
+        return [self._predict_one(name, *next(scores)) if isinstance(item, Tensor) else Failure(name, item)
+                for name, item in items]  # fmt: skip
+
+    def _predict_one(self, name: str, levels: tuple[np.ndarray, ...], probs: np.ndarray | None) -> Prediction:
+        return make_prediction(name, levels, self.labels, self.thresholds, top_k=self.top_k, scene_probs=probs)
+
+    def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
+        """Per image its scores of every level, and the probabilities of scenes from a network that tells them."""
+        with self.accelerator.autocast():
+            output = self.model(self.normalize(images.to(self.accelerator.device)))
+        levels = level_scores(output, self.labels, consistent=self.is_consistent)
+        probs = scene_probs(output)
+        scenes = [None] * len(images) if probs is None else list(probs.float().cpu().numpy())
+        return list(zip(zip(*levels, strict=True), scenes, strict=True))
+
+
+def split_predictions(
+    evaluation: Evaluation, labels: LabelSpace, *, at_threshold: bool = False
+) -> Iterator[Prediction]:
+    """Predictions of a split that was measured, at the thresholds it was measured with."""
+    thresholds = _cuts(evaluation.metrics.thresholds, at_threshold)
+    for row in range(len(evaluation.records)):
+        levels = tuple(level[row] for level in evaluation.scores.levels)
+        probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
+        name = evaluation.records[row].image_id
+        yield make_prediction(name, levels, labels, thresholds, scene_probs=probs)
+
+
+def _cuts(thresholds: Sequence[float], at_threshold: bool) -> tuple[float, ...]:
+    """Numbers that scores must exceed: where one that equals the threshold counts too, the next smaller ones."""
+    return tuple(math.nextafter(value, 0.0) if at_threshold else value for value in thresholds)
+
+
+def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tuple[float, ...]:
+    """Those given, else the recipe's fixed one, else those tuned on val, else 0.5 with a warning."""
+    chosen = given or read_thresholds(loaded.recipe.eval.threshold, loaded.labels) or loaded.thresholds
+    if chosen is None:
+        logger.warning("No thresholds were tuned for this model: labels above 0.5 are listed.")
+        chosen = (0.5,) * len(loaded.labels.levels)
+    return _cuts(chosen, loaded.recipe.eval.at_threshold)
+
+
+class ImageSources(Dataset):
+    """Decoded images, or the reason why not."""
+
+    def __init__(self, sources: Sequence[tuple[str, ImageSource]], transform: EvalTransform) -> None:
+        self.sources, self.transform = sources, transform
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, row: int) -> tuple[str, Tensor | str]:
+        name, source = self.sources[row]
+        try:
+            return name, self.transform(load_image(source, name=name))
+        except DataError as error:
+            return name, error.message
+
+
+class DrawnImage:
+    """A PIL image as a source."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def draw(self) -> Image:
+        """The image."""
+        return self.image
+
+
+def load(model: str | Path, *, recipe: Recipe | None = None, **options: Any) -> Predictor:
+    """Load a run folder, model folder or upstream checkpoint for prediction; options are those of `Predictor`."""
+    return Predictor(open_model(model, recipe), **options)
+
+
+def predict(
+    predictor: Predictor, images: Sequence[Path], out: Path | None = None
+) -> tuple[list[Prediction], list[Failure]]:
+    """Predict files, folders and globs; write the results to a file, or return them.
+
+    Args:
+        predictor: the model.
+        images: files, folders (searched with everything below) and patterns.
+        out: `.jsonl`, `.csv` or `.parquet`; failures go to `….failures.jsonl` beside it.
+
+    Returns:
+        The predictions (empty with `out`), and the images that could not be decoded.
+
+    Raises:
+        InputError: when there is no image, or the file has another ending.
+    """
+    from hlcli.prediction.label_files import open_writer, write_failures
+
+    sources = [(printable(path), path) for path in find_images(images)]
+    kept: list[Prediction] = []
+    failures: list[Failure] = []
+    is_main = predictor.accelerator.is_main_process
+    path, otherwise = out if is_main else None, kept.append if out is None else _forget
+    with (
+        open_writer(path, predictor.labels, otherwise, with_scenes=predictor.tells_scenes) as write,
+        Progress("Predicting", total=len(sources), unit="image") as bar,
+    ):
+        for result in predictor.stream(sources):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                write(result)
+            bar.advance()
+    if is_main and out is not None:
+        write_failures(out, failures)
+    return kept, failures
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be written; bytes that are no UTF-8 appear as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _forget(prediction: Prediction) -> None:
+    """For processes that only help: the first one writes."""
+
+
+def named_source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:
+    """An image as somebody gives it, with a name to call it by."""
+    if isinstance(image, str | Path):
+        return str(image), Path(image)
+    return f"image {number}", image if isinstance(image, bytes) else DrawnImage(image)

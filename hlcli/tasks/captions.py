@@ -1,0 +1,204 @@
+"""Learning captions: data, network, loss and scores of a recipe, for the loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from hlcli.building import build_model, train_transform
+from hlcli.captioning.batch import CaptionBatch
+from hlcli.captioning.config import CaptionObjective
+from hlcli.captioning.objectives import CaptionLoss
+from hlcli.captioning.words import check_vocabulary, open_frequencies, open_vocabulary, write_vocabulary
+from hlcli.data.caption_loader import (
+    CaptionRows,
+    caption_pairs,
+    make_caption_loader,
+    open_inputs,
+)
+from hlcli.data.labels import LabelSpace
+from hlcli.data.loader import BatchOrder
+from hlcli.data.section import DataSection
+from hlcli.data.store import open_records, split_captions
+from hlcli.errors import CheckpointError, DataError, RecipeError
+from hlcli.evaluation.caption_scoring import CaptionScorer
+from hlcli.features.layout import FeatureKind
+from hlcli.features.reading import FeatureFile
+from hlcli.files import write_json
+from hlcli.losses.terms import Terms
+from hlcli.metrics.captioning.summary import check_metrics
+from hlcli.model_folder import cpu_state, model_vocabulary, save_model
+from hlcli.recipe import Recipe
+from hlcli.tasks.base import Scores
+
+DATA_FILE = "caption_data.json"
+"""In a run's folder: a digest of the training captions, and what made the features."""
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from hlcli.captioning.vocabulary import Vocabulary
+
+
+class CaptionTask:
+    """Captions of images; see `Task`."""
+
+    ties_are_better = True
+
+    def __init__(self, recipe: Recipe, accelerator: Accelerator) -> None:
+        self.recipe, self.accelerator = recipe, accelerator
+        section = recipe.objective
+        assert isinstance(section, CaptionObjective)
+        self.objective = section
+        self.train_records = open_records(recipe.data, "train")
+        self.captions = split_captions(self.train_records)
+        silent = sum(not texts for texts in self.captions)
+        if silent:
+            raise DataError(
+                f"{silent} of {len(self.captions):,} training images of {recipe.data.name} have no caption.",
+                "Captioning needs at least one of each image.",
+            )
+        self.vocabulary = choose_vocabulary(recipe)
+        check_search(recipe, len(self.vocabulary))
+        check_metrics(recipe.eval.caption_metrics)
+        self.pairs = caption_pairs(self.captions) if section.one_row_per_caption else None
+        self.scorer = CaptionScorer(recipe, self.vocabulary, accelerator, recipe.eval.split)
+        self.feature_facts = feature_facts(recipe.data)
+
+    @property
+    def num_rows(self) -> int:
+        """Captions, or images where a row is an image with all of its captions."""
+        return len(self.captions) if self.pairs is None else len(self.pairs)
+
+    def describe(self) -> str:
+        """Images, captions, words."""
+        count = sum(map(len, self.captions))
+        return (
+            f"{len(self.captions):,} training images with {count:,} captions, {len(self.scorer.records):,} images for "
+            f"{self.recipe.eval.split}; {len(self.vocabulary):,} words"
+        )
+
+    def training_loader(self, order: BatchOrder) -> DataLoader:
+        """Images with captions."""
+        data = self.recipe.data
+        rows = CaptionRows(
+            self.train_records,
+            open_inputs(data, train_transform(data)),
+            self.vocabulary,
+            seed=self.recipe.train.seed,
+            pairs=self.pairs,
+            with_captions=self.objective.reads_captions,
+            max_words=self.recipe.model.most_words(),
+        )
+        return make_caption_loader(rows, order, workers=data.workers, device=self.accelerator.device)
+
+    def build_model(self, *, initial_weights: bool, data_files: bool) -> nn.Module:
+        """The recipe's network for this vocabulary."""
+        return build_model(self.recipe, self.vocabulary, initial_weights=initial_weights, data_files=data_files)
+
+    def build_criterion(self) -> CaptionLoss:
+        """The recipe's objective."""
+        data = self.recipe.data
+        return self.objective.build(self.vocabulary, self.captions, lambda unit: open_frequencies(data, unit))
+
+    def start_run(self, folder: Path) -> None:
+        """Write the words, and what else the training depends on."""
+        write_vocabulary(folder, self.vocabulary)
+        write_json(folder / DATA_FILE, self._data_facts())
+
+    def check_run(self, folder: Path) -> None:
+        """Compare words, captions and features with those the run was started with.
+
+        Raises:
+            CheckpointError: when they differ.
+        """
+        check_vocabulary(folder, self.vocabulary)
+        path = folder / DATA_FILE
+        known = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(json.dumps(self._data_facts()))
+        changed = [name for name in found if known.get(name) != found[name]]
+        if changed:
+            raise CheckpointError(
+                f"{' and '.join(changed)} are not those that {folder} was started with.",
+                "Bring them back, or start a new run.",
+            )
+
+    def _data_facts(self) -> dict[str, Any]:
+        """What a resumed run must find again."""
+        digest = hashlib.sha256()
+        for texts in self.captions:
+            digest.update(json.dumps(texts).encode())
+        return {"captions": digest.hexdigest(), "features": self.feature_facts}
+
+    def on_device(self, batch: CaptionBatch, parts: int) -> CaptionBatch:
+        """Move a batch and turn its images into floats."""
+        batch = self.scorer.on_device(batch)
+        images = batch.inputs.images
+        if images is None or not self.recipe.train.channels_last:
+            return batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        return batch._replace(inputs=batch.inputs._replace(images=images))
+
+    def losses(self, model: nn.Module, batch: CaptionBatch, criterion: nn.Module, *, epoch: int) -> Terms:
+        """What the objective says."""
+        return criterion(model, batch)
+
+    def evaluate(
+        self, models: list[nn.Module], criterion: nn.Module, *, epoch: int, check: Callable[[], None]
+    ) -> list[Scores]:
+        """Captions by beam search against the references; the loss is the cross entropy of these."""
+        found = self.scorer.score(models, check=check)
+        return [Scores(scored.numbers()) for scored in found]
+
+    def save_model(self, folder: Path, model: nn.Module, scores: Scores, facts: Mapping[str, Any]) -> None:
+        """The weights with their words, and how the features were made that they learned from."""
+        facts = {**facts, "features": self.feature_facts} if self.feature_facts else facts
+        save_model(
+            folder, cpu_state(model), self.recipe, LabelSpace.empty(), vocabulary=self.vocabulary, facts=facts,
+            thresholds=None,
+        )  # fmt: skip
+
+
+def choose_vocabulary(recipe: Recipe) -> Vocabulary:
+    """The words of the data, or those of the whole model that the training starts from: its weights belong to them.
+
+    Raises:
+        CheckpointError: when the recipe names other words than that model's.
+    """
+    path = recipe.train.init_weights
+    if path is None or recipe.train.init_omit or not path.is_dir():
+        return open_vocabulary(recipe.data)
+    first = model_vocabulary(path)
+    if first is None:
+        return open_vocabulary(recipe.data)
+    if recipe.data.vocabulary is not None and open_vocabulary(recipe.data).fingerprint() != first.fingerprint():
+        raise CheckpointError(
+            f"{path} was trained with other words than those of {recipe.data.vocabulary}.",
+            "Leave data.vocabulary out, or name parts of the network that begin anew in train.init_omit.",
+        )
+    return first
+
+
+def check_search(recipe: Recipe, num_words: int) -> None:
+    """Refuse beams that are wider than the vocabulary.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    sizes = {"eval.beam_size": recipe.eval.beam_size, "objective.beam_size": getattr(recipe.objective, "beam_size", 1)}
+    for key, size in sizes.items():
+        if size > num_words:
+            raise RecipeError(f"{key} is {size}, but there are only {num_words} words.", "Set a smaller one.")
+
+
+def feature_facts(data: DataSection) -> dict[str, dict[str, Any] | None]:
+    """What made the stored features that a data section names, by kind; None for files that others made."""
+    files: dict[FeatureKind, Path | None] = {"grid": data.grid_features, "region": data.region_features}
+    return {kind: FeatureFile(path, kind).facts for kind, path in files.items() if path is not None}

@@ -1,0 +1,267 @@
+"""The `train` verb: the one loop, for every method."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hlcli.building import self_contained
+from hlcli.data.loader import batches as load_batches
+from hlcli.errors import HlcliError, RecipeError
+from hlcli.launching import make_accelerator
+from hlcli.optim import apply_schedule, schedule_point
+from hlcli.progress import Progress
+from hlcli.recipe import Recipe
+from hlcli.runs import Run, choose_folder
+from hlcli.training import checkpoints
+from hlcli.training.interrupts import Interrupts
+from hlcli.training.log import flat, flush
+from hlcli.training.selection import evaluate_epoch
+from hlcli.training.state import Training, save, set_up
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    run_dir: str | Path | None = None,
+    *,
+    name: str = "run",
+    resume: bool = False,
+    from_best: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Train a recipe; evaluate after each epoch; keep the last state and the best model.
+
+    A run that was killed at any moment and is resumed ends, on the CPU, with the same bits as one that was not.
+
+    Args:
+        recipe: what to train.
+        run_dir: the run's folder; default the next free `runs/NAME`.
+        name: NAME.
+        resume: go on where the run stopped.
+        from_best: go on behind the best epoch instead; needs `train.keep_best_state`.
+        overwrite: start anew in a folder that is in use.
+
+    Raises:
+        InputError: when recipe, data or folder cannot be used.
+        TrainingError: when the loss stops being a number; the last good state is kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once all state is saved.
+    """
+    if not recipe.model.needs_training:
+        raise RecipeError(
+            f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
+            "Measure it: hlcli eval --recipe FILE.",
+        )
+    recipe, resume = self_contained(recipe), resume or from_best
+    settings = recipe.train
+    run = None
+    with Interrupts() as interrupts:
+        accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision, log_with=settings.trackers)
+        try:
+            run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
+            if accelerator.is_main_process:
+                run.lock()
+            training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
+            _run_epochs(training)
+            _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
+        except KeyboardInterrupt as interrupt:
+            message = "Nothing was saved yet."
+            if run is not None and run.checkpoint_file.is_file():
+                message = f"All is saved; go on with: hlcli train --run {run.folder} --resume"
+            _leave(accelerator, run, "interrupted", 130, message)
+            raise KeyboardInterrupt(message) from interrupt
+        except HlcliError as error:
+            _leave(accelerator, run, "failed", error.exit_code, str(error))
+            raise
+        finally:
+            _leave_if_running(accelerator, run)
+    return run
+
+
+def _agree_on_folder(
+    accelerator: Accelerator, run_dir: str | Path | None, name: str, *, resume: bool, overwrite: bool
+) -> Run:
+    """The first process chooses the folder, the others follow."""
+    from accelerate.utils import broadcast_object_list
+
+    answer: list[Path | HlcliError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            folder = None if run_dir is None else Path(run_dir)
+            answer = [choose_folder(folder, name, resume=resume, overwrite=overwrite).folder]
+        except HlcliError as error:
+            answer = [error]
+    broadcast_object_list(answer)
+    if isinstance(answer[0], HlcliError):
+        raise answer[0]
+    assert answer[0] is not None
+    return Run(answer[0])
+
+
+def _run_epochs(training: Training) -> None:
+    """Train and evaluate epoch by epoch, from wherever the progression stands."""
+    progression, settings = training.progression, training.recipe.train
+    if settings.trackers:
+        training.accelerator.init_trackers("hlcli", config=flat(training.recipe))
+    while progression.epoch < settings.epochs and not progression.is_finished:
+        if (
+            training.ema is not None
+            and progression.epoch == settings.ema_start_epoch
+            and progression.step_in_epoch == 0
+        ):
+            training.ema.restart(training.model)
+        _train_epoch(training)
+        save(training)
+        is_last = progression.epoch + 1 == settings.epochs
+        if is_last or (progression.epoch + 1) % training.recipe.eval.every_epochs == 0:
+            progression.is_finished = evaluate_epoch(training)
+        is_best = progression.best_epoch == progression.epoch
+        progression.epoch, progression.step_in_epoch = progression.epoch + 1, 0
+        if is_best and settings.keep_best_state:
+            save(training, training.run.best_checkpoint_file)
+    progression.is_finished = True
+    save(training)
+    training.accelerator.end_training()
+
+
+def _train_epoch(training: Training) -> None:
+    """The rest of the current epoch."""
+    progression, settings = training.progression, training.recipe.train
+    training.model.train()
+    training.criterion.train()
+    training.recipe.model.start_epoch(training.model, progression.epoch)
+    training.order.start(progression.epoch, progression.step_in_epoch)
+    batches = load_batches(training.loader) if len(training.order) else iter(())
+    title = f"Epoch {progression.epoch + 1}/{settings.epochs}"
+    steps = training.order.steps_per_epoch
+    with Progress(title, total=steps, unit="step", start=progression.step_in_epoch) as bar:
+        while progression.step_in_epoch < steps:
+            _step(training, batches)
+            bar.advance()
+            if progression.step % settings.log_every_steps == 0:
+                bar.note(**{name: round(value, 4) for name, value in flush(training).items()})
+            every = settings.checkpoint_every_steps
+            if every is not None and progression.step % every == 0 and progression.step_in_epoch < steps:
+                save(training)
+            _stop_if_asked(training)
+        if rest := flush(training):
+            bar.note(**{name: round(value, 4) for name, value in rest.items()})
+
+
+def _step(training: Training, batches: Iterator[Any]) -> None:
+    """One optimiser step: schedule, gradients of all parts of the batch, update, average."""
+    progression, settings, accelerator = training.progression, training.recipe.train, training.accelerator
+    torch.manual_seed(_seed_of(settings.seed, progression.step, accelerator.process_index))
+    point = schedule_point(
+        training.recipe.schedule, progression.step, training.total_steps, training.order.steps_per_epoch
+    )
+    apply_schedule(training.optimizer, point)
+    parts = settings.accumulation_steps
+    weights = []
+    for part, batch in enumerate(islice(batches, parts)):
+        is_last = part + 1 == parts
+        with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
+            weights.append(_backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts))
+    _share_gradients(training)
+    _weigh(training, [weight for weight in weights if weight is not None])
+    if settings.clip_norm is not None:
+        accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
+    training.optimizer.step()
+    training.optimizer.zero_grad()
+    if training.ema is not None and progression.epoch >= settings.ema_start_epoch:
+        training.ema.update(training.model)
+    progression.step += 1
+    progression.step_in_epoch += 1
+    training.window_steps += 1
+
+
+def _seed_of(seed: int, step: int, process: int) -> int:
+    """Seed of one process's random numbers in a step. The CPU's generator looks at the low 32 bits alone, so all that
+    decides is mixed into them."""
+    digest = hashlib.sha256(f"{seed}/{step}/{process}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | None:
+    """Gradients of one part of a batch; the terms are added to the log window without waiting for the device.
+
+    Returns:
+        What the part weighs, where a step has several that do not weigh alike: its gradients are so many times larger.
+    """
+    with training.accelerator.autocast():
+        terms = training.task.losses(training.wrapped, batch, training.criterion, epoch=training.progression.epoch)
+    loss = torch.stack(list(terms.trained.values())).sum()
+    weight = terms.weight if training.order.parts > 1 else None
+    training.accelerator.backward(loss * (share if weight is None else weight))
+    for name, value in {"loss": loss, **terms.trained, **terms.noted}.items():
+        value = value.detach().double() * share
+        training.window[name] = training.window[name] + value if name in training.window else value
+    return weight
+
+
+def _weigh(training: Training, weights: list[torch.Tensor]) -> None:
+    """Gradients of weighted parts, summed here and averaged over processes → those of the whole batch's mean."""
+    if not weights:
+        return
+    mean = training.accelerator.reduce(torch.stack(weights).sum().float(), reduction="mean")
+    gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+    torch._foreach_div_(gradients, mean.clamp(min=1))
+
+
+def _share_gradients(training: Training) -> None:
+    """The mean over all processes of the gradients of a loss that trains parameters of its own."""
+    criterion, accelerator = training.criterion, training.accelerator
+    if accelerator.num_processes == 1:
+        return
+    for parameter in criterion.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
+
+
+def _stop_if_asked(training: Training) -> None:
+    """After Ctrl-C or SIGTERM on any process: save and stop, all together."""
+    accelerator = training.accelerator
+    requested = training.interrupts.requested
+    if accelerator.num_processes > 1:
+        if training.progression.step % 5:
+            return
+        flag = torch.tensor(float(requested), device=accelerator.device)
+        requested = bool(accelerator.reduce(flag, reduction="sum") > 0)
+    if requested:
+        save(training)
+        raise KeyboardInterrupt
+
+
+def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, message: str, **facts: object) -> None:
+    """Say in status.json how it ended; launchers lose the exit code. A run of another process is not touched."""
+    if run is not None and accelerator.is_main_process and run.is_ours:
+        run.write_status(state, exit_code=code, message=message, **facts)
+
+
+def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
+    """After an error that nobody foresaw, the status must not say `running` for ever."""
+    if run is not None and run.is_ours:
+        if run.state() == "running":
+            run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
+        run.unlock()
+
+
+def _best(progression: checkpoints.Progression) -> dict[str, object]:
+    return {
+        "best_value": progression.best_value,
+        "best_epoch": progression.best_epoch + 1,
+        "best_weights": progression.best_weights,
+    }

@@ -1,0 +1,251 @@
+"""Everything the training loop works with: made from a recipe, saved to a checkpoint, restored from one."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from hlcli.data.loader import BatchOrder
+from hlcli.ema import Ema
+from hlcli.errors import CheckpointError, RecipeError, TrainingError
+from hlcli.launching import share_cores
+from hlcli.model_folder import copy_model, finite, model_facts
+from hlcli.optim import build_optimizer
+from hlcli.recipe import Recipe
+from hlcli.runs import Run, log_to_file
+from hlcli.tasks.base import Task
+from hlcli.tasks.choice import make_task
+from hlcli.training import checkpoints
+from hlcli.training.interrupts import Interrupts
+from hlcli.training.log import flush, last_good_state
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch.utils.data import DataLoader
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Training:
+    """Everything the loop works with; `model` is the plain network, `wrapped` what gradients go through."""
+
+    recipe: Recipe
+    run: Run
+    accelerator: Accelerator
+    task: Task
+    order: BatchOrder
+    loader: DataLoader
+    model: nn.Module
+    wrapped: nn.Module
+    ema: Ema | None
+    criterion: nn.Module
+    optimizer: torch.optim.Optimizer
+    interrupts: Interrupts
+    progression: checkpoints.Progression
+    window: dict[str, Tensor] = field(default_factory=dict)
+    window_steps: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole schedule."""
+        return self.order.steps_per_epoch * (getattr(self.recipe.schedule, "epochs", None) or self.recipe.train.epochs)
+
+
+def set_up(
+    recipe: Recipe,
+    run: Run,
+    accelerator: Accelerator,
+    interrupts: Interrupts,
+    *,
+    resume: bool,
+    from_best: bool = False,
+) -> Training:
+    """Data → loader → model → optimiser → state to resume from."""
+    settings = recipe.train
+    if resume:
+        run.check_same_recipe(recipe)
+    torch.manual_seed(settings.seed)
+    share_cores(accelerator, recipe.data.workers)
+    task = make_task(recipe, accelerator)
+    order = BatchOrder(
+        task.num_rows,
+        settings.batch_size,
+        seed=settings.seed,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        accumulation_steps=settings.accumulation_steps,
+        keep_last=settings.last_batch == "keep",
+    )
+    loader = task.training_loader(order)
+    checkpoint = _checkpoint(run, from_best) if resume else None
+    is_fresh = checkpoint is None
+    needs_backbone = settings.init_weights is None or any(name.startswith("backbone") for name in settings.init_omit)
+    model = task.build_model(initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
+    if is_fresh:
+        _load_initial_weights(recipe, model)
+    if order.smallest_part == 1:
+        _check_batch_norms(model)
+    if settings.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(accelerator.device)
+    ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
+    criterion = task.build_criterion().to(accelerator.device)
+    optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
+    optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
+    training = Training(
+        recipe, run, accelerator, task, order, loader, model, accelerator.prepare_model(model), ema,
+        criterion, optimizer, interrupts, checkpoints.Progression(),
+    )  # fmt: skip
+    _restore(training, checkpoint)
+    if accelerator.is_main_process:
+        _announce(training)
+    return training
+
+
+def _check_batch_norms(model: nn.Module) -> None:
+    """Refuse parts of one image where a batch norm would see a single number.
+
+    Raises:
+        RecipeError: with the ways out.
+    """
+    if any(getattr(module, "needs_several_images", False) for module in model.modules()):
+        raise RecipeError(
+            "train.batch_size: a part of one image and one grid cell is too little for batch norms.",
+            "Raise train.batch_size or data.image_size, or set train.last_batch=drop.",
+        )
+
+
+def _load_initial_weights(recipe: Recipe, model: nn.Module) -> None:
+    """Start from other weights where the recipe says so; prefixes of `init_omit` keep their fresh values."""
+    if recipe.train.init_weights is None:
+        return
+    from hlcli.model_folder import load_weights, read_weights
+
+    path, prefixes = recipe.train.init_weights, recipe.train.init_omit
+    state = {k: v for k, v in read_weights(path, recipe, model).items() if not (prefixes and k.startswith(prefixes))}
+    own = model.state_dict()
+    omitted = [name for name in own if prefixes and name.startswith(prefixes)]
+    load_weights(model, {**state, **{name: own[name] for name in omitted}}, str(path))
+    logger.info("Started from %s, except %d weights.", recipe.train.init_weights, len(omitted))
+
+
+def _checkpoint(run: Run, from_best: bool) -> Path | None:
+    """The state to go on from; None where nothing was saved yet.
+
+    Raises:
+        CheckpointError: when the best epoch's is asked for but was not kept.
+    """
+    if not from_best:
+        return run.checkpoint_file if run.checkpoint_file.is_file() else None
+    if not run.best_checkpoint_file.is_file():
+        raise CheckpointError(
+            f"{run.folder} did not keep the state of its best epoch.",
+            "Train with train.keep_best_state=true; or take the best weights into a new run by train.init_weights.",
+        )
+    return run.best_checkpoint_file
+
+
+def _restore(training: Training, checkpoint: Path | None) -> None:
+    """Take up a checkpoint, or begin."""
+    run = training.run
+    if checkpoint is None:
+        _take_over_best(training)
+        if training.accelerator.is_main_process:
+            _clear(run)
+            recipe, accelerator = training.recipe, training.accelerator
+            files = recipe.model.describe_files(recipe.data.folder())
+            run.start(recipe, str(accelerator.device), accelerator.num_processes, files)
+            training.task.start_run(run.folder)
+            if recipe.train.init_best and recipe.train.init_weights is not None:
+                copy_model(recipe.train.init_weights, run.model_folder)
+        return
+    training.task.check_run(run.folder)
+    training.progression, states = checkpoints.load_checkpoint(checkpoint)
+    if training.accelerator.device.type == "cpu":
+        torch.set_num_threads(training.progression.threads)
+    training.model.load_state_dict(states["model"])
+    training.optimizer.load_state_dict(states["optimizer"])
+    if states.get("criterion"):
+        training.criterion.load_state_dict(states["criterion"])
+    if training.ema is not None:
+        training.ema.model.load_state_dict(states["ema"])
+    if training.accelerator.scaler is not None and states["scaler"] is not None:
+        training.accelerator.scaler.load_state_dict(states["scaler"])
+    if training.accelerator.is_main_process:
+        run.cut_metrics(training.progression.metrics_length)
+        run.write_status("running", exit_code=None)
+    logger.info("Resumed %s at epoch %d, step %d.", run.folder, training.progression.epoch, training.progression.step)
+
+
+def _take_over_best(training: Training) -> None:
+    """Where the recipe says so, only a model that beats the one of `init_weights` is kept."""
+    settings, name = training.recipe.train, training.recipe.select_by
+    if not settings.init_best or settings.init_weights is None:
+        return
+    metrics = model_facts(settings.init_weights).get("metrics", {})
+    if metrics.get(name) is None:
+        raise RecipeError(
+            f"train.init_best: {settings.init_weights} does not say its {name}.",
+            "Give a run whose eval.select_by is the same, or set train.init_best=false.",
+        )
+    value = float(metrics[name])
+    training.progression.best_value = -value if name == "loss" else value
+    training.progression.best_regular_value = training.progression.best_value  # patience counts from there too
+    if training.ema is not None:
+        training.progression.best_ema_value = training.progression.best_value
+
+
+def _clear(run: Run) -> None:
+    """Remove what an overwritten run left."""
+    if not run.folder.is_dir():
+        return
+    run.metrics_file.unlink(missing_ok=True)
+    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+    shutil.rmtree(run.model_folder, ignore_errors=True)
+
+
+def _announce(training: Training) -> None:
+    """The story of the run begins: folder, data, sizes."""
+    log_to_file(training.run.folder / "log.txt")
+    count = sum(parameter.numel() for parameter in training.model.parameters())
+    trainable = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
+    recipe, accelerator = training.recipe, training.accelerator
+    processes = accelerator.num_processes
+    logger.info("Run folder: %s", training.run.folder)
+    logger.info("%s on %s: %s.", recipe.model.method, recipe.data.dataset, training.task.describe())
+    logger.info(
+        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s, %s.",
+        f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
+        accelerator.device, processes, "process" if processes == 1 else "processes",
+        {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+    )  # fmt: skip
+
+
+def save(training: Training, path: Path | None = None) -> None:
+    """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
+    flush(training)
+    if not finite(training.model):
+        raise TrainingError(
+            f"A weight is not a number after step {training.progression.step}.",
+            f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
+        )
+    if training.accelerator.is_main_process:
+        scaler = training.accelerator.scaler
+        training.progression.metrics_length = training.run.metrics_length()
+        training.progression.threads = torch.get_num_threads()
+        states = {
+            "model": training.model.state_dict(),
+            "ema": None if training.ema is None else training.ema.model.state_dict(),
+            "optimizer": training.optimizer.state_dict(),
+            "criterion": training.criterion.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states)
+    training.accelerator.wait_for_everyone()

@@ -1,0 +1,61 @@
+"""When a run stops early: how long without a new best, and what the averaged weights do meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from hlcli.sections import Train
+from hlcli.tasks.base import Scores
+from hlcli.training.checkpoints import Progression
+from hlcli.training.selection import Candidate, _is_enough
+
+
+def stops_at(averages: list[float], patience: int | None, *, kinds: tuple[str, ...], first: int = 0) -> int | None:
+    """Epoch, counted from 1, at which a run stops whose averaged weights score so; the regular ones are no good."""
+    progression = Progression(best_epoch=0, best_regular_epoch=0)
+    training: Any = SimpleNamespace(
+        progression=progression,
+        recipe=SimpleNamespace(train=Train(early_stop_epochs=patience, early_stop_from_epoch=first)),
+    )
+    for epoch, average in enumerate(averages):
+        progression.epoch = epoch
+        if average > max(averages[:epoch], default=0):
+            progression.best_epoch = epoch
+        values = {"regular": 0.0, "ema": average}
+        candidates = [Candidate(kind, nn.Identity(), Scores({}), values[kind]) for kind in kinds]
+        if _is_enough(training, candidates):
+            return epoch + 1
+    return None
+
+
+@pytest.mark.parametrize("kinds", [("regular", "ema"), ("ema",)])
+@pytest.mark.parametrize(
+    ("averages", "patience", "expected"),
+    [
+        ([0.5, 0.4, 0.4, 0.4, 0.4], 2, 4),  # at the third epoch in a row, as SGRE
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 2, 7),  # a new best begins anew
+        ([0.5, 0.4, 0.4], 2, None),
+        ([0.5] + [0.4] * 9, None, None),
+    ],
+)
+def test_a_run_stops_when_more_epochs_than_that_bring_no_new_best(
+    averages: list[float], patience: int | None, expected: int | None, kinds: tuple[str, ...]
+) -> None:
+    assert stops_at(averages, patience, kinds=kinds) == expected
+
+
+@pytest.mark.parametrize(("kinds", "expected"), [(("regular", "ema"), 6), (("ema",), 4)])
+def test_an_average_as_good_as_its_best_holds_a_run_of_both_kinds_only(kinds: tuple[str, ...], expected: int) -> None:
+    """HLEG, which compares both kinds, stops only below the best average; for SGRE a tie is no improvement."""
+    assert stops_at([0.5, 0.4, 0.4, 0.5, 0.5, 0.4], 2, kinds=kinds) == expected
+
+
+@pytest.mark.parametrize(("num_epochs", "expected"), [(30, 18), (17, None)])
+def test_patience_that_runs_out_too_early_begins_anew(num_epochs: int, expected: int | None) -> None:
+    """HIN: five epochs without a new best stop a run from epoch 15 on; before, they are forgotten."""
+    averages = [0.1, 0.2, 0.5] + [0.4] * (num_epochs - 3)  # the best is epoch 2; patience ends at 7, 12 and 17
+    assert stops_at(averages, 4, kinds=("ema",), first=15) == expected
