@@ -32,6 +32,25 @@ def sine_position(height: int, width: int, dim: int, *, class_tokens: int = 0) -
     return torch.cat((torch.zeros(class_tokens, dim), grid)) if class_tokens else grid
 
 
+def check_num_tokens(num_tokens: int, grid: tuple[int, int], class_tokens: int = 0) -> None:
+    """Refuse the tokens of images of another size than a network with positions was made for.
+
+    Args:
+        num_tokens: of an image.
+        grid: height and width of the feature map that is expected.
+        class_tokens: tokens before the grid.
+
+    Raises:
+        ValueError: when there are more or fewer of them.
+    """
+    expected = class_tokens + grid[0] * grid[1]
+    if num_tokens != expected:
+        raise ValueError(
+            f"Expected {expected} tokens ({class_tokens} + {grid[0]} x {grid[1]}), but got {num_tokens}; "
+            "the model was built for another image size."
+        )
+
+
 def _side_code(length: int, divisors: Tensor) -> Tensor:
     """Code of the coordinates 1..length along one side: [length, F]."""
     angle = torch.arange(1, length + 1, dtype=torch.float32) / (length + 1e-6) * (2 * math.pi)

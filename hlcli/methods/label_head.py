@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from hlcli.layers.label_attention import LabelAttention
+from hlcli.layers.position import check_num_tokens
 from hlcli.layers.transformer import Encoder
 
 
@@ -52,12 +53,7 @@ class LabelAttentionHead(nn.Module):
         Raises:
             ValueError: when there are more or fewer of them.
         """
-        expected = self.class_tokens + self.grid[0] * self.grid[1]
-        if tokens.shape[1] != expected:
-            raise ValueError(
-                f"Expected {expected} tokens ({self.class_tokens} + {self.grid[0]} x {self.grid[1]}), "
-                f"but got {tokens.shape[1]}; the model was built for another image size."
-            )
+        check_num_tokens(tokens.shape[1], self.grid, self.class_tokens)
 
     def on_grid(self, attention_maps: Tensor) -> Tensor:
         """Attention maps [B, L, N] as pictures [B, L, h, w], without the class token."""

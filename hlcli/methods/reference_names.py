@@ -38,6 +38,20 @@ def encoder_table(theirs: str, ours: str = "head.encoder") -> dict[str, str]:
     return {f"{theirs}.layers.*.{part}": f"{ours}.layers.*.{name}" for part, name in parts.items()}
 
 
+def decoder_table(theirs: str, ours: str = "head.decoder") -> dict[str, str]:
+    """Names of the layers in which labels look at tokens; `theirs` is the whole decoder, `ours` the list of layers."""
+    parts = {
+        "self_attn": "self_attention",
+        "norm1": "self_norm",
+        "multihead_attn": "cross_attention",
+        "norm2": "cross_norm",
+        "linear1": "feed_forward.expand",
+        "linear2": "feed_forward.contract",
+        "norm3": "feed_norm",
+    }
+    return {f"{theirs}.layers.*.{part}": f"{ours}.*.{name}" for part, name in parts.items()}
+
+
 def inverted(table: Mapping[str, str]) -> dict[str, str]:
     """The table for the way back."""
     return {ours: theirs for theirs, ours in table.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 from hlcli.errors import CheckpointError
 from hlcli.methods.reference_names import (
     COUNTER,
+    decoder_table,
     encoder_table,
     inverted,
     position_rows,
@@ -27,15 +28,6 @@ from hlcli.methods.reference_names import (
 # Per level, fine → coarse; ours are stacked into one matrix each.
 TOKEN_PROJECTIONS = ("transformer.pro_m_t", "transformer.decoder.proj_m_t1", "transformer.decoder.proj_m_t2")
 CLASSIFIERS = ("fc_num_class", "fc_middle", "fc_coarse")
-DECODER_LAYER = {
-    "self_attn": "self_attention",
-    "norm1": "self_norm",
-    "multihead_attn": "cross_attention",
-    "norm2": "cross_norm",
-    "linear1": "feed_forward.expand",
-    "linear2": "feed_forward.contract",
-    "norm3": "feed_norm",
-}
 NAMES = {
     "backbone.0.body": "backbone.model",
     "input_proj": "head.input_projection",
@@ -43,7 +35,7 @@ NAMES = {
     "transformer.encoder.norm": "head.encoder.norm",
     "transformer.decoder.norm": "head.final_norm",
     **encoder_table("transformer.encoder"),
-    **{f"transformer.decoder.layers.*.{theirs}": f"head.decoder.*.{ours}" for theirs, ours in DECODER_LAYER.items()},
+    **decoder_table("transformer.decoder"),
 }
 POSITION = ("backbone.1.pe", "head.position")
 TEMPLATE = "transformer.decoder.decoder_layer"  # registered by the reference, never run

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hlcli.data.labels import LabelSpace
 from hlcli.layers.grouped_linear import GroupedLinear
 from hlcli.layers.hierarchy import LabelHierarchy
-from hlcli.layers.position import sine_position
+from hlcli.layers.position import check_num_tokens, sine_position
 from hlcli.layers.transformer import DecoderLayer, Encoder
 from hlcli.losses.localisation import grad_cam, normalise_maps, score_gradients
 
@@ -88,11 +88,7 @@ class HlegHead(nn.Module):
 
     def forward(self, grid_features: Tensor, *, need_maps: bool = False) -> HeadOutput:
         """Score the labels of every level from grid_features [B, N, C]."""
-        if grid_features.shape[1] != len(self.position):
-            raise ValueError(
-                f"Expected {len(self.position)} grid tokens ({self.grid[0]} x {self.grid[1]}), "
-                f"but got {grid_features.shape[1]}; the model was built for another image size."
-            )
+        check_num_tokens(grid_features.shape[1], self.grid)
         memory = self.encoder(self.input_projection(grid_features), self.position)  # [B, N, D]
         keys = memory + self.position
         found: list[Tensor] = []  # raw outputs [B, K, D], fine → coarse
