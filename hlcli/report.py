@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hlcli.metrics.summary import LabelRow, Metrics, as_text
+from hlcli.metrics.results import LabelRow, Metrics, as_text
 
 if TYPE_CHECKING:
     from hlcli.prediction.label_rows import Prediction

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from hlcli.data.labels import LabelSpace
 from hlcli.metrics.hierarchy import lift_scores, lift_targets
-from hlcli.metrics.summary import Metrics, summarise
+from hlcli.metrics.results import Metrics
+from hlcli.metrics.summary import summarise
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
 from hlcli.report import metrics_report, numbers_table, prediction_table, scores_table
 

@@ -1,11 +1,12 @@
-"""All metrics of one evaluation, under the names that logs, tables and recipes use."""
+"""Everything that is measured in one evaluation, under the names that logs, tables and recipes use.
+
+A metric is a function and its line in one of two tables: `PER_LEVEL` or `OVER_LEVELS`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,138 +15,119 @@ from hlcli.metrics import multilabel
 from hlcli.metrics.arguments import Flags, Floats, as_flags, as_scores
 from hlcli.metrics.hierarchy import consistent_scores, hierarchical_f1, lift_ignored, orphan_share
 from hlcli.metrics.multilabel import EmptyLabels, Interpolation
+from hlcli.metrics.results import LabelRow, Metrics, metric_name
 from hlcli.metrics.scenes import scene_entropy
 
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace, Level
 
 TOP_K = 3
-EMPTY_POLICY: Mapping[str, str] = {"skip": "left out of mAP", "zero": "counted as 0 in mAP", "nan": "mAP is n/a"}
 
 
-class LabelRow(NamedTuple):
-    """What was measured for one label; `AP` is NaN where it has no positives and is not counted as 0."""
-
-    level: str
-    name: str
-    positives: int
-    AP: float
-    F1: float
-    precision: float
-    recall: float
-
-
-@dataclass(frozen=True, eq=False)
-class Metrics(Mapping[str, float]):
-    """Metrics by name, in a fixed order; prints as a table.
-
-    The finest level has plain names (`mAP`, `F1_macro`, `threshold`), others their level in front (`coarse/mAP`);
-    `hierarchy/…` concern all levels, `subset/…` are mean F1 over named groups of fine labels.
+class MetricOptions(NamedTuple):
+    """Where papers differ in what a metric is.
 
     Args:
-        numbers: name → value, a fraction in 0..1.
-        labels: one row per label, level by level, coarse → fine.
-        levels: names of the levels, coarse → fine.
-        num_images: number of images that were scored.
-        empty_labels: number of labels, over all levels, without a positive image.
-        empty_policy: what average precision does with them: `skip`, `zero` or `nan`.
+        average_precision: which definition.
+        empty_labels: what average precision does with labels without positives.
+        consistent: first lower the scores of children that are above their parent.
+        undefined_as_one: precision of a label that is never predicted, and recall of one without positives: 1
+            instead of 0, in its row and in CP, CR and CF1.
+        at_threshold: a score that equals the threshold counts as predicted, in tuning too.
     """
 
-    numbers: Mapping[str, float]
-    labels: tuple[LabelRow, ...] = field(default=(), repr=False)
-    levels: tuple[str, ...] = ("fine",)
-    num_images: int = 0
-    empty_labels: int = 0
-    empty_policy: EmptyLabels = "skip"
-
-    def __getitem__(self, name: str) -> float:
-        return self.numbers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.numbers)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __str__(self) -> str:
-        header = ("", *self.levels)
-        rows = [header, *((name, *cells) for name, cells in self.by_level().items())]
-        rows += [(name, *[""] * (len(self.levels) - 1), cell) for name, cell in self.others().items()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            )
-            for row in rows
-        ]
-        return "\n".join([*(line.rstrip() for line in lines), self.note()])
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """The thresholds that were used, coarse → fine; those of one split can be given to the next evaluation."""
-        return tuple(self.numbers[metric_name(level, "threshold", self.levels)] for level in self.levels)
-
-    def by_level(self) -> dict[str, tuple[str, ...]]:
-        """Plain metric name → its values as text, coarse → fine; empty where a level lacks that metric."""
-        plain = [name for name in self.numbers if "/" not in name]
-        return {
-            name: tuple(
-                as_text(self.numbers[full]) if (full := metric_name(level, name, self.levels)) in self.numbers else ""
-                for level in self.levels
-            )
-            for name in plain
-        }
-
-    def others(self) -> dict[str, str]:
-        """The metrics that belong to no level, as text."""
-        above = tuple(f"{level}/" for level in self.levels[:-1])
-        return {
-            name: as_text(value)
-            for name, value in self.numbers.items()
-            if "/" in name and not name.startswith(above or " ")
-        }
-
-    def note(self) -> str:
-        """What was measured: images, and labels without positives with what is done about them."""
-        images = f"{self.num_images:,} image{'' if self.num_images == 1 else 's'}"
-        if not self.empty_labels:
-            return f"{images}; every label has positives."
-        return (
-            f"{images}; {self.empty_labels} of {len(self.labels)} labels have no positives: "
-            f"{EMPTY_POLICY[self.empty_policy]}, F1 counts as 0."
-        )
-
-    def to_json(self) -> dict[str, float | None]:
-        """Name → number, with None for what is not a number."""
-        return {name: None if math.isnan(value) else value for name, value in self.numbers.items()}
-
-    def labels_to_json(self) -> list[dict[str, Any]]:
-        """The rows of all labels, with None for what is not a number."""
-        return [row._asdict() | {"AP": None if math.isnan(row.AP) else row.AP} for row in self.labels]
+    average_precision: Interpolation = "interpolated"
+    empty_labels: EmptyLabels = "skip"
+    consistent: bool = False
+    undefined_as_one: bool = False
+    at_threshold: bool = False
 
 
-def metric_name(level: str, name: str, levels: Sequence[str]) -> str:
-    """Name under which a level's metric is kept: plain on the last, finest level."""
-    return name if level == levels[-1] else f"{level}/{name}"
+class Measured(NamedTuple):
+    """One level: what metrics are made of. N images, L labels of the level."""
+
+    level: Level
+    scores: Floats  # [N, L]
+    targets: Flags  # [N, L], without ignored ones
+    predictions: Flags  # [N, L], without ignored ones
+    ignore: Flags | None  # [N, L]
+    threshold: float
+    average_precision: Floats  # [L]
+    f1: multilabel.F1
+    options: MetricOptions
 
 
-def as_text(value: float) -> str:
-    """A fraction with four digits, or `n/a`."""
-    return "n/a" if math.isnan(value) else f"{value:.4f}"
+class Whole(NamedTuple):
+    """All levels together."""
+
+    levels: Sequence[Measured]  # coarse → fine
+    labels: LabelSpace
+    scene_probs: ArrayLike | None  # [N, S]
+
+
+def _mean_average_precision(level: Measured) -> dict[str, float]:
+    return {"mAP": multilabel.mean_average_precision(level.average_precision, level.options.empty_labels)}
+
+
+def _f1_means(level: Measured) -> dict[str, float]:
+    return {"F1_micro": level.f1.micro, "F1_macro": level.f1.macro, "F1_samples": level.f1.samples}
+
+
+def _precision_recall(level: Measured) -> dict[str, float]:
+    undefined = float(level.options.undefined_as_one)
+    return multilabel.precision_recall(level.predictions, level.targets, undefined=undefined)._asdict()
+
+
+def _at_top_k(level: Measured) -> dict[str, float]:
+    if len(level.level) <= TOP_K:
+        return {}
+    top = level._replace(predictions=multilabel.top_k_predictions(level.scores, TOP_K) & level.predictions)
+    return {f"{name}_top{TOP_K}": value for name, value in _precision_recall(top).items()}
+
+
+def _threshold(level: Measured) -> dict[str, float]:
+    return {"threshold": level.threshold}
+
+
+def _tree(whole: Whole) -> dict[str, float]:
+    if len(whole.levels) == 1:
+        return {}
+    predictions = [level.predictions for level in whole.levels]
+    tree = hierarchical_f1(predictions, [level.targets for level in whole.levels], whole.labels.parents)
+    numbers = {f"hierarchy/{name}": value for name, value in tree._asdict().items()}
+    return numbers | {"hierarchy/orphans": orphan_share(predictions, whole.labels.parents)}
+
+
+def _subsets(whole: Whole) -> dict[str, float]:
+    means = multilabel.subset_means(whole.levels[-1].f1.per_label.tolist(), whole.labels.subsets)
+    return {f"subset/{name}": value for name, value in means.items()}
+
+
+def _scenes(whole: Whole) -> dict[str, float]:
+    return {} if whole.scene_probs is None else {"scene/entropy": scene_entropy(whole.scene_probs)}
+
+
+PER_LEVEL: tuple[Callable[[Measured], Mapping[str, float]], ...] = (
+    _mean_average_precision,
+    _f1_means,
+    _precision_recall,
+    _at_top_k,
+    _threshold,
+)
+"""What is measured on every level, in the order of tables; the finest level has the plain names."""
+
+OVER_LEVELS: tuple[Callable[[Whole], Mapping[str, float]], ...] = (_tree, _subsets, _scenes)
+"""What is measured once, of all levels or of the finest alone; names say what they concern: `hierarchy/F1`."""
 
 
 def summarise(
     level_scores: Sequence[ArrayLike],
     level_targets: Sequence[ArrayLike],
     labels: LabelSpace,
+    options: MetricOptions | None = None,
     *,
     thresholds: Sequence[float] | None = None,
     ignore: ArrayLike | None = None,
-    average_precision: Interpolation = "interpolated",
-    empty_labels: EmptyLabels = "skip",
-    consistent: bool = False,
-    undefined_as_one: bool = False,
-    at_threshold: bool = False,
     scene_probs: ArrayLike | None = None,
 ) -> Metrics:
     """Measure everything.
@@ -154,116 +136,80 @@ def summarise(
         level_scores: coarse → fine, [N, L_level] in 0..1.
         level_targets: the same shapes, 0 or 1.
         labels: the label space: names, tree, subsets.
+        options: which definitions.
         thresholds: one per level, coarse → fine; None tunes each level's on these very scores.
         ignore: [N, L] of the finest level, 1 where an image is left out for a label; a parent is left out
             where one of its children is and none is true.
-        average_precision: which definition.
-        empty_labels: what average precision does with labels without positives.
-        consistent: first lower the scores of children that are above their parent.
-        undefined_as_one: precision of a label that is never predicted, and recall of one without positives: 1
-            instead of 0, in its row and in CP, CR and CF1.
-        at_threshold: a score that equals the threshold counts as predicted, in tuning too.
         scene_probs: [N, S], adds `scene/entropy`.
     """
+    options = options or MetricOptions()
     scores, targets = _as_levels(level_scores, level_targets, labels)
     if thresholds is not None and len(thresholds) != len(scores):
         raise ValueError(f"Expected argument `thresholds` to hold {len(scores)} numbers, but got {len(thresholds)}")
-    if consistent:
+    if options.consistent:
         scores = consistent_scores(scores, labels.parents)
     ignored: Sequence[Flags | None] = [None] * len(scores)
     if ignore is not None:
         ignored = lift_ignored(targets[-1], as_flags(ignore, "ignore", scores[-1].shape), labels.parents)
-    measured = [
-        _measure(
-            level,
-            level_scores,
-            level_targets,
-            threshold=None if thresholds is None else thresholds[depth],
-            ignore=ignored[depth],
-            interpolation=average_precision,
-            empty=empty_labels,
-            undefined=float(undefined_as_one),
-            inclusive=at_threshold,
-        )
-        for depth, (level, level_scores, level_targets) in enumerate(zip(labels.levels, scores, targets, strict=True))
-    ]
-    numbers = _name_all(measured, labels)
-    if scene_probs is not None:
-        numbers["scene/entropy"] = scene_entropy(scene_probs)
+    chosen = [None] * len(scores) if thresholds is None else thresholds
+    levels = [_measure(*level, options) for level in zip(labels.levels, scores, targets, chosen, ignored, strict=True)]
+    rows = tuple(row for level in levels for row in _label_rows(level))
     return Metrics(
-        numbers=numbers,
-        labels=tuple(row for level in measured for row in level.rows),
+        numbers=_name_all(Whole(levels, labels, scene_probs)),
+        labels=rows,
         levels=tuple(level.name for level in labels.levels),
         num_images=len(scores[0]),
-        empty_labels=sum(row.positives == 0 for level in measured for row in level.rows),
-        empty_policy=empty_labels,
+        empty_labels=sum(row.positives == 0 for row in rows),
+        empty_policy=options.empty_labels,
     )
-
-
-class _Measured(NamedTuple):
-    """One level's metrics, label rows, predictions and targets (without ignored ones)."""
-
-    numbers: dict[str, float]
-    rows: list[LabelRow]
-    predictions: Flags
-    targets: Flags
 
 
 def _measure(
     level: Level,
     scores: Floats,
     targets: Flags,
-    *,
     threshold: float | None,
     ignore: Flags | None,
-    interpolation: Interpolation,
-    empty: EmptyLabels,
-    undefined: float,
-    inclusive: bool,
-) -> _Measured:
-    """Measure one level."""
+    options: MetricOptions,
+) -> Measured:
+    """What all metrics of a level are made of; no threshold: the one that is best for these scores."""
+    inclusive = options.at_threshold
     if threshold is None:
         threshold = multilabel.tune_threshold(scores, targets, ignore=ignore, inclusive=inclusive)
     counted = np.True_ if ignore is None else ~ignore
     targets = targets & counted
     predictions = multilabel.above_threshold(scores, threshold, inclusive=inclusive) & counted
-    ap = multilabel.average_precision(scores, targets, ignore=ignore, interpolation=interpolation, empty=empty)
+    ap = multilabel.average_precision(
+        scores, targets, ignore=ignore, interpolation=options.average_precision, empty=options.empty_labels
+    )
     f1 = multilabel.f1_scores(predictions, targets)
-    numbers = {
-        "mAP": multilabel.mean_average_precision(ap, empty),
-        "F1_micro": f1.micro,
-        "F1_macro": f1.macro,
-        "F1_samples": f1.samples,
-        **multilabel.precision_recall(predictions, targets, undefined=undefined)._asdict(),
-    }
-    if len(level) > TOP_K:
-        top = multilabel.top_k_predictions(scores, TOP_K) & predictions
-        best = multilabel.precision_recall(top, targets, undefined=undefined)
-        numbers |= {f"{name}_top{TOP_K}": value for name, value in best._asdict().items()}
-    precision, recall = multilabel.label_precision_recall(predictions, targets, undefined=undefined)
-    columns = (targets.sum(axis=0), ap, f1.per_label, precision, recall)
-    rows = [
-        LabelRow(level.name, name, *row)
-        for name, *row in zip(level.label_names, *(column.tolist() for column in columns), strict=True)
+    return Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
+
+
+def _label_rows(measured: Measured) -> list[LabelRow]:
+    """One row per label of a level."""
+    precision, recall = multilabel.label_precision_recall(
+        measured.predictions, measured.targets, undefined=float(measured.options.undefined_as_one)
+    )
+    columns = (measured.targets.sum(axis=0), measured.average_precision, measured.f1.per_label, precision, recall)
+    return [
+        LabelRow(measured.level.name, name, *row)
+        for name, *row in zip(measured.level.label_names, *(column.tolist() for column in columns), strict=True)
     ]
-    return _Measured(numbers | {"threshold": float(threshold)}, rows, predictions, targets)
 
 
-def _name_all(measured: Sequence[_Measured], labels: LabelSpace) -> dict[str, float]:
-    """All numbers under their full names: finest level, levels above from the finest up, tree, subsets."""
-    names = [level.name for level in labels.levels]
+def _name_all(whole: Whole) -> dict[str, float]:
+    """All numbers under their full names: finest level, levels above from the finest up, then what concerns all."""
+    names = [level.name for level in whole.labels.levels]
     numbers = {
-        metric_name(level, name, names): value
-        for level, result in zip(reversed(names), reversed(measured), strict=True)
-        for name, value in result.numbers.items()
+        metric_name(name, metric, names): value
+        for name, level in zip(reversed(names), reversed(whole.levels), strict=True)
+        for measure in PER_LEVEL
+        for metric, value in measure(level).items()
     }
-    if len(measured) > 1:
-        predictions = [level.predictions for level in measured]
-        tree = hierarchical_f1(predictions, [level.targets for level in measured], labels.parents)
-        numbers |= {f"hierarchy/{name}": value for name, value in tree._asdict().items()}
-        numbers["hierarchy/orphans"] = orphan_share(predictions, labels.parents)
-    per_label = [row.F1 for row in measured[-1].rows]
-    return numbers | {f"subset/{k}": v for k, v in multilabel.subset_means(per_label, labels.subsets).items()}
+    for measure_all in OVER_LEVELS:
+        numbers |= measure_all(whole)
+    return numbers
 
 
 def _as_levels(

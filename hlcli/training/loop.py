@@ -16,13 +16,13 @@ import torch
 from hlcli.building import self_contained
 from hlcli.data.loader import batches as load_batches
 from hlcli.errors import HlcliError, RecipeError
+from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
+from hlcli.metrics.results import as_gain
 from hlcli.optim import apply_schedule, schedule_point
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
-from hlcli.training import checkpoints
-from hlcli.training.interrupts import Interrupts
 from hlcli.training.log import flat, flush
 from hlcli.training.selection import evaluate_epoch
 from hlcli.training.state import Training, save, set_up
@@ -75,7 +75,7 @@ def train(
                 run.lock()
             training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
             _run_epochs(training)
-            _leave(accelerator, run, "finished", 0, "", **_best(training.progression))
+            _leave(accelerator, run, "finished", 0, "", **_best(training))
         except KeyboardInterrupt as interrupt:
             message = "Nothing was saved yet."
             if run is not None and run.checkpoint_file.is_file():
@@ -259,9 +259,11 @@ def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
         run.unlock()
 
 
-def _best(progression: checkpoints.Progression) -> dict[str, object]:
+def _best(training: Training) -> dict[str, object]:
+    progression = training.progression
+    gain = progression.best_value
     return {
-        "best_value": progression.best_value,
+        "best_value": None if gain is None else as_gain(training.recipe.select_by, gain),
         "best_epoch": progression.best_epoch + 1,
         "best_weights": progression.best_weights,
     }

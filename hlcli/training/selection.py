@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from hlcli.errors import RecipeError, TrainingError
+from hlcli.metrics.results import as_gain
 from hlcli.tasks.base import Scores
 from hlcli.training.log import last_good_state, record_event
 from hlcli.training.state import Training
@@ -50,11 +51,10 @@ def evaluate_epoch(training: Training) -> bool:
         progression.best_weights = best.weights
         if training.accelerator.is_main_process:
             _keep(training, best)
-    logger.info(
-        "Epoch %d: %s %s%s.", progression.epoch + 1, training.recipe.select_by,
-        ", ".join(f"{abs(candidate.value):.4f} ({candidate.weights})" for candidate in candidates),
-        ", the best so far" if progression.best_epoch == progression.epoch else "",
-    )  # fmt: skip
+    name = training.recipe.select_by
+    measured = ", ".join(f"{as_gain(name, candidate.value):.4f} ({candidate.weights})" for candidate in candidates)
+    best_so_far = ", the best so far" if progression.best_epoch == progression.epoch else ""
+    logger.info("Epoch %d: %s %s%s.", progression.epoch + 1, name, measured, best_so_far)
     return _is_enough(training, candidates)
 
 
@@ -85,7 +85,7 @@ def _evaluate(training: Training) -> list[Candidate]:
 
 
 def _value(name: str, numbers: dict[str, float | None]) -> float:
-    """The selecting metric, turned so that more is better."""
+    """The selecting metric, turned so that more is better; see `as_gain`."""
     if name not in numbers:
         raise RecipeError(f"eval.select_by: there is no metric {name!r}.", f"There are: {', '.join(numbers)}.")
     value = numbers[name]
@@ -94,7 +94,7 @@ def _value(name: str, numbers: dict[str, float | None]) -> float:
             f"eval.select_by: {name} is not a number on this split: labels without positives.",
             "Set eval.empty_labels=zero, choose another metric, or give the split images that have labels.",
         )
-    return -value if name == "loss" else value
+    return as_gain(name, value)
 
 
 def _keep(training: Training, best: Candidate) -> None:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from hlcli.data.loader import BatchOrder
 from hlcli.ema import Ema
 from hlcli.errors import CheckpointError, RecipeError, TrainingError
+from hlcli.interrupts import Interrupts
 from hlcli.launching import share_cores
+from hlcli.metrics.results import as_gain
 from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
@@ -22,7 +24,6 @@ from hlcli.runs import Run, log_to_file
 from hlcli.tasks.base import Task
 from hlcli.tasks.choice import make_task
 from hlcli.training import checkpoints
-from hlcli.training.interrupts import Interrupts
 from hlcli.training.log import flush, last_good_state
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _take_over_best(training: Training) -> None:
             "Give a run whose eval.select_by is the same, or set train.init_best=false.",
         )
     value = float(metrics[name])
-    training.progression.best_value = -value if name == "loss" else value
+    training.progression.best_value = as_gain(name, value)
     training.progression.best_regular_value = training.progression.best_value  # patience counts from there too
     if training.ema is not None:
         training.progression.best_ema_value = training.progression.best_value

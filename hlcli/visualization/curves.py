@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from hlcli.metrics.results import as_gain
 from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, level_colours, make_plain, new_figure
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def best_evaluation(evaluations: Sequence[Event], select_by: str) -> Best | None
     known = [event for event in evaluations if event["metrics"].get(select_by) is not None]
     if not known:
         return None
-    sign = -1.0 if select_by == "loss" else 1.0
-    event = max(known, key=lambda event: sign * event["metrics"][select_by])
+    event = max(known, key=lambda event: as_gain(select_by, event["metrics"][select_by]))
     return Best(event["epoch"], event["weights"], event["metrics"][select_by])
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from hlcli.data.labels import LabelSpace
+from hlcli.metrics import summary
 from hlcli.metrics.hierarchy import hierarchical_f1, lift_scores, lift_targets, orphan_share
 from hlcli.metrics.multilabel import average_precision, f1_scores, precision_recall, tune_threshold
-from hlcli.metrics.summary import summarise
+from hlcli.metrics.results import as_gain
+from hlcli.metrics.summary import MetricOptions, summarise
 
 PARENTS = ((1, 0, 1), (2, 0, 1, 1, 0))
 TREE = LabelSpace.from_parents(
@@ -83,7 +85,7 @@ def test_tree_measures_use_the_predictions_of_all_levels():
 
 def test_consistent_decoding_leaves_no_orphans_at_one_threshold():
     scores, targets = scores_and_targets(6)
-    metrics = summarise(scores, targets, TREE, thresholds=[0.5, 0.5, 0.5], consistent=True)
+    metrics = summarise(scores, targets, TREE, thresholds=[0.5, 0.5, 0.5], options=MetricOptions(consistent=True))
     assert metrics["hierarchy/orphans"] == 0
     assert metrics["coarse/mAP"] == summarise(scores, targets, TREE)["coarse/mAP"]
 
@@ -109,7 +111,9 @@ def test_label_rows_follow_the_label_space():
 def test_labels_without_positives_follow_the_policy_and_are_named(policy, expected):
     targets = np.random.default_rng(9).random((20, 5)) < 0.5
     targets[:, 2] = False
-    metrics = summarise([np.where(targets, 0.9, 0.1)], [targets], LabelSpace.flat("abcde"), empty_labels=policy)
+    metrics = summarise(
+        [np.where(targets, 0.9, 0.1)], [targets], LabelSpace.flat("abcde"), options=MetricOptions(empty_labels=policy)
+    )
     assert metrics["mAP"] == pytest.approx(expected, nan_ok=True)
     assert metrics["F1_macro"] == pytest.approx(0.8)
     assert (metrics.num_images, metrics.empty_labels) == (20, 1)
@@ -136,7 +140,7 @@ def test_ignored_images_count_neither_as_hits_nor_as_errors():
 
 def test_average_precision_can_be_chosen():
     scores, targets = scores_and_targets(11)
-    metrics = summarise(scores, targets, TREE, average_precision="eleven_point")
+    metrics = summarise(scores, targets, TREE, options=MetricOptions(average_precision="eleven_point"))
     expected = average_precision(scores[-1], targets[-1], interpolation="eleven_point").mean()
     assert metrics["mAP"] == pytest.approx(expected)
 
@@ -192,7 +196,9 @@ def test_undefined_precision_and_recall_count_as_one_where_asked():
     """Label 1 is never predicted, as in the programs of SALGL and SGRE: its precision is 1 there, 0 otherwise."""
     scores = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.1], [0.2, 0.3]]
     targets = [[1, 0], [0, 1], [0, 0], [1, 0]]
-    papers = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], undefined_as_one=True)
+    papers = summarise(
+        [scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], options=MetricOptions(undefined_as_one=True)
+    )
     ours = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5])
     assert [papers[name] for name in ("CP", "CR", "CF1")] == pytest.approx([0.75, 0.25, 0.375])
     assert [ours[name] for name in ("CP", "CR", "CF1")] == pytest.approx([0.25, 0.25, 0.25])
@@ -206,7 +212,7 @@ def test_undefined_precision_and_recall_count_as_one_where_asked():
 def test_a_label_that_is_never_among_the_three_best_has_precision_one_where_asked():
     scores, targets = [[0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.1]], [[1, 1, 0, 1], [1, 0, 0, 0]]
     given = {"thresholds": [0.5], "labels": LabelSpace.flat("abcd")}
-    papers = summarise([scores], [targets], undefined_as_one=True, **given)
+    papers = summarise([scores], [targets], options=MetricOptions(undefined_as_one=True), **given)
     ours = summarise([scores], [targets], **given)
     assert papers["CP"] == ours["CP"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)  # d is predicted, but as the fourth
     assert papers["CP_top3"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)
@@ -226,7 +232,9 @@ def test_an_ignored_label_takes_one_of_the_three_places():
 def test_a_score_at_the_threshold_is_predicted_where_asked():
     scores, targets = np.array([[0.5, 0.5], [0.4, 0.6]], dtype=np.float32), [[1, 0], [0, 1]]
     strict = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5])
-    inclusive = summarise([scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], at_threshold=True)
+    inclusive = summarise(
+        [scores], [targets], LabelSpace.flat("ab"), thresholds=[0.5], options=MetricOptions(at_threshold=True)
+    )
     assert (strict["OP"], strict["OR"]) == (1.0, 0.5)
     assert (inclusive["OP"], inclusive["OR"]) == (pytest.approx(2 / 3), 1.0)
 
@@ -235,7 +243,8 @@ def test_tuning_predicts_at_the_threshold_where_the_measures_do():
     targets = np.array([[1, 0], [0, 1], [1, 1]])
     scores = np.where(targets, 0.5, 0.3)
     strict, inclusive = (
-        summarise([scores], [targets], LabelSpace.flat("ab"), at_threshold=flag) for flag in (False, True)
+        summarise([scores], [targets], LabelSpace.flat("ab"), options=MetricOptions(at_threshold=flag))
+        for flag in (False, True)
     )
     assert strict["threshold"] == pytest.approx(0.3)
     assert inclusive["threshold"] == pytest.approx(0.35)
@@ -249,3 +258,27 @@ def test_scene_probabilities_add_the_entropy_of_the_scenes_images_belong_to():
     )
     assert summarise(scores, targets, TREE, scene_probs=probs)["scene/entropy"] == pytest.approx(math.log(3), abs=1e-6)
     assert "scene/entropy" not in summarise(scores, targets, TREE)
+
+
+@pytest.mark.parametrize("name", ["loss", "hierarchy/orphans"])
+def test_of_few_metrics_less_is_better(name):
+    assert as_gain(name, 0.2) > as_gain(name, 0.3)
+    assert as_gain(name, as_gain(name, 0.2)) == 0.2
+
+
+@pytest.mark.parametrize("name", ["mAP", "coarse/CF1", "hierarchy/F1", "subset/loss of sight", "BLEU-4"])
+def test_of_most_metrics_more_is_better(name):
+    assert as_gain(name, 0.3) == 0.3
+
+
+def test_a_metric_is_a_function_and_its_line(monkeypatch):
+    """What a table names is measured on every level, or once, and stands under its names in the summary."""
+    monkeypatch.setattr(summary, "PER_LEVEL", (*summary.PER_LEVEL, lambda level: {"labels": len(level.level)}))
+    monkeypatch.setattr(summary, "OVER_LEVELS", (*summary.OVER_LEVELS, lambda all: {"all/levels": len(all.levels)}))
+    metrics = summarise(*scores_and_targets(18), TREE)
+    assert (metrics["labels"], metrics["middle/labels"], metrics["coarse/labels"], metrics["all/levels"]) == (
+        5,
+        3,
+        2,
+        3,
+    )

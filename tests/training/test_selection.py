@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tiny import TINY
 from torch import nn
 
+import hlcli
+from hlcli.recipe import Recipe
 from hlcli.sections import Train
 from hlcli.tasks.base import Scores
 from hlcli.training.checkpoints import Progression
@@ -59,3 +63,18 @@ def test_patience_that_runs_out_too_early_begins_anew(num_epochs: int, expected:
     """HIN: five epochs without a new best stop a run from epoch 15 on; before, they are forgotten."""
     averages = [0.1, 0.2, 0.5] + [0.4] * (num_epochs - 3)  # the best is epoch 2; patience ends at 7, 12 and 17
     assert stops_at(averages, 4, kinds=("ema",), first=15) == expected
+
+
+def test_fewer_orphans_are_better_and_are_told_as_measured(tmp_path) -> None:
+    data = {**TINY["data"], "num_train": 48}
+    section = {"select_by": "hierarchy/orphans", "threshold": 0.3, "weights": "regular"}
+    run = hlcli.train(
+        Recipe.from_dict({**TINY, "data": data, "eval": {**TINY.get("eval", {}), **section}}, ["train.epochs=4"]),
+        tmp_path / "run",
+    )
+    events = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    orphans = [e["metrics"]["hierarchy/orphans"] for e in events if e["event"] == "evaluation"]
+    assert len(set(orphans)) > 1
+    status = json.loads((run.folder / "status.json").read_text())
+    assert status["best_value"] == min(orphans)
+    assert run.best_model()["metrics"]["hierarchy/orphans"] == min(orphans)

@@ -112,15 +112,7 @@ def spice(
 ) -> Scores:
     """SPICE: the F-measure of the objects, attributes and relations that captions name.
 
-    Args:
-        hypotheses: one tokenised caption per image.
-        references: the tokenised true captions of each image, one or more.
-        timeout_seconds: for everything; None: ten minutes and 5 s per image.
-
-    Raises:
-        ValueError: when hypotheses and references do not fit together.
-        MissingDependencyError: when there is no Java, or its models are not there.
-        HlcliError: when the program fails or takes too long.
+    Arguments and errors as of `meteor`; without a limit it has ten minutes and 5 s per image.
     """
     check_captions(hypotheses, references)
     check_spice()

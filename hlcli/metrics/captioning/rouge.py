@@ -13,14 +13,7 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> S
     """F-measure (beta 1.2) of the best precision and the best recall over the references, as pycocoevalcap has it.
 
     Captions are split at single blanks and an empty one counts as one empty token, so that an empty hypothesis
-    scores 1 against an empty reference.
-
-    Args:
-        hypotheses: one tokenised caption per image, tokens separated by blanks.
-        references: the tokenised true captions of each image, one or more.
-
-    Raises:
-        ValueError: when the two do not fit together.
+    scores 1 against an empty reference. Arguments as of `bleu.bleu`.
     """
     check_captions(hypotheses, references)
     value, per_image = Rouge().compute_score(*as_documents(hypotheses, references))
