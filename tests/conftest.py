@@ -28,6 +28,22 @@ def own_logging() -> Iterator[None]:
 
 
 @pytest.fixture
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in; data is below it, whatever the environment says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HLCLI_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three photos."""
+    from noise_photos import write_photos
+
+    return write_photos(tmp_path / "photos", 3, "ü {}.jpg")
+
+
+@pytest.fixture
 def tiny() -> Callable[..., Any]:
     """Builds the tiny recipe, with overrides such as `train.epochs=1`."""
     from tiny import tiny_recipe

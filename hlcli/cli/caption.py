@@ -7,14 +7,28 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.options import AsJson, BatchSize, Overrides, WhichRecipe, Workers
+
+Model = Annotated[
+    Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe) of a captioner.")
+]
+Images = Annotated[
+    list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="Files, folders, or patterns in quotes.")
+]
+Ensemble = Annotated[
+    list[Path] | None, typer.Option(help="Another model to average with, of the same words; may be repeated.")
+]
+GridFeatures = Annotated[
+    Path | None, typer.Option(help="File of the images' grid features, for models that read stored ones.")
+]
+BackboneWeights = Annotated[
+    Path | None, typer.Option(help="Local weights of the backbone that computes the images' features.")
+]
+
 
 def caption(
-    model: Annotated[
-        Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe) of a captioner.")
-    ],
-    images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="Files, folders, or patterns in quotes.")
-    ] = None,
+    model: Model,
+    images: Images = None,
     split: Annotated[str | None, typer.Option(help="Caption this split of the data set instead and score it.")] = None,
     beam: Annotated[int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest caption, its end mark counted.")] = None,
@@ -33,25 +47,17 @@ def caption(
         float | None, typer.Option(help="--sample: only the likeliest words, which together reach this probability.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="--sample: of the draws; default 0.")] = None,
-    ensemble: Annotated[
-        list[Path] | None, typer.Option(help="Another model to average with, of the same words; may be repeated.")
-    ] = None,
-    grid_features: Annotated[
-        Path | None, typer.Option(help="File of the images' grid features, for models that read stored ones.")
-    ] = None,
+    ensemble: Ensemble = None,
+    grid_features: GridFeatures = None,
     region_features: Annotated[Path | None, typer.Option(help="File of the images' region features.")] = None,
-    backbone_weights: Annotated[
-        Path | None, typer.Option(help="Local weights of the backbone that computes the images' features.")
-    ] = None,
+    backbone_weights: BackboneWeights = None,
     out: Annotated[Path | None, typer.Option(help="Write to FILE.jsonl, or FILE.json for COCO's online test.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out where it was interrupted.")] = False,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step; default the recipe's.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; default the recipe's.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    recipe: WhichRecipe = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Describe images in sentences, or score a split.
 
@@ -63,16 +69,16 @@ def caption(
     from hlcli.cli import caption_report as report
 
     report.check_options(images or [], split, out, resume=resume)
-    search = report.read_search(
-        sample, temperature, top_p, seed,
-        beam_size=beam, length_penalty=length_penalty, block_ngrams=block_ngrams,
-        max_words=max_length, num_captions=num_captions,
-    )  # fmt: skip
     from hlcli.prediction.captions import FeatureSources  # needs torch: behind what can be refused without
 
     models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
     features = FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
-    predictor = report.make_predictor(models, search, features, batch_size, workers)
+    asked = {
+        "temperature": temperature, "top_p": top_p, "seed": seed, "max_words": max_length,
+        "beam_size": beam, "length_penalty": length_penalty, "block_ngrams": block_ngrams,
+    }  # fmt: skip
+    decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
+    predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
     if split is not None:
         report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
         return

@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from hlcli.metrics.captioning.summary import CaptionMetrics
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction.caption_rows import Caption
-    from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources, SearchOptions
+    from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
+    from hlcli.recipe import Evaluation
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
 NO_WORD = "(no word)"
+OPTIONS = {
+    "temperature": "--temperature",
+    "top_p": "--top-p",
+    "seed": "--seed",
+    "max_words": "--max-length",
+    "beam_size": "--beam",
+    "length_penalty": "--length-penalty",
+    "block_ngrams": "--block-ngrams",
+}
+"""Keys of `eval` and the options of `hlcli caption` that change them."""
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
@@ -42,30 +53,31 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
         check_caption_file(out)
 
 
-def read_search(
-    sample: bool, temperature: float | None, top_p: float | None, seed: int | None, **search: Any
-) -> SearchOptions:
-    """How captions are found.
+def change_decoding(section: Evaluation, asked: Mapping[str, float | None], *, sample: bool) -> Evaluation:
+    """A recipe's evaluation section with what options say of captions; one of a search means a search.
+
+    Args:
+        section: of the recipe.
+        asked: its keys, each as its option has it, or None.
+        sample: `--sample`.
 
     Raises:
         InputError: for options of a search with `--sample`, or of sampling without.
+        RecipeError: for a value that a key cannot have.
     """
+    from hlcli.captioning.decoders.beam import BeamSearch
     from hlcli.errors import InputError
-    from hlcli.prediction.captions import SearchOptions
+    from hlcli.recipe import change_section, section_classes
 
-    drawing = {"--temperature": temperature, "--top-p": top_p, "--seed": seed}
-    searching = {
-        "--beam": search["beam_size"],
-        "--length-penalty": search["length_penalty"],
-        "--block-ngrams": search["block_ngrams"],
-    }
-    useless = [name for name, value in (searching if sample else drawing).items() if value is not None]
+    changes = {key: value for key, value in asked.items() if value is not None}
+    searches = any(key in BeamSearch.own_keys() for key in changes)
+    decoder = "sample" if sample else "beam" if searches else section.decoder
+    useless = [OPTIONS[key] for key in changes if key not in section_classes("eval")[decoder].model_fields]
     if useless:
         how, hint = ("Drawing words (--sample)", "Leave") if sample else ("A search", "Give --sample, or leave")
         raise InputError(f"{how} has no use for {', '.join(useless)}.", f"{hint} it out.")
-    if sample:
-        temperature = 1.0 if temperature is None else temperature
-    return SearchOptions(temperature=temperature, top_p=top_p, seed=seed or 0, **search)
+    source = " ".join(f"{OPTIONS[key]} {value}" for key, value in changes.items())
+    return change_section("eval", section, {"decoder": decoder, **changes}, source=source)  # type: ignore[no-any-return]
 
 
 def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequence[str]) -> list[LoadedModel]:
@@ -75,7 +87,7 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
         InputError: when one cannot be used, or is no captioner.
     """
     from hlcli.cli.evaluation_report import open_for, read_recipe
-    from hlcli.tasks.models import check_task
+    from hlcli.model_tasks import check_task
 
     given = read_recipe(recipe, overrides)
     models = []
@@ -87,17 +99,19 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
 
 def make_predictor(
     models: Sequence[LoadedModel],
-    search: SearchOptions | None,
+    decoding: Evaluation | None,
     features: FeatureSources,
     batch_size: int | None,
     workers: int | None,
+    num_captions: int = 1,
 ) -> CaptionPredictor:
     """The models as one."""
     from hlcli.prediction.captions import CaptionPredictor
 
     return CaptionPredictor(
         models,
-        search=search,
+        decoding=decoding,
+        num_captions=num_captions,
         features=features,
         batch_size=batch_size,
         workers=models[0].recipe.data.workers if workers is None else workers,
@@ -127,7 +141,7 @@ def _show_caption(caption: Caption) -> None:
 
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     """The document where it is asked for, and what failed."""
-    from hlcli.prediction.label_files import failures_file
+    from hlcli.data.failures import failures_file
 
     if as_json:
         document: dict[str, Any] = {
@@ -148,9 +162,9 @@ def measure_split(
     predictor: CaptionPredictor, split: str | None, out: Path | None, *, resume: bool = False, as_json: bool
 ) -> None:
     """Caption a split, score it and show."""
-    from hlcli.evaluation.captions import evaluate_captions
+    import hlcli
 
-    result = evaluate_captions(predictor, split, out=out, resume=resume)
+    result = hlcli.evaluate_captions(predictor, split, out=out, resume=resume)
     if not is_first_process():
         return
     if out is not None:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.options import Overrides
+
 
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Upstream checkpoint; with --to upstream a run or model folder.")],
     out: Annotated[Path, typer.Option(help="Model folder to make; with --to upstream a file.")],
     recipe: Annotated[str | None, typer.Option(help="What the upstream checkpoint is.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-    ] = None,
+    overrides: Overrides = None,
     to: Annotated[str, typer.Option(help="model (our folder) or upstream (the reference's file).")] = "model",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
@@ -23,16 +23,16 @@ def convert(
     Example: hlcli convert model_best.pth.tar --recipe hleg/intentonomy --out models/hleg
     Example: hlcli convert runs/quickstart --to upstream --out model_best.pth.tar
     """
-    from hlcli import conversion
+    import hlcli
+    from hlcli.conversion import export_upstream
     from hlcli.errors import InputError
-    from hlcli.recipe import Recipe
 
     if to == "upstream":
-        made = conversion.export_upstream(checkpoint, out, overwrite=overwrite)
+        made = export_upstream(checkpoint, out, overwrite=overwrite)
     elif to != "model":
         raise InputError(f"--to: model or upstream was expected (got {to!r}).")
     elif recipe is None:
         raise InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
     else:
-        made = conversion.convert(checkpoint, Recipe.from_yaml(recipe, overrides or []), out, overwrite=overwrite)
+        made = hlcli.convert(checkpoint, hlcli.Recipe.from_yaml(recipe, overrides or []), out, overwrite=overwrite)
     typer.echo(str(made))

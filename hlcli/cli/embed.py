@@ -9,12 +9,28 @@ import typer
 
 from hlcli.cli.commands import Command
 from hlcli.cli.embed_images import images
+from hlcli.cli.options import AsJson, ReplaceFile, Root, data_keys
 
 app = typer.Typer(
     help="Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+Dataset = Annotated[str, typer.Argument(help="Data set; its labels are the store's if it is prepared.")]
+Force = Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")]
+Neighbours = Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")]
+Encoder = Annotated[
+    str,
+    typer.Option(
+        help="A text model of the Hugging Face hub or its folder; a sentence-transformers/… model or folder "
+        "(sentence:NAME for others); clip:MODEL[/WEIGHTS or FILE]; glove:FILE; spacy:MODEL."
+    ),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(help="With pooling paper: salgl (tokens marked as second sentence) or sgre (unmarked)."),
+]
 
 
 @app.callback()
@@ -24,31 +40,19 @@ def embed() -> None:
 
 @app.command("labels", cls=Command)
 def labels(
-    dataset: Annotated[str, typer.Argument(help="Data set; its labels are the store's if it is prepared.")],
-    root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. labels=labels.csv."),
-    ] = None,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            help="A text model of the Hugging Face hub or its folder; a sentence-transformers/… model or folder "
-            "(sentence:NAME for others); clip:MODEL[/WEIGHTS or FILE]; glove:FILE; spacy:MODEL."
-        ),
-    ] = "bert-base-uncased",
+    dataset: Dataset,
+    root: Root = None,
+    overrides: Annotated[list[str] | None, data_keys("labels=labels.csv")] = None,
+    encoder: Encoder = "bert-base-uncased",
     out: Annotated[
         Path | None, typer.Option(help="File to write; default label_embeddings.safetensors beside the data.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: ReplaceFile = False,
     pooling: Annotated[
         str | None,
         typer.Option(help="Text models: paper (SALGL's and SGRE's token rule), cls or mean; default what fits."),
     ] = None,
-    variant: Annotated[
-        str | None,
-        typer.Option(help="With pooling paper: salgl (tokens marked as second sentence) or sgre (unmarked)."),
-    ] = None,
+    variant: Variant = None,
     average: Annotated[bool, typer.Option("--average", help="GloVe: mean of the words instead of their sum.")] = False,
     names: Annotated[
         Path | None, typer.Option(help="Texts for labels: YAML `label: text`, or .txt with one line per label.")
@@ -58,20 +62,21 @@ def labels(
         bool, typer.Option("--verbatim", help="Keep VOC's diningtable, pottedplant and tvmonitor unparted.")
     ] = False,
     normalize: Annotated[bool, typer.Option("--normalize", help="Give all vectors length 1.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")] = False,
-    neighbours: Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    force: Force = False,
+    neighbours: Neighbours = 3,
+    as_json: AsJson = False,
 ) -> None:
     """Make the vectors of label names that SALGL and SGRE start from, and show which labels lie close.
 
     Example: hlcli embed labels voc2007
     Example: hlcli embed labels coco --encoder clip:RN50 --template 'a photo of a {}'
     """
+    import hlcli
     from hlcli.cli.embedding_report import show
     from hlcli.cli.preparation_report import data_section
-    from hlcli.embeddings.labels import EncoderOptions, TextRules, embed_labels
+    from hlcli.embeddings.labels import EncoderOptions, TextRules
 
-    path, made = embed_labels(
+    path, made = hlcli.embed_labels(
         data_section(dataset, root, overrides or [], source="hlcli embed labels"),
         encoder,
         out=out,
@@ -85,12 +90,9 @@ def labels(
 
 @app.command("graph", cls=Command)
 def graph(
-    dataset: Annotated[str, typer.Argument(help="Data set; its labels are the store's if it is prepared.")],
-    root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. hierarchy=true."),
-    ] = None,
+    dataset: Dataset,
+    root: Root = None,
+    overrides: Annotated[list[str] | None, data_keys("hierarchy=true")] = None,
     encoder: Annotated[
         str | None,
         typer.Option(help="As of `hlcli embed labels`: clip:MODEL, glove:FILE, …; default clip:RN50-quickgelu."),
@@ -105,26 +107,27 @@ def graph(
     out: Annotated[
         Path | None, typer.Option(help="File to write; default label_graph.safetensors beside the data.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: ReplaceFile = False,
     pooling: Annotated[str | None, typer.Option(help="Text models: paper, cls or mean; default what fits.")] = None,
     names: Annotated[
         Path | None,
         typer.Option(help="Texts for labels and parents: YAML `name: text`, or .txt, a line per label, then parent."),
     ] = None,
     verbatim: Annotated[bool, typer.Option("--verbatim", help="Keep underscores; else they become blanks.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")] = False,
-    neighbours: Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    force: Force = False,
+    neighbours: Neighbours = 3,
+    as_json: AsJson = False,
 ) -> None:
     """Find how alike labels and their parents are, for HSPNet: cosines of their texts by CLIP.
 
     Example: hlcli embed graph coco --set hierarchy=true
     Example: hlcli embed graph voc2012 --set hierarchy=true --from relation+voc+super.npy
     """
+    import hlcli
     from hlcli.cli.graph_report import show
     from hlcli.cli.preparation_report import data_section
     from hlcli.embeddings.encoders.choice import EncoderOptions
-    from hlcli.embeddings.graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, embed_graph, import_graph
+    from hlcli.embeddings.graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, import_graph
     from hlcli.embeddings.texts import TextRules
     from hlcli.errors import InputError
 
@@ -134,7 +137,7 @@ def graph(
             raise InputError("--from takes a matrix as it is: no --encoder, --template, --names or others beside it.")
         path, made = import_graph(section, source, out=out, overwrite=overwrite)
     else:
-        path, made = embed_graph(
+        path, made = hlcli.embed_graph(
             section,
             encoder or DEFAULT_ENCODER,
             templates=templates or [DEFAULT_TEMPLATE],

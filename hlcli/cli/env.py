@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.options import AsJson
+
 
 def env(
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Also let two processes add numbers for at most ten seconds.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Versions, devices and data sets found: paste it into bug reports.
 

@@ -7,53 +7,63 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.options import AsJson, BatchSize, Overrides, Workers
+
+Model = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Run folder, model folder, or upstream checkpoint (with --recipe). None for a recipe whose method "
+        "needs no training."
+    ),
+]
+MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")]
+Images = Annotated[
+    list[Path] | None, typer.Option(help="Predict images instead: a folder, files, or a pattern in quotes.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="CSV file (image,labels): measure on the folder given with --images.")
+]
+Thresholds = Annotated[
+    str | None, typer.Option(help="`self`, `val`, a JSON file, or a number between 0 and 1; default the recipe's.")
+]
+Captions = Annotated[
+    Path | None, typer.Option(help="Score these captions, COCO's results or FILE.jsonl, without MODEL.")
+]
+References = Annotated[
+    Path | None, typer.Option(help="--captions: the true ones, COCO's annotations or Karpathy's file.")
+]
+Metrics = Annotated[
+    str | None, typer.Option(help="--captions: of BLEU, METEOR, ROUGE-L, CIDEr, SPICE, separated by commas.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
+]
+TopK = Annotated[
+    int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
+]
+GivenRecipe = Annotated[
+    str | None, typer.Option(help="What an upstream checkpoint is; or, without MODEL, a method without training.")
+]
+
 
 def evaluate(
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Run folder, model folder, or upstream checkpoint (with --recipe). None for a recipe whose method "
-            "needs no training."
-        ),
-    ] = None,
-    more_images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")
-    ] = None,
+    model: Model = None,
+    more_images: MoreImages = None,
     split: Annotated[str | None, typer.Option(help="Split to measure; default test where there is one.")] = None,
-    images: Annotated[
-        list[Path] | None, typer.Option(help="Predict images instead: a folder, files, or a pattern in quotes.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="CSV file (image,labels): measure on the folder given with --images.")
-    ] = None,
-    thresholds: Annotated[
-        str | None, typer.Option(help="`self`, `val`, a JSON file, or a number between 0 and 1; default the recipe's.")
-    ] = None,
-    captions: Annotated[
-        Path | None, typer.Option(help="Score these captions, COCO's results or FILE.jsonl, without MODEL.")
-    ] = None,
-    references: Annotated[
-        Path | None, typer.Option(help="--captions: the true ones, COCO's annotations or Karpathy's file.")
-    ] = None,
-    metrics: Annotated[
-        str | None, typer.Option(help="--captions: of BLEU, METEOR, ROUGE-L, CIDEr, SPICE, separated by commas.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="What an upstream checkpoint is; or, without MODEL, a method without training.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step; default the recipe's.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; default the recipe's.")] = None,
+    images: Images = None,
+    labels: Labels = None,
+    thresholds: Thresholds = None,
+    captions: Captions = None,
+    references: References = None,
+    metrics: Metrics = None,
+    out: Out = None,
+    top_k: TopK = None,
+    recipe: GivenRecipe = None,
+    overrides: Overrides = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
     per_label: Annotated[bool, typer.Option("--per-label", help="Also one row per label.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a model on a split, predict images, or score a file of captions.
 
@@ -71,9 +81,7 @@ def evaluate(
     if captions is not None or references is not None:
         report.check_caption_overrides(overrides or [])
         useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe}
-        caption_report.score_files(
-            captions, references, metrics=metrics, split=split, useless=useless, as_json=as_json
-        )  # fmt: skip
+        caption_report.score_files(captions, references, metrics=metrics, split=split, useless=useless, as_json=as_json)
         return
     report.check_metrics_option(metrics)
     given = report.read_recipe(recipe, overrides or [])

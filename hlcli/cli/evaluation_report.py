@@ -12,10 +12,12 @@ import typer
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
-    from hlcli.evaluation.labels import Evaluation, Protocol
+    from hlcli.data.failures import Failure
+    from hlcli.evaluation.labels import Evaluation
     from hlcli.model_folder import LoadedModel
-    from hlcli.prediction.label_rows import Failure, Prediction
+    from hlcli.prediction.label_rows import Prediction
     from hlcli.recipe import Recipe
+    from hlcli.thresholds import Protocol
 
 FAILED_SOME = 3
 
@@ -134,7 +136,7 @@ def prediction_thresholds(loaded: LoadedModel, protocol: Protocol | None) -> tup
         InputError: for `self`, which needs labels, or for thresholds that cannot be read.
     """
     from hlcli.errors import InputError
-    from hlcli.evaluation.labels import read_thresholds
+    from hlcli.thresholds import read_thresholds
 
     if protocol == "self":
         raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
@@ -153,14 +155,14 @@ def predict_images(
     as_json: bool,
 ) -> int:
     """Predict and show; returns the exit code."""
+    import hlcli
     from hlcli.prediction.label_files import check_ending
-    from hlcli.prediction.labels import Predictor, predict
 
     if out is not None:
         check_ending(out)
     workers = loaded.recipe.data.workers if workers is None else workers
-    predictor = Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
-    predictions, failures = predict(predictor, places, out)
+    predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
+    predictions, failures = hlcli.predict(predictor, places, out)
     if is_first_process():
         _show_predictions(predictions, failures, out, as_json=as_json)
     return FAILED_SOME if failures else 0
@@ -169,7 +171,7 @@ def predict_images(
 def _show_predictions(
     predictions: list[Prediction], failures: list[Failure], out: Path | None, *, as_json: bool
 ) -> None:
-    from hlcli.prediction.label_files import failures_file
+    from hlcli.data.failures import failures_file
 
     if as_json:
         rows: dict[str, Any] = {
@@ -206,12 +208,12 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Measure and show."""
-    from hlcli.evaluation.labels import evaluate
+    import hlcli
     from hlcli.prediction.label_files import check_ending
 
     if out is not None:
         check_ending(out)
-    result = evaluate(
+    result = hlcli.evaluate(
         loaded,
         split=split,
         images=places[0] if places else None,

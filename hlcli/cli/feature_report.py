@@ -45,6 +45,10 @@ def find_source(
     if name in known:
         return data_section(name, root, overrides, source="hlcli embed images")
     folder = Path(name).expanduser()
+    if {"/", "\\"} & set(name) and not folder.is_dir():  # a name without a slash may be a data set's
+        if folder.exists():
+            raise InputError(f"{name} is not a folder.", "Give the folder that the images are in.")
+        raise InputError(f"The folder {name} does not exist.", "Give a folder of images, or a data set by its name.")
     if not folder.is_dir():
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         raise InputError(
@@ -125,10 +129,10 @@ def embed(
         as_json: print one JSON document.
         how: what else `embed_images` takes.
     """
-    from hlcli.features.embedding import embed_images
+    import hlcli
     from hlcli.launching import is_first_process
 
-    report = embed_images(source, options, out=out, splits=splits, **how)
+    report = hlcli.embed_images(source, options, out=out, splits=splits, **how)
     if not is_first_process():
         return 0
     _show(report, as_json=as_json)
@@ -154,8 +158,8 @@ def import_tsv(
 
 
 def _show(report: FeatureReport, *, as_json: bool) -> None:
+    from hlcli.data.failures import failures_file
     from hlcli.features.embedding import file_size
-    from hlcli.prediction.label_files import failures_file
 
     num_bytes = report.path.stat().st_size
     if as_json:

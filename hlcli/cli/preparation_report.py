@@ -46,12 +46,12 @@ def prepare(
     Raises:
         InputError: when something is missing, or the export format is not known.
     """
+    import hlcli
     from hlcli.data.export import check_format, write_exports
-    from hlcli.data.preparation import preprocess
 
     if export is not None:
         check_format(export, section)
-    made = preprocess(
+    made = hlcli.preprocess(
         section, source=source, options=options, image_size=image_size, workers=workers, overwrite=overwrite
     )
     if export is not None:

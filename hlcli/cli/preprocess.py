@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from hlcli.cli.options import AsJson, Root, data_keys
+
 
 class DataSets(TyperGroup):
     """One command per data set, made from its section when it is asked for: `hlcli --help` needs none of them."""
@@ -54,12 +56,9 @@ app = typer.Typer(
 def preprocess(
     name: str,
     options: Mapping[str, Any],
-    root: Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")] = None,
+    root: Root = None,
     source: Annotated[Path | None, typer.Option(help="Folder of the official layout; default ROOT/NAME.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe's data section, e.g. skip=[a.jpg]."),
-    ] = None,
+    overrides: Annotated[list[str] | None, data_keys("skip=[a.jpg]")] = None,
     image_size: Annotated[
         int, typer.Option(min=0, help="Shrink photos once so that the shorter side has this many pixels; 0 does not.")
     ] = 0,
@@ -73,7 +72,7 @@ def preprocess(
             "captions as COCO's, or the id lists of M2, DFT and HIN.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prepare a data set; `name` and `options` come from its command, the others are common to all."""
     from hlcli.cli import preparation_report as report

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.commands import Command
+from hlcli.cli.options import ReplaceFile
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -57,7 +58,7 @@ def show(
 def copy(
     name: Name,
     destination: Annotated[Path, typer.Argument(help="A new file, or a folder to put it in.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Copy a recipe, to change it.
 

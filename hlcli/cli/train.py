@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.options import AsJson
+
 
 def train(
     recipe: Annotated[str | None, typer.Option(help="Recipe file, or the name of a shipped recipe.")] = None,
@@ -28,7 +30,7 @@ def train(
     num_processes: Annotated[
         int | None, typer.Option(min=1, help="Start this many processes on this machine (one per GPU, or on the CPU).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe; evaluate after every epoch; keep the last state and the best model.
 

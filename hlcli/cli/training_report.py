@@ -94,11 +94,10 @@ def _unseen_split(recipe: Recipe, evaluated: str) -> str:
 def _telling_figures(method: MethodSection) -> list[str]:
     """The kinds of figures that show most of a model of a method."""
     from hlcli.methods.base import MethodSection
-    from hlcli.methods.label_attention import LabelAttentionSection
 
     kinds = []
     if type(method).level_maps is not MethodSection.level_maps:
-        kinds.append("attention" if isinstance(method, LabelAttentionSection) else "levels")
+        kinds.append("levels" if method.maps_every_level else "attention")
     if type(method).cooccurrence is not MethodSection.cooccurrence:
         kinds.append("scenes")
     return kinds or ["curves"]

@@ -7,10 +7,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hlcli.cli.options import AsJson, Overrides, WhichRecipe
+
 if TYPE_CHECKING:
     from hlcli.figures.drawing import Figures
 
 FAILED_SOME = 3
+
+Images = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="levels, attention, scenes, captions: a folder, files, or a pattern in quotes; may be repeated. "
+        "Default: scenes none, the others six images of test (else the recipe's split)."
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="attention, scenes, captions: all images of this split; levels: six of it; labels: count it, default "
+        "train."
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only this label (attention: or `true`, or `predicted`; the others: with its parents and its children); "
+        "may be repeated. Default: attention the true ones (unknown: the predicted ones), levels the best ones, labels "
+        "and scenes all."
+    ),
+]
 
 
 def visualize(
@@ -18,46 +43,25 @@ def visualize(
     model: Annotated[
         str, typer.Argument(help="Run or model folder; labels: or a recipe; the others: or an upstream checkpoint.")
     ],
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="levels, attention, scenes, captions: a folder, files, or a pattern in quotes; may be repeated. "
-            "Default: scenes none, the others six images of test (else the recipe's split)."
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="attention, scenes, captions: all images of this split; levels: six of it; labels: count it, default "
-            "train."
-        ),
-    ] = None,
+    images: Images = None,
+    split: Split = None,
     max_images: Annotated[
         int | None, typer.Option(min=1, help="So many of the images, evenly spread over the split or the files found.")
     ] = None,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this label (attention: or `true`, or `predicted`; the others: with its parents and its "
-            "children); may be repeated. Default: attention the true ones (unknown: the predicted ones), levels the "
-            "best ones, labels and scenes all."
-        ),
-    ] = None,
+    labels: Labels = None,
     level: Annotated[
         str | None, typer.Option(help="attention: level of the labels, such as coarse; default fine.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="levels: so many labels of each level; default 1.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="attention: also one plain JPEG file per label.")] = False,
-    recipe: Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-    ] = None,
+    recipe: WhichRecipe = None,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the files; default MODEL/figures, or ./figures where MODEL is no folder."),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw how a run went, its labels, where a model looks.
 
@@ -71,14 +75,13 @@ def visualize(
     Example: hlcli visualize scenes runs/coco-salgl
     Example: hlcli visualize captions runs/quickstart-caption --images photos
     """
-    from hlcli.figures import drawing as figures
+    import hlcli
     from hlcli.figures.labels import recipe_of
-    from hlcli.recipe import Recipe
 
-    given = Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None
+    given = hlcli.Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None
     if given is None and overrides:
         given = recipe_of(model, overrides)
-    drawn = figures.visualize(
+    drawn = hlcli.visualize(
         kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
         top_k=top_k, raw=raw, recipe=given, out=out, file_format=file_format,
     )  # fmt: skip

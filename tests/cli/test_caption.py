@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from command_line import failed, run
 from tiny import tiny_recipe
 from tiny_captioner import WORDS, write_captioner
-from typer.testing import CliRunner
 
 import hlcli
-from hlcli.cli.main import app
 from hlcli.data.store import open_records
 from hlcli.model_folder import open_model
 from hlcli.prediction.caption_work import WorkRecord
-from hlcli.prediction.captions import SearchOptions
-
-
-def run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def failed(done: Any, *texts: str, code: int = 2) -> None:
-    assert done.exit_code == code, done.output
-    assert isinstance(done.exception, SystemExit), done.exception
-    for text in texts:
-        assert text in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +27,10 @@ def label_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hlcli.train(tiny_recipe("train.epochs=1"), tmp_path_factory.mktemp("labels") / "run").folder
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(3):
-        Image.fromarray(rng.integers(0, 256, (30, 20, 3), dtype=np.uint8)).save(folder / f"ü {number}.jpg")
-    return folder
-
-
 def test_captions_are_lines_or_json_alone(model: Path, photos: Path):
     done = run("--quiet", "caption", model, photos, "--num-captions", "3")
     assert done.exit_code == 0, done.output
-    found = hlcli.caption(model, [photos], search=SearchOptions(num_captions=3)).captions
+    found = hlcli.caption(model, [photos], num_captions=3).captions
     shown = [line for line in done.stdout.splitlines() if not line.startswith("    ")]
     assert shown == [f"{row.image}: {row.caption}" for row in found]
     document = json.loads(run("caption", model, photos, "--num-captions", "3", "--json").stdout)
@@ -90,6 +63,10 @@ def test_options_reach_the_search(model: Path, photos: Path):
     assert drawn != words("--sample", "--temperature", "5", "--seed", "2")
     in_recipe = ("--set", "eval.beam_size=3", "--set", "eval.length_penalty=1")
     assert words("--beam", "3", "--length-penalty", "1") == words(*in_recipe)
+    draws = ("--set", "eval.decoder=sample")
+    assert words(*draws, "--set", "eval.temperature=5", "--set", "eval.seed=1") == drawn
+    assert words(*draws, "--temperature", "5", "--seed", "1") == drawn
+    assert words(*draws, "--beam", "3", "--length-penalty", "1") == words(*in_recipe)
 
 
 def test_a_split_is_scored_and_written(model: Path, tmp_path: Path):
@@ -140,7 +117,11 @@ def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
         (["a.jpg", "--split", "test"], ["--split and images exclude each other"]),
         (["a.jpg", "--resume"], ["--resume goes on with a file"]),
         (["a.jpg", "--temperature", "2"], ["A search has no use for --temperature", "--sample"]),
-        (["a.jpg", "--sample", "--beam", "3"], ["no use for --beam"]),
+        (["a.jpg", "--sample", "--beam", "3"], ["Drawing words (--sample) has no use for --beam", "Leave it out"]),
+        (["a.jpg", "--set", "eval.decoder=sample", "--beam", "3", "--seed", "1"], ["A search has no use for --seed"]),
+        (["a.jpg", "--sample", "--top-p", "1.5"], ["--top-p 1.5: eval.top_p: must be at most 1.0 (got 1.5)"]),
+        (["a.jpg", "--beam", "0"], ["--beam 0: eval.beam_size: must be at least 1 (got 0)"]),
+        (["a.jpg", "--max-length", "0"], ["--max-length 0: eval.max_words: must be at least 1"]),
         (["a.jpg", "--out", "o.csv"], [".jsonl, .json"]),
         (["nowhere"], ["nowhere: no image there"]),
         (["--split", "night"], ["no split 'night'"]),

@@ -1,20 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from command_line import failed, run
 from tiny import tiny_recipe
-from typer.testing import CliRunner
 
 from hlcli.building import build_model
-from hlcli.cli.main import app
 from hlcli.model_folder import cpu_state, open_model, save_model
-
-
-def run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -52,9 +46,5 @@ def test_mistakes_are_explained_without_a_traceback(model: Path, tmp_path: Path,
         (["up.pth", "--out", new, "--recipe", tiny_file, "--set", "model.hidden_dim=64"], 2, "does not fit"),
         (["up.pth", "--out", tmp_path / "w.pth" / "x", "--recipe", tiny_file], 1, "cannot be written"),
     ):
-        done = run("convert", tmp_path / words[0], *words[1:])
-        assert done.exit_code == code, (words, done.output)
-        assert text in done.stderr
-        assert isinstance(done.exception, SystemExit)
-        assert done.stdout == ""
+        failed(run("convert", tmp_path / words[0], *words[1:]), text, code=code)
     assert not new.exists()

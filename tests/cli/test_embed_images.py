@@ -22,9 +22,7 @@ def run(*words: object) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HLCLI_DATA", raising=False)
+def here(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     Path("photos").mkdir()
     Image.new("RGB", (90, 70), "red").save("photos/a.png")

@@ -2,24 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from coco_files import write_coco
+from command_line import failed, run
 from PIL import Image
-from typer.testing import CliRunner
 from voc_files import write_voc
 
-from hlcli.cli.main import app
 from hlcli.data.datasets.coco import Coco
 from hlcli.errors import RecipeError
 from hlcli.recipe import read_section, section_classes
 
 SMALL = ["--set", "num_train=4", "--set", "num_val=2", "--set", "num_test=0", "--set", "render_size=16"]
-
-
-def run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_the_store_is_told_in_a_line_or_as_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -75,18 +69,10 @@ def test_images_left_out_give_exit_code_3_and_json_counts_them(tmp_path: Path):
         (["voc2012", "--root", "gone"], 2, "hlcli download voc2012"),
     ],
 )
-def test_mistakes_are_explained_without_a_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, text: str
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HLCLI_DATA", raising=False)
+def test_mistakes_are_explained_without_a_traceback(work_folder: Path, words: list[str], code: int, text: str):
     Path("file").write_text("")
-    done = run("preprocess", *words)
-    assert done.exit_code == code, done.output
-    assert text in done.stderr
-    assert isinstance(done.exception, SystemExit)
-    assert done.stdout == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    failed(run("preprocess", *words), text, code=code)
+    assert [path.name for path in work_folder.iterdir()] == ["file"]
 
 
 def test_without_a_name_the_data_sets_are_listed():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from noise_photos import write_photos
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -37,11 +38,7 @@ def run(tmp_path_factory) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Seven photos and two files that are none."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(7):
-        Image.fromarray(rng.integers(0, 255, (40 + 9 * number, 60, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    folder = write_photos(tmp_path / "photos", 7)
     (folder / "0-broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
     (folder / "empty.png").write_bytes(b"")
     return folder
@@ -204,7 +201,7 @@ def test_method_without_maps_is_refused_and_others_are_named():
 
     with pytest.raises(InputError, match="method plain has no attention per label") as caught:
         check_offers(Plain(), "level_maps", "attention per label")
-    assert caught.value.hint == "Methods that have: hleg, salgl, sgre."
+    assert caught.value.hint == "Methods that have: query2label, hleg, salgl, sgre."
     check_offers(Recipe.from_yaml("quickstart").model, "level_maps", "attention per label")
 
 

@@ -1,0 +1,67 @@
+"""What `hlcli download` reads and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from hlcli.data.datasets.base import DownloadOptions, DownloadReport
+
+
+def sort_out(names: Sequence[str], annotations: Sequence[Path]) -> tuple[list[str], tuple[Path, ...]]:
+    """Data sets and annotation files: the shell gives only the first word after --json to the option; the others
+    arrive among the names.
+
+    Raises:
+        BadParameter: without a data set.
+    """
+    files = [name for name in names if name.lower().endswith(".json")]
+    kept = [name for name in names if name not in files]
+    if not kept:
+        raise typer.BadParameter("name a data set, for example intentonomy.", param_hint="NAME")
+    return kept, (*annotations, *map(Path, files))
+
+
+def show_terms(names: Sequence[str], root: Path | None, *, with_licence: bool, verify: bool) -> None:
+    """Licences, and what is not checked, on stderr.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    from hlcli.data.download import find_datasets
+
+    for section in find_datasets(names, root):
+        if with_licence:
+            typer.echo(f"{section.name}: {section.licence}", err=True)
+    if not verify:
+        typer.echo("warning: checksums are not compared (--no-verify).", err=True)
+
+
+def show_plan(names: Sequence[str], root: Path | None, options: DownloadOptions) -> None:
+    """What would be fetched."""
+    from hlcli.data.download import plan_download
+
+    rows = plan_download(names, root, options)
+    typer.echo(f"{'file':45} {'state':15} to fetch")
+    for row in rows:
+        typer.echo(f"{row.what:45} {row.state:15} {row.size}")
+
+
+def show(report: DownloadReport, max_missing: float) -> None:
+    """What is there of a data set, and what is missing."""
+    there = report.present + report.fetched
+    of_all = f"of {there + len(report.missing):,} " if report.missing else ""
+    typer.echo(f"{report.name}: {there:,} {of_all}{report.unit}s in {report.folder} ({report.fetched:,} of them new).")
+    if report.missing:
+        shown = ", ".join(report.missing[:5])
+        where = "to be placed by hand" if report.failures is None else f"see {report.failures}"
+        tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
+        typer.echo(
+            f"warning: {len(report.missing):,} {report.unit}s ({report.missing_share:.1%}) are missing{tolerated}: "
+            f"{shown}{'…' if len(report.missing) > 5 else ''} ({where}).",
+            err=True,
+        )
