@@ -19,13 +19,7 @@ class Loss(nn.Module):
     is_focal: bool = False
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not reduced; see `hlcli.methods.base.Criterion` for the arguments.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,13 +22,11 @@ from hlcli.losses.missing_config import (
 )
 from hlcli.losses.section import LossSection
 
-if TYPE_CHECKING:
-    from hlcli.losses.base import Loss
-
 
 class Asymmetric(LossSection):
     """Asymmetric loss (Ridnik et al., 2021): positives and negatives are focused differently."""
 
+    loss_class = "hlcli.losses.asymmetric.AsymmetricLoss"
     loss: Literal["asymmetric"] = "asymmetric"
     gamma_pos: float = Field(0.0, ge=0, description="Power that weighs down easy positives; 0 does not.")
     gamma_neg: float = Field(2.0, ge=0, description="Power that weighs down easy negatives; 0 does not.")
@@ -36,29 +34,12 @@ class Asymmetric(LossSection):
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
 
-    def make(self) -> Loss:
-        """The loss."""
-        from hlcli.losses.asymmetric import AsymmetricLoss
-
-        return AsymmetricLoss(
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            clip=self.clip,
-            eps=self.eps,
-            detach_focus=self.detach_focus,
-        )
-
 
 class Bce(LossSection):
     """Binary cross entropy per label."""
 
+    loss_class = "hlcli.losses.bce.BceLoss"
     loss: Literal["bce"] = "bce"
-
-    def make(self) -> Loss:
-        """The loss."""
-        from hlcli.losses.bce import BceLoss
-
-        return BceLoss()
 
 
 LabelObjective = (

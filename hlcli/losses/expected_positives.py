@@ -31,13 +31,7 @@ class EprLoss(Loss):
         self.expected_positives, self.weight, self.num_labels = expected_positives, weight, num_labels
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
@@ -94,13 +88,7 @@ class RoleLoss(Loss):
         self.estimates = nn.Parameter(torch.empty(num_images, num_labels).uniform_(-width, width))
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 

@@ -34,26 +34,20 @@ def largest(losses: Tensor, candidates: Tensor, share: float) -> Tensor:
     return torch.zeros_like(is_chosen).scatter(0, ranked, is_chosen).view_as(candidates)
 
 
-class LargeLossRejection(Loss):
-    """LL-R: zeros with the largest losses cost nothing.
+class _LargeLoss(Loss):
+    """Cross entropy in which zeros with the largest losses cost something else.
 
     Args:
-        delta_rel: share of a batch's zeros that is added per epoch: epoch times delta_rel are left out, counted from
+        delta_rel: share of a batch's zeros that is added per epoch: epoch times delta_rel are chosen, counted from
             epoch 0.
     """
 
-    def __init__(self, delta_rel: float = 0.005) -> None:
+    def __init__(self, delta_rel: float) -> None:
         super().__init__()
         self.delta_rel = delta_rel
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 
@@ -62,38 +56,34 @@ class LargeLossRejection(Loss):
         losses = cross_entropy(logits, targets)
         if not self.training:
             return losses
-        return losses.masked_fill(largest(losses, _seen(targets != 1, ignore), epoch * self.delta_rel), 0)
+        chosen = largest(losses, _seen(targets != 1, ignore), epoch * self.delta_rel)
+        return torch.where(chosen, self.of_chosen(logits), losses)
+
+    def of_chosen(self, logits: Tensor) -> Tensor:
+        """What they cost instead, [B, L], of logits [B, L]."""
+        raise NotImplementedError
 
 
-class LargeLossCorrection(Loss):
-    """LL-Ct: zeros with the largest losses count as positives, for that step.
+class LargeLossRejection(_LargeLoss):
+    """LL-R: zeros with the largest losses cost nothing."""
 
-    Args:
-        delta_rel: share of a batch's zeros that is added per epoch, as for LL-R.
-    """
+    def __init__(self, delta_rel: float = 0.005) -> None:
+        super().__init__(delta_rel)
+
+    def of_chosen(self, logits: Tensor) -> Tensor:
+        """Nothing."""
+        return torch.zeros_like(logits)
+
+
+class LargeLossCorrection(_LargeLoss):
+    """LL-Ct: zeros with the largest losses count as positives, for that step."""
 
     def __init__(self, delta_rel: float = 0.002) -> None:
-        super().__init__()
-        self.delta_rel = delta_rel
+        super().__init__(delta_rel)
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
-    ) -> Tensor:
-        """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
-
-        In evaluation mode plain cross entropy; rows play no part.
-        """
-        losses = cross_entropy(logits, targets)
-        if not self.training:
-            return losses
-        flips = largest(losses, _seen(targets != 1, ignore), epoch * self.delta_rel)
-        return torch.where(flips, cross_entropy(logits, torch.ones_like(targets)), losses)
+    def of_chosen(self, logits: Tensor) -> Tensor:
+        """The loss of positives."""
+        return cross_entropy(logits, torch.ones_like(logits))
 
 
 class PermanentLargeLossCorrection(Loss):
@@ -117,13 +107,7 @@ class PermanentLargeLossCorrection(Loss):
         self.register_buffer("flips", torch.zeros(num_images, num_labels, dtype=torch.bool))
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hlcli.sections import Section
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
 
 
 class LossSection(Section):
-    """A multi-label loss with its numbers; a subclass says `make`, or `build` where the data's size matters."""
+    """A multi-label loss with its numbers: the section's fields are the arguments of its class."""
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
+    loss_class: ClassVar[str]
+    """Module and name of the class, which is imported no sooner than it is built."""
 
     def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss of a training.
@@ -24,6 +27,8 @@ class LossSection(Section):
         """
         return self.make()
 
-    def make(self) -> Loss:
-        """The loss for any data."""
-        raise NotImplementedError
+    def make(self, **more: int | None) -> Loss:
+        """The loss from the section's fields, and `more` that its class takes."""
+        module, _, name = self.loss_class.rpartition(".")
+        made: Loss = getattr(import_module(module), name)(**self.model_dump(exclude={"loss"}), **more)
+        return made

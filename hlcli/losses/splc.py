@@ -43,13 +43,7 @@ class SplcLoss(Loss):
         return torch.where(scores > self.tau, torch.ones_like(targets), targets)
 
     def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        *,
-        epoch: int = 0,
-        rows: Tensor | None = None,
-        ignore: Tensor | None = None,
+        self, logits: Tensor, targets: Tensor, epoch: int = 0, rows: Tensor | None = None, ignore: Tensor | None = None
     ) -> Tensor:
         """Loss [B, L], not negative and not reduced, of logits [B, L] and targets [B, L] in {0, 1}.
 

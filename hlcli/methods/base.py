@@ -57,6 +57,8 @@ class MethodSection(Section):
     backbone_kind: ClassVar[Literal["grid", "clip", "any"]] = "grid"
     """What `build` gets: a `GridBackbone`, the `ClipTowers` of a CLIP model, or the grid of any of them."""
     needs_training: ClassVar[bool] = True
+    maps_every_level: ClassVar[bool] = False
+    """Whether `level_maps` has maps of all levels, not of the finest alone."""
     published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "regular"
     """What a reference's checkpoint holds: training state with the trained weights under `state_dict`; nothing but
     the averaged weights, each name with `module.` in front; or nothing but the better of both, bare."""
@@ -111,8 +113,19 @@ class MethodSection(Section):
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
     ) -> dict[str, Tensor]:
-        """Named scalar terms, already weighted; their sum is trained."""
-        raise NotImplementedError
+        """Named scalar terms, already weighted; their sum is trained.
+
+        Unless a method says it otherwise: the loss of `logits` as the one term, summed over labels.
+        """
+        from hlcli.losses.masking import label_losses
+
+        logits = model(batch.images).logits
+        losses = label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows)
+        return {"classification": self.scale_of(criterion) * losses.sum(dim=1).mean()}
+
+    def scale_of(self, criterion: Criterion) -> float:
+        """Factor of the classification loss: `loss_scale`, where the method has that key."""
+        return float(getattr(self, "loss_scale", 1.0))
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps | None:
         """Scores of images [B, 3, H, W] and where each label looks; None for methods without a map per label."""

@@ -158,6 +158,6 @@ def test_nothing_to_learn_from_is_refused_and_lost_labels_are_counted(
     assert "labels have no positive left in training" in caplog.text
 
 
-def test_labels_are_not_dropped_twice(tiny: Any) -> None:
+def test_single_labels_of_shapes_are_no_key_of_their_own(tiny: Any) -> None:
     with pytest.raises(RecipeError, match=r"data\.single_positive"):
-        tiny("data.single_positive=true", "data.labels_kept=single")
+        tiny("data.single_positive=true")

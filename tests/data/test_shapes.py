@@ -16,6 +16,7 @@ from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.datasets.shapes_captions import group_things
 from hlcli.data.datasets.shapes_drawing import OUTLINES, SceneDrawing
 from hlcli.data.datasets.shapes_scene import KINDS, PLACES
+from hlcli.data.kept_labels import open_training_records
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError
@@ -148,12 +149,13 @@ def test_labels_go_together_by_place(records):
     assert max(together["car", "fir"], together["sailboat", "windmill"]) < 0.5
 
 
-def test_single_positive_records_tell_one_true_label_and_evaluation_stays_whole():
-    full, single = make_records(), make_records(single_positive=True)
+def test_single_kept_labels_are_true_ones_and_evaluation_stays_whole():
+    data = Shapes(image_size=64, num_train=2000, num_val=500, num_test=3, labels_kept="single")
+    full, single = make_records(), open_training_records(data)
     assert all(len(single[row].labels) == 1 for row in range(300))
     assert all(set(single[row].labels) <= set(full[row].labels) for row in range(300))
     assert {single[row].labels[0] for row in range(300)} == set(range(12))
-    val, single_val = make_records(split="val"), make_records(split="val", single_positive=True)
+    val, single_val = make_records(split="val"), data.records("val")
     assert [single_val[row] for row in range(20)] == [val[row] for row in range(20)]
     assert [single[row].image for row in range(20)] == [full[row].image for row in range(20)]
 

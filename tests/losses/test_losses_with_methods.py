@@ -11,20 +11,30 @@ from torch import nn
 
 from hlcli.building import build_model
 from hlcli.data.loader import LabelBatch
-from hlcli.recipe import Recipe
+from hlcli.losses.section import LossSection
+from hlcli.methods.base import MethodSection
+from hlcli.recipe import Recipe, section_classes
 
 SMALL = {"feedforward_dim": 16, "num_heads": 2, "dropout": 0.0}
-METHODS: dict[str, dict[str, Any]] = {
-    "linear": {"method": "linear"},
-    "hleg": {"method": "hleg", "hidden_dim": 16, **SMALL},
-    "salgl": {"method": "salgl", "num_scenes": 2, "attention_dim": 16, **SMALL},
-    "sgre": {"method": "sgre", "attention_dim": 16, **SMALL},
+SIZES: dict[str, dict[str, Any]] = {
+    "query2label": {"hidden_dim": 16, **SMALL},
+    "hleg": {"hidden_dim": 16, **SMALL},
+    "salgl": {"num_scenes": 2, "attention_dim": 16, **SMALL},
+    "sgre": {"attention_dim": 16, **SMALL},
 }
-COUNTED = {"expected_positives": 2.5}
+METHODS: dict[str, dict[str, Any]] = {
+    name: {"method": name, **SIZES.get(name, {})}
+    for name, one in section_classes("model").items()
+    if issubclass(one, MethodSection) and (one.task, one.backbone_kind) == ("labels", "grid")
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    **{name: {"expected_positives": 2.5} for name in ("epr", "role")},
+    **{name: {"delta_rel": 0.1} for name in ("ll_r", "ll_ct", "ll_cp")},
+}
 OBJECTIVES: list[dict[str, Any]] = [
-    *({"loss": name} for name in ("splc", "focal_margin", "hill", "an", "wan", "label_smoothing", "em")),
-    *({"loss": name, **COUNTED} for name in ("epr", "role")),
-    *({"loss": name, "delta_rel": 0.1} for name in ("ll_r", "ll_ct", "ll_cp")),
+    {"loss": name, **OPTIONS.get(name, {})}
+    for name, one in section_classes("objective").items()
+    if issubclass(one, LossSection)
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import pytest
@@ -24,10 +24,7 @@ from hlcli.losses.splc import SplcLoss
 SECTIONS = TypeAdapter(Annotated[LabelObjective, Field(discriminator="loss")])
 
 NEEDED: dict[str, dict[str, Any]] = {"epr": {"expected_positives": 2.0}, "role": {"expected_positives": 2.0}}
-LOSSES = (
-    "asymmetric", "bce", "splc", "focal_margin", "hill", "an", "wan", "label_smoothing", "em", "epr", "role",
-    "ll_r", "ll_ct", "ll_cp",
-)  # fmt: skip
+LOSSES = tuple(one.model_fields["loss"].default for one in get_args(LabelObjective))
 IMAGES, LABELS = 5, 4
 
 

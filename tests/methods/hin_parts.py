@@ -11,13 +11,14 @@ from hlcli.methods.hin.layers import Widths
 from hlcli.methods.hin.model import Hin, Marks
 
 WORDS = 11
+HEADS = 2
 PAD, BEGIN, END = 1, 2, 3
 
 
 def make(*, seed: int = 0, sharpness: float = 3.0, **options: Any) -> Hin:
     """A small network in double precision, in eval mode, none of whose weights is 0 or 1."""
     options = {"vocabulary_size": WORDS, "grid_width": 7, "region_width": 9, "max_length": 12, **options}
-    widths = Widths(dim=8, num_heads=2, key_width=3, value_width=5, feed_forward=13, dropout=0.0)
+    widths = Widths(dim=8, num_heads=HEADS, key_width=3, value_width=5, feed_forward=13, dropout=0.0)
     widths = widths._replace(**{name: options.pop(name) for name in Widths._fields if name in options})
     marks = Marks(**{name: options.pop(name) for name in Marks._fields if name in options})
     with torch.random.fork_rng():

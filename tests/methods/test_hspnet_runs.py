@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from power_cut import train_until
 
 import hlcli
-import hlcli.training.loop
 from hlcli.clip import TextTower
 from hlcli.conversion import export_upstream
 from hlcli.errors import DataError, HlcliError, RecipeError
@@ -38,7 +38,7 @@ def recipe_of(tmp_path: Path) -> Any:
     np.save(tmp_path / "graph.npy", vectors @ vectors.T)
     tree = {
         "data": {
-            "dataset": "shapes", "image_size": 32, "workers": 0, "normalization": "clip", "single_positive": True,
+            "dataset": "shapes", "image_size": 32, "workers": 0, "normalization": "clip", "labels_kept": "single",
             "num_train": 32, "num_val": 12, "num_test": 8,
         },
         "backbone": {"name": f"clip:{tmp_path / 'clip.json'}", "pretrained": False},
@@ -51,10 +51,6 @@ def recipe_of(tmp_path: Path) -> Any:
     return lambda *overrides: Recipe.from_dict(tree, overrides)
 
 
-class PowerCut(Exception):
-    """Stands for whatever ends a run without warning."""
-
-
 @pytest.mark.parametrize("broken_at", [3, 7])
 def test_a_broken_off_run_resumes_bit_for_bit(
     broken_at: int, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -62,17 +58,7 @@ def test_a_broken_off_run_resumes_bit_for_bit(
     """Once while the batch norms rest, once after."""
     recipe = recipe_of()
     whole = hlcli.train(recipe, tmp_path / "whole")
-    real = hlcli.training.loop._step
-
-    def step(training: Any, batches: Any) -> None:
-        if training.progression.step == broken_at:  # a step after a checkpoint
-            raise PowerCut
-        real(training, batches)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(hlcli.training.loop, "_step", step)
-        with pytest.raises(PowerCut):
-            hlcli.train(recipe, tmp_path / "cut")
+    train_until(broken_at, recipe, tmp_path / "cut", monkeypatch)  # a step after a checkpoint
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)
     one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (whole, resumed))
     for part in ("model", "ema"):

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from power_cut import train_until
 
 import hlcli
-import hlcli.training.loop
 from hlcli.conversion import export_upstream
 from hlcli.evaluation.labels import evaluate
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
 from .salgl_parts import TINY
-
-
-class PowerCut(Exception):
-    """Stands for whatever ends a run without warning."""
 
 
 @pytest.mark.parametrize("assignment", ["soft", "hard"])
@@ -30,17 +25,7 @@ def test_a_broken_off_run_resumes_bit_for_bit_with_its_counts(
     overrides = [f"model.scene_assignment={assignment}", f"model.average_cooccurrence={assignment == 'soft'}".lower()]
     recipe = Recipe.from_dict(TINY, [*overrides, "model.dropout=0.1"])
     whole = hlcli.train(recipe, tmp_path / "whole")
-    real = hlcli.training.loop._step
-
-    def step(training: Any, batches: Any) -> None:
-        if training.progression.step == 7:  # in the second epoch, a step after a checkpoint
-            raise PowerCut
-        real(training, batches)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(hlcli.training.loop, "_step", step)
-        with pytest.raises(PowerCut):
-            hlcli.train(recipe, tmp_path / "cut")
+    train_until(7, recipe, tmp_path / "cut", monkeypatch)  # in the second epoch, a step after a checkpoint
     assert torch.load(Run(tmp_path / "cut").checkpoint_file, weights_only=True)["progression"]["step"] == 6
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)
     one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (whole, resumed))

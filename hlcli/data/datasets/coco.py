@@ -8,7 +8,7 @@ Official layout, below `ROOT/coco` or in `COCO2014/`, `MSCOCO/` or `coco/` there
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,6 @@ from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.records import Record
 from hlcli.errors import DataError
-from hlcli.sections import PrepareOptions
 
 FOLDERS = ("", "COCO2014", "MSCOCO", "coco")
 """Where the layout may begin, below the source."""
@@ -41,9 +40,9 @@ class CocoOptions(ListOptions):
 class Coco(GroupedData):
     """Photos of everyday scenes, MS-COCO 2014 (Lin et al., ECCV 2014), labelled by the objects in them."""
 
-    licence: ClassVar[str] = LICENCE
+    licence = LICENCE
     sources = SOURCES
-    prepare_options: ClassVar[type[PrepareOptions]] = CocoOptions
+    prepare_options = CocoOptions
     label_names = LABEL_NAMES
     groups = GROUPS
 

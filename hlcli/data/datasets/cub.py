@@ -21,7 +21,6 @@ from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.records import Record
 from hlcli.errors import DataError
-from hlcli.sections import PrepareOptions
 
 FOLDER = "CUB_200_2011"
 
@@ -29,9 +28,9 @@ FOLDER = "CUB_200_2011"
 class Cub(GroupedData):
     """Photos of birds with what is seen of them, CUB-200-2011 (Wah et al., 2011); splits train and test."""
 
-    licence: ClassVar[str] = LICENCE
+    licence = LICENCE
     sources = SOURCES
-    prepare_options: ClassVar[type[PrepareOptions]] = ListOptions
+    prepare_options = ListOptions
     label_names = LABEL_NAMES
     groups = GROUPS
     groupings: ClassVar = {"official": OFFICIAL_GROUPS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError
-from hlcli.sections import DataSection, Fraction, PrepareOptions
+from hlcli.sections import DataSection, Fraction
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +66,12 @@ class IntentonomyOptions(LayoutOptions):
 class Intentonomy(DataSection):
     """Photos from Unsplash with intents voted on by annotators (Jia et al., CVPR 2021), labels cleaned in 2020."""
 
-    licence: ClassVar[str] = (
+    licence = (
         "The annotations are CC BY 4.0; the photos are under the Unsplash licence (https://unsplash.com/license) "
         "and remain their photographers'."
     )
 
-    prepare_options: ClassVar[type[PrepareOptions]] = IntentonomyOptions
+    prepare_options = IntentonomyOptions
 
     dataset: Literal["intentonomy"] = "intentonomy"
 

@@ -16,13 +16,13 @@ from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFil
 from hlcli.data.datasets.intentonomy_annotations import annotation_name, matrix_name, read_annotations
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SPLITS
 from hlcli.data.transfers.checksums import Checksum, complaint_about
-from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, crawl_images, plan_crawl
-from hlcli.data.transfers.manifest import FAILURES_NAME, Manifest, lock_folder
+from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, plan_crawl
+from hlcli.data.transfers.manifest import Manifest, lock_folder
+from hlcli.data.transfers.photos import crawl_photos
 from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.transfer import fetch_file
 from hlcli.errors import DownloadError, InputError
 from hlcli.files import whole_file
-from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -103,19 +103,7 @@ def _download(folder: Path, options: DownloadOptions, session: Session | None) -
     todo = _plan_photos(paths, folder, options)
     for path in options.annotations:
         _adopt(path, folder, options)
-    with Progress("Downloading photos", total=len(todo.wanted), unit="photo", enabled=bool(todo.wanted)) as bar:
-        report = crawl_images(
-            todo,
-            folder,
-            session=session,
-            jobs=options.jobs,
-            hand_placed=_hand_placed(options.source),
-            overwrite=options.overwrite,
-            on_done=bar.advance,
-        )
-    missing = tuple(failure.id for failure in report.failures)
-    failures = folder / FAILURES_NAME if missing else None
-    return DownloadReport("intentonomy", folder, report.present, report.fetched, missing, failures)
+    return crawl_photos("intentonomy", todo, folder, options, session, hand_placed=_hand_placed(options.source))
 
 
 def plan(folder: Path, options: DownloadOptions) -> list[PlannedFile]:

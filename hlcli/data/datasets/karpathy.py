@@ -40,7 +40,7 @@ from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError
-from hlcli.sections import DataSection, PrepareOptions
+from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ class FlickrOptions(KarpathyOptions):
 class CocoKarpathy(DataSection):
     """Photos of everyday scenes with five captions each: MS-COCO 2014 in Karpathy's split."""
 
-    licence: ClassVar[str] = LICENCE
+    licence = LICENCE
     sources = COCO_SOURCES
-    prepare_options: ClassVar[type[PrepareOptions]] = CocoKarpathyOptions
+    prepare_options = CocoKarpathyOptions
 
     dataset: Literal["coco-karpathy"] = "coco-karpathy"
 
@@ -117,8 +117,8 @@ class CocoKarpathy(DataSection):
 
 
 class _Flickr(DataSection):
-    prepare_options: ClassVar[type[PrepareOptions]] = FlickrOptions
-    licence: ClassVar[str] = FLICKR_LICENCE
+    prepare_options = FlickrOptions
+    licence = FLICKR_LICENCE
     counts: ClassVar[Counts]
     photo_folders: ClassVar[tuple[str, ...]]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.records import Record
 from hlcli.data.transfers.manifest import Manifest
 from hlcli.errors import DataError, InputError
-from hlcli.sections import Fraction, PrepareOptions
+from hlcli.sections import Fraction
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +76,8 @@ class NuswideOptions(ListOptions):
 class Nuswide(GroupedData):
     """Photos from Flickr with 81 concepts (Chua et al., CIVR 2009); splits train and test."""
 
-    licence: ClassVar[str] = (
-        "For research; the photos come from Flickr, are given out on request, and remain their photographers'."
-    )
-    prepare_options: ClassVar[type[PrepareOptions]] = NuswideOptions
+    licence = "For research; the photos come from Flickr, are given out on request, and remain their photographers'."
+    prepare_options = NuswideOptions
     label_names = LABEL_NAMES
     groups = GROUPS
 

@@ -13,10 +13,10 @@ from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFil
 from hlcli.data.transfers.archive_download import fetch_sources, open_session
 from hlcli.data.transfers.archive_plan import plan as plan_sources
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.data.transfers.crawl import ImageItem, crawl_images, plan_crawl
-from hlcli.data.transfers.manifest import FAILURES_NAME, lock_folder
+from hlcli.data.transfers.crawl import ImageItem, plan_crawl
+from hlcli.data.transfers.manifest import lock_folder
+from hlcli.data.transfers.photos import crawl_photos
 from hlcli.errors import DataError
-from hlcli.progress import Progress
 
 HOME = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide"
 ASL_LISTS = "https://github.com/xinyu1205/robust-loss-mlml/raw/master/dataset"
@@ -59,19 +59,7 @@ def download(folder: Path, options: DownloadOptions) -> DownloadReport:
         todo = plan_crawl(
             read_addresses(options.crawl), folder, overwrite=options.overwrite, retry_failed=options.retry_failed
         )
-        with Progress("Downloading photos", total=len(todo.wanted), unit="photo", enabled=bool(todo.wanted)) as bar:
-            report = crawl_images(
-                todo,
-                folder,
-                session=session,
-                jobs=options.jobs,
-                overwrite=options.overwrite,
-                on_done=bar.advance,
-            )
-    missing = tuple(failure.id for failure in report.failures)
-    return DownloadReport(
-        "nuswide", folder, report.present, report.fetched, missing, folder / FAILURES_NAME if missing else None
-    )
+        return crawl_photos("nuswide", todo, folder, options, session)
 
 
 def plan(folder: Path, options: DownloadOptions) -> list[PlannedFile]:

@@ -33,7 +33,6 @@ class Shapes(DataSection):
     render_size: int | None = Field(
         None, ge=16, le=4096, description="Side of the drawn images in pixels; default the longer one of image_size."
     )
-    single_positive: bool = Field(False, description="A training image tells only one of its labels.")
 
     def label_space(self) -> LabelSpace:
         """Three levels: 3 coarse, 5 middle, 12 fine labels."""
@@ -52,13 +51,7 @@ class Shapes(DataSection):
         count = self._counts().get(split, 0)
         if not count:
             raise DataError(f"shapes has no split {split!r}; it has {', '.join(self.split_names())}.")
-        return SceneRecords(
-            split,
-            count,
-            seed=self.seed,
-            render_size=self.render_size or max(self.height_width),
-            single_positive=self.single_positive and split == "train",
-        )
+        return SceneRecords(split, count, seed=self.seed, render_size=self.render_size or max(self.height_width))
 
     def _counts(self) -> dict[str, int]:
         return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
@@ -72,14 +65,10 @@ class SceneRecords(Sequence[Record]):
         num_images: their number.
         seed: seed of the data set.
         render_size: side of the images in pixels.
-        single_positive: keep one label of each image, drawn evenly.
     """
 
-    def __init__(
-        self, split: str, num_images: int, *, seed: int, render_size: int, single_positive: bool = False
-    ) -> None:
-        self.split, self.num_images, self.seed = split, num_images, seed
-        self.render_size, self.single_positive = render_size, single_positive
+    def __init__(self, split: str, num_images: int, *, seed: int, render_size: int) -> None:
+        self.split, self.num_images, self.seed, self.render_size = split, num_images, seed, render_size
 
     def __len__(self) -> int:
         return self.num_images
@@ -90,7 +79,5 @@ class SceneRecords(Sequence[Record]):
         rng = random.Random(f"shapes/{self.seed}/{self.split}/{row}")
         scene = compose_scene(rng)
         captions = describe(scene, rng)
-        labels = (rng.choice(scene.labels),) if self.single_positive else scene.labels
-        return Record(
-            f"shapes-{self.split}-{row:06d}", SceneDrawing(scene, self.render_size), labels, captions=captions
-        )
+        drawing = SceneDrawing(scene, self.render_size)
+        return Record(f"shapes-{self.split}-{row:06d}", drawing, scene.labels, captions=captions)

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ from hlcli.data.datasets.vg500_names import (
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
-from hlcli.sections import DataSection, Fraction, PrepareOptions
+from hlcli.sections import DataSection, Fraction
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,7 @@ class Vg500Options(LayoutOptions):
 class Vg500(DataSection):
     """Visual Genome's photos with 500 labels (Chen et al., ICCV 2019); splits train and test."""
 
-    licence: ClassVar[str] = (
-        "Visual Genome is CC BY 4.0; its photos come from COCO and YFCC100M, from Flickr, under their own terms."
-    )
+    licence = "Visual Genome is CC BY 4.0; its photos come from COCO and YFCC100M, from Flickr, under their own terms."
     sources = (
         _list("train_list_500.txt", 983_957),
         _list("test_list_500.txt", 118_596),
@@ -94,7 +92,7 @@ class Vg500(DataSection):
             is_optional=True,
         ),
     )
-    prepare_options: ClassVar[type[PrepareOptions]] = Vg500Options
+    prepare_options = Vg500Options
 
     dataset: Literal["vg500"] = "vg500"
 

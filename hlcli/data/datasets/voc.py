@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -33,7 +33,6 @@ from hlcli.data.datasets.voc_labels import COUNTS, GROUPS, LABEL_NAMES
 from hlcli.data.datasets.voc_sources import LICENCE, SOURCES_2007, SOURCES_2012
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
-from hlcli.sections import PrepareOptions
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +90,19 @@ class Voc2012Options(VocOptions):
     )
 
 
-class Voc2007(GroupedData):
-    """Photos from Flickr labelled by the objects in them, PASCAL VOC 2007; splits train (trainval) and test."""
+class _Voc(GroupedData):
+    """What the years share."""
 
-    licence: ClassVar[str] = LICENCE
-    sources = SOURCES_2007
-    prepare_options: ClassVar[type[PrepareOptions]] = Voc2007Options
+    licence = LICENCE
     label_names = LABEL_NAMES
     groups = GROUPS
+
+
+class Voc2007(_Voc):
+    """Photos from Flickr labelled by the objects in them, PASCAL VOC 2007; splits train (trainval) and test."""
+
+    sources = SOURCES_2007
+    prepare_options = Voc2007Options
 
     dataset: Literal["voc2007"] = "voc2007"
 
@@ -112,14 +116,11 @@ class Voc2007(GroupedData):
         return _prepare(self, 2007, source, parts | {"test": "test"}, options)
 
 
-class Voc2012(GroupedData):
+class Voc2012(_Voc):
     """Photos from Flickr labelled by the objects in them, PASCAL VOC 2012; splits train and val."""
 
-    licence: ClassVar[str] = LICENCE
     sources = SOURCES_2012
-    prepare_options: ClassVar[type[PrepareOptions]] = Voc2012Options
-    label_names = LABEL_NAMES
-    groups = GROUPS
+    prepare_options = Voc2012Options
 
     dataset: Literal["voc2012"] = "voc2012"
 

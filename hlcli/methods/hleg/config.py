@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 class Hleg(MethodSection):
     """Hierarchical label embedding and grouping: one decoder layer per level of the label tree."""
+
+    maps_every_level: ClassVar[bool] = True
 
     method: Literal["hleg"] = "hleg"
     hidden_dim: int = Field(2048, ge=4, le=65536, description="Width of the transformer.")

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hlcli.methods.base import Criterion, MethodSection
+from hlcli.methods.base import MethodSection
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
-    from hlcli.data.loader import LabelBatch
 
 
 class Linear(MethodSection):
@@ -31,13 +30,3 @@ class Linear(MethodSection):
         return LinearModel(
             backbone, num_features=backbone.num_features, num_labels=labels.num_labels, dropout=self.dropout
         )
-
-    def training_losses(
-        self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
-    ) -> dict[str, Tensor]:
-        """The one term, weighted."""
-        from hlcli.losses.masking import label_losses
-
-        logits = model(batch.images).logits
-        losses = label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows)
-        return {"classification": self.loss_scale * losses.sum(dim=1).mean()}

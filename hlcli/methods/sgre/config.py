@@ -111,10 +111,5 @@ class Sgre(LabelAttentionSection):
         from hlcli.methods.sgre.objective import training_losses
 
         return training_losses(
-            model,
-            batch,
-            criterion,
-            epoch=epoch,
-            branch_weight=self.branch_weight,
-            loss_scale=self.scale_of(criterion),
+            model, batch, criterion, epoch=epoch, branch_weight=self.branch_weight, loss_scale=self.scale_of(criterion)
         )

@@ -3,65 +3,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 
 import pytest
-from archive_files import make_tar, make_zip
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
+from archive_files import make_zip
+from faulty_server import Fault, without_proxies  # noqa: F401
 
-from hlcli.data.datasets.base import DownloadOptions, Source
 from hlcli.data.transfers import archive_download
-from hlcli.data.transfers.archive_download import download
-from hlcli.data.transfers.archive_plan import is_done, plan
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.data.transfers.session import Session
-from hlcli.errors import DataError, DownloadError, InputError
+from hlcli.errors import DataError, DownloadError
 
-TRAIN = make_tar({f"kit/images/{i}.jpg": bytes([i]) * 2000 for i in range(5)})
-TEST = make_zip({f"kit/images/{i}.jpg": bytes([i]) * 100 for i in range(5, 9)})
-LABELS = b"1 2 3\n" * 50
-PUBLISHED = {"train.tar": TRAIN, "test.zip": TEST, "labels.txt": LABELS}
-IMAGES = {f"kit/images/{i}.jpg" for i in range(9)}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    monkeypatch.setattr(archive_download, "Session", partial(Session, clock=FakeClock(), per_second=1e9))
-    with FaultyServer() as running:
-        running.files |= {f"/first/{name}": content for name, content in PUBLISHED.items()}
-        running.files |= {f"/second/{name}": content for name, content in PUBLISHED.items()}
-        yield running
-
-
-@pytest.fixture
-def sources(server: FaultyServer) -> tuple[Source, ...]:
-    return tuple(
-        Source(
-            name,
-            (server.url(f"/first/{name}"), server.url(f"/second/{name}")),
-            len(content),
-            Checksum("sha256", hashlib.sha256(content).hexdigest()),
-            None if name.endswith("txt") else ".",
-            "annotations" if name.endswith("txt") else "images",
-        )
-        for name, content in PUBLISHED.items()
-    )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "toy"
-
-
-def fetch(sources, folder: Path, **options):
-    return download("toy", sources, folder, DownloadOptions(**options))
-
-
-def visible(folder: Path) -> set[str]:
-    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {path for path in paths if not path.startswith(".")}
+from .archive_parts import IMAGES, PUBLISHED, TEST, TRAIN, fetch, given_folder, given_server, given_sources, visible  # noqa: F401
 
 
 def test_everything_is_fetched_and_unpacked_and_a_second_run_asks_nobody(server, sources, folder, monkeypatch):
@@ -191,48 +142,6 @@ def test_an_unsafe_archive_is_not_unpacked_whatever_its_sum(server, sources, fol
     assert visible(folder) == {"archives/test.zip"}
 
 
-def test_hand_placed_files_are_checked_used_and_left_alone(server, sources, folder, tmp_path):
-    hand = tmp_path / "hand"
-    (hand / "toy").mkdir(parents=True)
-    (hand / "train.tar").write_bytes(TRAIN)
-    (hand / "toy" / "labels.txt").write_bytes(LABELS)
-    folder.mkdir(parents=True)
-    (folder / "test.zip").write_bytes(TEST)
-    assert fetch(sources, folder, source=hand, offline=True).fetched == 3
-    assert server.log == []
-    assert visible(folder) == IMAGES | {"labels.txt", "test.zip"}
-    assert (hand / "train.tar").exists()
-
-
-def test_a_hand_placed_file_that_differs_is_refused_unless_told_otherwise(sources, folder, tmp_path):
-    other = make_tar({"kit/images/0.jpg": b"other"})
-    (tmp_path / "train.tar").write_bytes(other)
-    with pytest.raises(InputError, match=r"train\.tar: it has .* bytes, expected .*--no-verify"):
-        fetch(sources[:1], folder, source=tmp_path)
-    fetch(sources[:1], folder, source=tmp_path, verify=False)
-    assert (folder / "kit/images/0.jpg").read_bytes() == b"other"
-
-
-def test_offline_says_where_to_put_what_is_missing(sources, folder):
-    with pytest.raises(DownloadError, match=r"train\.tar is missing, and nothing is fetched offline.*--from DIR"):
-        fetch(sources[:1], folder, offline=True)
-
-
-def test_a_file_without_addresses_is_asked_for_and_does_not_stop_the_others(server, sources, folder, caplog):
-    by_hand = Source("photos.zip", unpack_to="photos", by_hand="Write to the authors.")
-    report = fetch([*sources, by_hand], folder)
-    assert report.fetched == 3
-    assert "photos.zip cannot be fetched. Write to the authors." in caplog.text
-    (folder / "photos.zip").write_bytes(make_zip({"photos/1.jpg": b"1"}))
-    assert fetch([*sources, by_hand], folder).fetched == 1
-    assert (folder / "photos" / "1.jpg").exists()
-    caplog.clear()
-    (folder / "photos.zip").unlink()
-    shutil.rmtree(folder / ".fetched")
-    fetch([by_hand], folder)  # unpacked by hand is as good
-    assert "cannot be fetched" not in caplog.text
-
-
 def test_too_little_room_is_said_before_the_first_request(server, sources, folder, monkeypatch):
     usage = shutil.disk_usage(folder.parent.parent)
     monkeypatch.setattr(archive_download.shutil, "disk_usage", lambda path: usage._replace(free=10_000))
@@ -251,68 +160,8 @@ def test_two_archives_at_a_time(server, sources, folder):
     assert len(list(folder.glob("*/kit/images/*.jpg"))) == 25
 
 
-def test_parts_are_fetched_alone_and_optional_ones_by_name_only(server, sources, folder):
-    extra = sources[1]._replace(name="extra.zip", urls=(server.url("/first/test.zip"),), part="extra", is_optional=True)
-    fetch([*sources, extra], folder, parts=("annotations",))
-    assert visible(folder) == {"labels.txt"}
-    fetch([*sources, extra], folder)
-    assert not is_done(extra, folder, DownloadOptions())
-    fetch([*sources, extra], folder, parts=("extra",))
-    assert is_done(extra, folder, DownloadOptions())
-    with pytest.raises(InputError, match="toy has no part 'masks'; it has images, annotations, extra"):
-        fetch([*sources, extra], folder, parts=("masks",))
-    with pytest.raises(InputError, match="--json"):
-        fetch(sources, folder, annotations=(Path("a.json"),))
-
-
-def test_a_plan_tells_states_and_bytes_and_writes_nothing(server, sources, folder, tmp_path):
-    rows = plan("toy", sources, folder, DownloadOptions())
-    assert [row.state for row in rows[:3]] == ["missing", "missing", "missing"]
-    assert rows[0].size == f"{len(TRAIN):,} bytes"
-    assert rows[3].what == "toy: disk space needed"
-    assert not folder.exists()
-    fetch(sources[2:], folder)
-    (folder / "archives").mkdir()
-    (folder / "archives" / "train.tar.part").write_bytes(TRAIN[:1000])
-    (tmp_path / "test.zip").write_bytes(TEST)
-    rows = plan("toy", sources, folder, DownloadOptions(source=tmp_path))
-    assert [(row.what, row.state, row.size) for row in rows[:3]] == [
-        ("train.tar", "partial", f"{len(TRAIN) - 1000:,} bytes"),
-        ("test.zip", "to be unpacked", "0 bytes"),
-        ("labels.txt", "present", "0 bytes"),
-    ]
-    assert server.log[1:] == []
-
-
 def test_progress_counts_bytes_and_files(server, sources, folder, caplog):
     with caplog.at_level(logging.INFO, "hlcli"):
         fetch(sources, folder)
     assert f"Fetching train.tar ({len(TRAIN):,} bytes)." in caplog.text
     assert "Unpacking: 9 files in" in caplog.text
-
-
-def test_a_crawled_folder_does_not_hide_an_archive_placed_by_hand(folder, tmp_path):
-    (folder / "photos").mkdir(parents=True)
-    by_hand = Source("photos.zip", unpack_to="photos", by_hand="Write to the authors.")
-    (tmp_path / "photos.zip").write_bytes(make_zip({"1.jpg": b"1"}))
-    assert plan("toy", [by_hand], folder, DownloadOptions())[0].state == "present"
-    assert fetch([by_hand], folder, source=tmp_path).fetched == 1
-    assert (folder / "photos" / "1.jpg").exists()
-
-
-def test_what_came_without_verification_is_verified_later_or_said(server, sources, folder, caplog):
-    server.files["/first/train.tar"] = server.files["/first/test.zip"] = make_tar({"kit/images/0.jpg": b"other"})
-    fetch(sources, folder, verify=False, keep_archives=True)
-    with pytest.raises(InputError, match=r"archives/train\.tar: it has .* bytes, expected"):
-        fetch(sources, folder)
-    shutil.rmtree(folder / "archives")
-    server.log.clear()
-    assert fetch(sources, folder).present == 3
-    assert "train.tar was fetched without verification; --overwrite fetches it anew." in caplog.text
-    assert "labels.txt was fetched" not in caplog.text  # still there, so it was compared
-    assert server.log == []
-
-
-def test_a_file_left_to_be_placed_by_hand_is_reported_as_missing(sources, folder):
-    report = fetch([*sources, Source("photos.zip", unpack_to="photos", by_hand="Write to the authors.")], folder)
-    assert report[2:] == (0, 3, ("photos.zip",), None, "file")

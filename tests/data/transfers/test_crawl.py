@@ -16,9 +16,11 @@ from PIL import Image
 
 from hlcli.data.transfers.crawl import CrawlReport, ImageItem, crawl_images, not_an_image, plan_crawl
 from hlcli.data.transfers.manifest import Manifest, lock_folder, read_failures
-from hlcli.data.transfers.patience import HostUnavailable, Patience
+from hlcli.data.transfers.patience import HostUnavailable
 from hlcli.data.transfers.session import Session
 from hlcli.errors import DownloadError, HlcliError, InputError
+
+from .transfer_parts import given_clock, given_session  # noqa: F401
 
 
 def photo(seed: int, size: int = 32) -> bytes:
@@ -35,17 +37,6 @@ def server() -> Iterator[FaultyServer]:
     with FaultyServer() as running:
         running.files |= PHOTOS
         yield running
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def session(clock: FakeClock) -> Iterator[Session]:
-    with Session(Patience(read_seconds=5), clock, per_second=1e9) as opened:
-        yield opened
 
 
 def items_of(server: FaultyServer) -> list[ImageItem]:

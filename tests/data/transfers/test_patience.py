@@ -1,53 +1,18 @@
 from __future__ import annotations
 
-import hashlib
-import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import httpx
 import pytest
-from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
+from faulty_server import Fault, without_proxies  # noqa: F401
 
-from hlcli.data.transfers.checksums import Checksum
 from hlcli.data.transfers.patience import Patience, Stopped, retry_after_seconds
 from hlcli.data.transfers.session import Refused, Session, _refuse_downgrade
 from hlcli.data.transfers.transfer import fetch_file
 from hlcli.errors import DownloadError
 
-CONTENT = random.Random(7).randbytes(300_000)
-SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
-PATH = "/file.bin"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with FaultyServer() as running:
-        running.files[PATH] = CONTENT
-        yield running
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def session(clock: FakeClock) -> Iterator[Session]:
-    with Session(Patience(read_seconds=5), clock, per_second=1e9) as opened:
-        yield opened
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "set" / "file.bin"
-
-
-def assert_whole(target: Path) -> None:
-    assert target.read_bytes() == CONTENT
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
+from .transfer_parts import CONTENT, PATH, SHA256, assert_whole, given_clock, given_server, given_session, given_target  # noqa: F401
 
 
 def test_server_errors_are_retried_with_growing_random_waits(server, clock, session, target):

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,37 +16,7 @@ from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.transfer import fetch_file
 from hlcli.errors import DownloadError
 
-CONTENT = random.Random(7).randbytes(300_000)
-SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
-PATH = "/file.bin"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with FaultyServer() as running:
-        running.files[PATH] = CONTENT
-        yield running
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def session(clock: FakeClock) -> Iterator[Session]:
-    with Session(Patience(read_seconds=5), clock, per_second=1e9) as opened:
-        yield opened
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "set" / "file.bin"
-
-
-def assert_whole(target: Path) -> None:
-    assert target.read_bytes() == CONTENT
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
+from .transfer_parts import CONTENT, PATH, SHA256, assert_whole, given_clock, given_server, given_session, given_target  # noqa: F401
 
 
 def interrupt(server: FaultyServer, target: Path, after: int = 100_000) -> None:

@@ -1,0 +1,42 @@
+"""Images that could not be decoded: what is said of each, and the file that lists them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hlcli.files import whole_file
+
+
+class Failure(NamedTuple):
+    """An image that could not be decoded, and why."""
+
+    image: str
+    error: str
+
+    def to_json(self) -> dict[str, str]:
+        """The line that is written for the image."""
+        return {"image": self.image, "error": self.error}
+
+
+def failures_file(out: Path) -> Path:
+    """Where failures are listed: `a.jsonl` → `a.failures.jsonl`."""
+    return out.with_suffix(".failures.jsonl")
+
+
+def write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    """List the failures beside the predictions; an older list disappears when there are none."""
+    path = failures_file(out)
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as handle:
+        handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be written; bytes that are no UTF-8 appear as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

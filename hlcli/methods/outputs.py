@@ -1,0 +1,31 @@
+"""What networks answer, whatever their method: logits of levels, probabilities of scenes; and the scores of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from hlcli.metrics.hierarchy import consistent_scores, lift_scores
+
+if TYPE_CHECKING:
+    from hlcli.data.labels import LabelSpace
+
+
+def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
+    """Logits of every level a network scores, coarse → fine."""
+    return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
+
+
+def scene_probs(output: NamedTuple) -> Tensor | None:
+    """Probability of every scene, [B, S], from a network that tells scenes."""
+    return getattr(output, "scene_probs", None)
+
+
+def level_scores(output: NamedTuple, labels: LabelSpace, *, consistent: bool) -> list[np.ndarray]:
+    """Scores of every level, coarse → fine, each [B, L of the level]; levels a network lacks follow from the finest."""
+    levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
+    if len(levels) < len(labels.levels):
+        levels = lift_scores(levels[-1], labels.parents)
+    return consistent_scores(levels, labels.parents) if consistent else levels
