@@ -22,37 +22,38 @@ from hlcli.data.transfers.checksums import Checksum
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
 from hlcli.embeddings.vectors import (
-    UNFIT,
+    Content,
+    FileKind,
     Neighbour,
     check_cosines,
     check_exists,
     check_names,
-    check_target,
     check_vectors,
     current_labels,
-    describe_file,
     encode_texts,
     nearest,
     read_array,
-    read_tensor,
     to_float32,
     warn_of_equals,
-    write_tensor,
 )
 from hlcli.errors import DataError, InputError
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-TENSOR = "relation"
 DEFAULT_ENCODER = "clip:RN50-quickgelu"
 DEFAULT_TEMPLATE = PHOTO_TEMPLATE
 FLAT_PARENT = "object"
 """What stands above all labels of a data set without groups."""
 
-_FIRST = "Run `hlcli embed graph DATASET` first, or set model.graph: to another file, or to clip, which needs none."
-_AGAIN = (
-    "Run `hlcli embed graph DATASET --overwrite`, with the recipe's data keys (--set hierarchy=true or FILE.yaml, …)."
+FILE = FileKind(
+    title="a label graph",
+    name=PREPARED_GRAPH,
+    tensor="relation",
+    lists=("labels", "parents", "texts"),
+    first="Run `hlcli embed graph DATASET` first, or set model.graph: to another file, or to clip, which needs none.",
+    again="Run `hlcli embed graph DATASET --overwrite`, with the recipe's data keys (--set hierarchy=true or "
+    "FILE.yaml, …).",
 )
 _ARRAY = "A graph holds the cosines of all labels, then of their parents, with each other."
 _PARENTS = "Parents are the level above the labels;"
@@ -101,13 +102,12 @@ def embed_graph(
         options: what only some encoders know.
 
     Returns:
-        The file and what is in it.
+        The file and the graph in it.
 
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
-    path = out or data.folder() / PREPARED_GRAPH
-    check_target(path, overwrite=overwrite)
+    path = FILE.target(data, out, overwrite=overwrite)
     labels = _labels_of(data)
     names = (*labels.label_names, *parents_of(labels)[0])
     words = label_words(names, texts)
@@ -133,13 +133,12 @@ def import_graph(
         overwrite: replace it if it is there.
 
     Returns:
-        The file and what is in it.
+        The file and the graph in it.
 
     Raises:
         HlcliError: when the array is no such graph, or the file cannot be written; the kind says why.
     """
-    path = out or data.folder() / PREPARED_GRAPH
-    check_target(path, overwrite=overwrite)
+    path = FILE.target(data, out, overwrite=overwrite)
     if source.suffix != ".npy":
         raise InputError(f"--from: the name of an .npy file was expected (got {str(source)!r}).")
     labels = _labels_of(data)
@@ -206,14 +205,8 @@ def _cosines(directions: Tensor) -> Tensor:
 
 def write_label_graph(path: Path, graph: LabelGraph) -> None:
     """Write the file of a label graph; it appears when it is whole. Identical graphs give identical bytes."""
-    document = {
-        "labels": graph.label_names,
-        "parents": graph.parent_names,
-        "texts": graph.texts,
-        "encoder": graph.encoder,
-        "settings": graph.settings,
-    }
-    write_tensor(path, TENSOR, graph.relation, document)
+    lists = (graph.label_names, graph.parent_names, graph.texts)
+    FILE.write(path, Content(graph.relation, lists, graph.encoder, graph.settings))
 
 
 def open_label_graph(path: Path) -> LabelGraph:
@@ -222,14 +215,8 @@ def open_label_graph(path: Path) -> LabelGraph:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    check_exists(path, hint=_FIRST)
-    try:
-        relation, document = read_tensor(path, TENSOR)
-        label_names, parent_names = tuple(document["labels"]), tuple(document["parents"])
-        texts, encoder, settings = tuple(document["texts"]), document["encoder"], document["settings"]
-    except UNFIT as error:
-        raise DataError(f"{path} is not a file of a label graph: {error}", _AGAIN) from error
-    _check_relation(relation, len(label_names), len(parent_names), source=path, hint=_AGAIN, other=_AGAIN)
+    relation, (label_names, parent_names, texts), encoder, settings = FILE.read(path)
+    _check_relation(relation, len(label_names), len(parent_names), source=path, hint=FILE.again, other=FILE.again)
     return LabelGraph(relation, label_names, parent_names, texts, encoder, settings)
 
 
@@ -239,11 +226,7 @@ def describe_label_graph(path: Path) -> str:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    check_exists(path, hint=_FIRST)
-    if path.suffix != ".safetensors":
-        return describe_file(path)
-    graph = open_label_graph(path)
-    return describe_file(path, graph.encoder, graph.settings)
+    return FILE.describe(path, open_label_graph)
 
 
 def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
@@ -257,10 +240,10 @@ def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
         DataError: when the file cannot be read, or belongs to another label space.
     """
     if path.suffix == ".npy":
-        return _read_published(path, labels, missing=_FIRST, other=f"{_PARENTS} {_GROUPS}")
+        return _read_published(path, labels, missing=FILE.first, other=f"{_PARENTS} {_GROUPS}")
     graph = open_label_graph(path)
-    check_names(path, graph.label_names, labels.label_names, hint=_AGAIN)
-    check_names(path, graph.parent_names, parents_of(labels)[0], hint=_AGAIN, kind="parent")
+    check_names(path, graph.label_names, labels.label_names, hint=FILE.again)
+    check_names(path, graph.parent_names, parents_of(labels)[0], hint=FILE.again, kind="parent")
     return graph.relation
 
 

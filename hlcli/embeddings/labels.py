@@ -18,22 +18,19 @@ from hlcli.data.labels import LabelSpace
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import TextRules, label_texts
 from hlcli.embeddings.vectors import (
-    UNFIT,
+    Content,
+    FileKind,
     Neighbour,
     check_exists,
     check_names,
-    check_target,
     check_vectors,
     cosines,
     current_labels,
-    describe_file,
     encode_texts,
     nearest,
     read_array,
-    read_tensor,
     to_float32,
     warn_of_equals,
-    write_tensor,
 )
 from hlcli.errors import DataError
 from hlcli.methods.label_attention import PREPARED
@@ -41,11 +38,16 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-TENSOR = "embeddings"
 DEFAULT_ENCODER = "bert-base-uncased"
 
-_FIRST = "Run `hlcli embed labels DATASET` first, or set model.label_embeddings."
-_AGAIN = "Run `hlcli embed labels DATASET --overwrite` again, for the data set of the recipe."
+FILE = FileKind(
+    title="label embeddings",
+    name=PREPARED,
+    tensor="embeddings",
+    lists=("labels", "texts"),
+    first="Run `hlcli embed labels DATASET` first, or set model.label_embeddings.",
+    again="Run `hlcli embed labels DATASET --overwrite` again, for the data set of the recipe.",
+)
 
 
 class LabelEmbeddings(NamedTuple):
@@ -88,13 +90,12 @@ def embed_labels(
         options: what only some encoders know.
 
     Returns:
-        The file and what is in it.
+        The file and the embeddings in it.
 
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
-    path, texts = out or data.folder() / PREPARED, texts or TextRules()
-    check_target(path, overwrite=overwrite)
+    path, texts = FILE.target(data, out, overwrite=overwrite), texts or TextRules()
     label_names = current_labels(data).label_names
     wording = label_texts(label_names, texts)
     made = make_encoder(encoder, wording, options or EncoderOptions())
@@ -111,13 +112,8 @@ def embed_labels(
 
 def write_label_embeddings(path: Path, embeddings: LabelEmbeddings) -> None:
     """Write the file of label embeddings; it appears when it is whole. Identical vectors give identical bytes."""
-    document = {
-        "labels": embeddings.label_names,
-        "texts": embeddings.texts,
-        "encoder": embeddings.encoder,
-        "settings": embeddings.settings,
-    }
-    write_tensor(path, TENSOR, embeddings.vectors, document)
+    lists = (embeddings.label_names, embeddings.texts)
+    FILE.write(path, Content(embeddings.vectors, lists, embeddings.encoder, embeddings.settings))
 
 
 def open_label_embeddings(path: Path) -> LabelEmbeddings:
@@ -126,16 +122,10 @@ def open_label_embeddings(path: Path) -> LabelEmbeddings:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    check_exists(path, hint=_FIRST)
-    try:
-        vectors, document = read_tensor(path, TENSOR)
-        label_names, texts = tuple(document["labels"]), tuple(document["texts"])
-        made = LabelEmbeddings(vectors, label_names, texts, document["encoder"], document["settings"])
-    except UNFIT as error:
-        raise DataError(f"{path} is not a file of label embeddings: {error}", _AGAIN) from error
+    vectors, (label_names, texts), encoder, settings = FILE.read(path)
     if vectors.ndim != 2 or len(vectors) != len(label_names):
-        raise DataError(f"{path}: {len(label_names)} labels, but vectors of shape {list(vectors.shape)}.", _AGAIN)
-    return made
+        raise DataError(f"{path}: {len(label_names)} labels, but vectors of shape {list(vectors.shape)}.", FILE.again)
+    return LabelEmbeddings(vectors, label_names, texts, encoder, settings)
 
 
 def describe_label_embeddings(path: Path) -> str:
@@ -144,11 +134,7 @@ def describe_label_embeddings(path: Path) -> str:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    check_exists(path, hint=_FIRST)
-    if path.suffix != ".safetensors":
-        return describe_file(path)
-    made = open_label_embeddings(path)
-    return describe_file(path, made.encoder, made.settings)
+    return FILE.describe(path, open_label_embeddings)
 
 
 def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") -> Tensor:
@@ -166,7 +152,7 @@ def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") 
         vectors = _read_vectors(path, labels.num_labels)
     else:
         made = open_label_embeddings(path)
-        check_names(path, made.label_names, labels.label_names, hint=_AGAIN)
+        check_names(path, made.label_names, labels.label_names, hint=FILE.again)
         vectors = made.vectors
         used = made.settings.get("variant")
         if variant and used and used != variant:
@@ -179,11 +165,11 @@ def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") 
 
 
 def _read_vectors(path: Path, num_labels: int) -> Tensor:
-    check_exists(path, hint=_FIRST)
+    check_exists(path, hint=FILE.first)
     array = read_array(path)
     if array.ndim != 2 or len(array) != num_labels or array.dtype.kind not in "fiu":
         raise DataError(
-            f"{path}: {num_labels} rows of numbers were expected, got {array.dtype} {list(array.shape)}.", _AGAIN
+            f"{path}: {num_labels} rows of numbers were expected, got {array.dtype} {list(array.shape)}.", FILE.again
         )
     logger.warning("%s holds no label names: whether its rows are in the order of the labels cannot be checked.", path)
     return to_float32(array)

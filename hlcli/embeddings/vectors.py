@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from hlcli import __version__
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_label_space, store_folder
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.embeddings.encoders.loading import Encoder
+from hlcli.encoders.loading import Encoder
 from hlcli.errors import DataError, InputError
 from hlcli.files import whole_file
 from hlcli.progress import Progress
@@ -37,7 +37,7 @@ _NO_ARRAY = (OSError, ValueError, EOFError, MemoryError, ArithmeticError, TypeEr
 ROUNDING = 1e-4
 """How far cosines may be from what cosines are; the published graphs are 3e-6 off."""
 
-UNFIT = (SafetensorError, OSError, LookupError, ValueError, TypeError)
+_UNFIT = (SafetensorError, OSError, LookupError, ValueError, TypeError)
 """What reading a file of something else may raise."""
 
 
@@ -160,26 +160,72 @@ def check_exists(path: Path, *, hint: str) -> None:
         raise DataError(f"{path} is missing.", hint)
 
 
-def write_tensor(path: Path, name: str, tensor: Tensor, document: Mapping[str, Any]) -> None:
-    """Write a tensor and a JSON document on it; the file appears when it is whole. Equal input gives equal bytes."""
-    metadata = {"hlcli": json.dumps({**document, "version": __version__}, ensure_ascii=False)}
-    with whole_file(path, "wb") as handle:
-        handle.write(save({name: tensor.float().contiguous()}, metadata))
+class Content(NamedTuple):
+    """What is in a file of either kind: a tensor, lists of words (names and texts), and how they were encoded."""
+
+    tensor: Tensor
+    lists: tuple[tuple[str, ...], ...]
+    encoder: str
+    settings: dict[str, Any]
 
 
-def read_tensor(path: Path, name: str) -> tuple[Tensor, dict[str, Any]]:
-    """What `write_tensor` wrote; raises one of `UNFIT` for anything else."""
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(name).float(), json.loads((file.metadata() or {})["hlcli"])
+class FileKind(NamedTuple):
+    """A kind of file with a tensor and a JSON document on it.
 
+    Args:
+        title: what such a file holds, for messages.
+        name: of the file in a data set's folder.
+        tensor: name of the tensor.
+        lists: keys of the document's lists.
+        first: how to get a file that is missing.
+        again: how to mend one that does not fit.
+    """
 
-def describe_file(path: Path, encoder: str = "", settings: Mapping[str, Any] | None = None) -> str:
-    """File, sha256, and if they are known encoder and settings, in a line."""
-    words = [str(path), f"sha256 {Checksum('sha256', '').of_file(path)}"]
-    if encoder:
-        facts = (f"{name} {value}" for name, value in (settings or {}).items() if value is not None)
-        words += [encoder, ", ".join(facts)]
-    return "; ".join(words)
+    title: str
+    name: str
+    tensor: str
+    lists: tuple[str, ...]
+    first: str
+    again: str
+
+    def target(self, data: DataSection, out: Path | None, *, overwrite: bool) -> Path:
+        """The file to write, by default in the data set's folder; refused as `check_target` says."""
+        path = out or data.folder() / self.name
+        check_target(path, overwrite=overwrite)
+        return path
+
+    def write(self, path: Path, content: Content) -> None:
+        """Write a file; it appears when it is whole. Equal content gives equal bytes."""
+        document = dict(zip(self.lists, content.lists, strict=True))
+        facts = {**document, "encoder": content.encoder, "settings": content.settings, "version": __version__}
+        metadata = {"hlcli": json.dumps(facts, ensure_ascii=False)}
+        with whole_file(path, "wb") as handle:
+            handle.write(save({self.tensor: content.tensor.float().contiguous()}, metadata))
+
+    def read(self, path: Path) -> Content:
+        """Read what `write` wrote.
+
+        Raises:
+            DataError: when the file is missing, damaged, or something else.
+        """
+        check_exists(path, hint=self.first)
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensor, document = file.get_tensor(self.tensor).float(), json.loads((file.metadata() or {})["hlcli"])
+            lists = tuple(tuple(document[key]) for key in self.lists)
+            return Content(tensor, lists, document["encoder"], document["settings"])
+        except _UNFIT as error:
+            raise DataError(f"{path} is not a file of {self.title}: {error}", self.again) from error
+
+    def describe(self, path: Path, opened: Callable[[Path], Any]) -> str:
+        """File, sha256, and for our own files, as they are `opened`, encoder and settings, in a line."""
+        check_exists(path, hint=self.first)
+        words = [str(path), f"sha256 {Checksum('sha256', '').of_file(path)}"]
+        if path.suffix == ".safetensors":
+            made = opened(path)
+            facts = (f"{name} {value}" for name, value in made.settings.items() if value is not None)
+            words += [made.encoder, ", ".join(facts)]
+        return "; ".join(words)
 
 
 def read_array(path: Path) -> np.ndarray:

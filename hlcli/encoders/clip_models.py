@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from hlcli.embeddings.encoders.loading import first_line, optional_package
 from hlcli.encoders.clip_weights import PREFIX, fetch_clip_model, load_clip_weights, uses_quick_gelu
+from hlcli.encoders.loading import first_line, optional_package
 from hlcli.errors import InputError, RecipeError
 
 DEFAULT_WEIGHTS = "openai"

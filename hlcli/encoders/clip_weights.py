@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hlcli.embeddings.encoders.loading import ask_hub, first_line
+from hlcli.encoders.loading import ask_hub, first_line
 from hlcli.errors import CheckpointError, DownloadError
 from hlcli.upstream import read_upstream
 

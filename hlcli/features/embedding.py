@@ -14,18 +14,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from hlcli import __version__
+from hlcli.data.failures import Failure, failures_file, write_failures
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
 from hlcli.features.images import ImageList, Loaded, LoadedImages, list_images
 from hlcli.features.layout import feature_key
 from hlcli.features.reading import FeatureFile
 from hlcli.features.shards import Shards
+from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
-from hlcli.prediction.label_files import failures_file, write_failures
-from hlcli.prediction.label_rows import Failure
 from hlcli.progress import Progress
 from hlcli.sections import DataSection
-from hlcli.training.interrupts import Interrupts
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from hlcli.backbones import GridBackbone
-from hlcli.data.transforms import EvalTransform, Normalize, Resize, to_tensor
-from hlcli.encoders.clip_grid import (
+from hlcli.clip_grid import (
     ClipGrid,
     build_grid_backbone,
     image_features,
     native_image_size,
     native_normalization,
 )
+from hlcli.data.transforms import EvalTransform, Normalize, Resize, to_tensor
 from hlcli.encoders.clip_models import inline_clip_name
 from hlcli.encoders.clip_weights import PREFIX
 from hlcli.errors import InputError

@@ -12,13 +12,13 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hlcli.data.failures import printable
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.records import ImageSource, Records
 from hlcli.data.store import open_records, split_labels, split_names
 from hlcli.errors import DataError
 from hlcli.features.layout import feature_key
-from hlcli.prediction.labels import printable
 from hlcli.sections import DataSection
 
 _LINE = "\n"

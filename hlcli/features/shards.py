@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlcli.data.failures import Failure
 from hlcli.errors import DataError
 from hlcli.features.writer import FeatureWriter
 from hlcli.files import write_json
-from hlcli.prediction.label_rows import Failure
 
 SHARD_IMAGES = 64
 """Images of a part, or a little more: whole batches."""

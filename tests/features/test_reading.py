@@ -3,28 +3,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from hlcli.errors import DataError, HlcliError
+from hlcli.errors import DataError
 from hlcli.features.layout import facts_differences, feature_key
 from hlcli.features.reading import FeatureFile, FeatureWriter
 
-FACTS = {"kind": "grid", "backbone": "clip:ViT-L-14", "image_size": [224, 224], "width": 3}
-
-
-def write(path: Path, *image_ids: str, facts: dict | None = None, dtype: str = "float32") -> Path:
-    with FeatureWriter(path, facts, dtype=dtype) as writer:
-        for number, image_id in enumerate(image_ids):
-            cells = np.arange(6.0).reshape(2, 3) + number
-            writer.write(image_id, {"features": cells, "global": cells.mean(axis=0)})
-    return path
+from .feature_parts import FACTS, write
 
 
 @pytest.fixture
@@ -275,56 +264,3 @@ def test_another_process_opens_the_file_for_itself(published: Path):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         for found in pool.map(file.read, ["9"] * 8):
             assert found.tolist() == expected.tolist()
-
-
-def fill(path: Path, *arrays: np.ndarray, dtype: str = "float32", then: type[Exception] | None = None) -> None:
-    with FeatureWriter(path, dtype=dtype) as writer:
-        for number, array in enumerate(arrays):
-            writer.write(str(number), {"features": array})
-        if then is not None:
-            raise then
-
-
-def test_an_error_leaves_neither_a_file_nor_a_half_one(tmp_path: Path):
-    with pytest.raises(RuntimeError):
-        fill(tmp_path / "a.hdf5", np.ones((1, 2)), then=RuntimeError)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_image_is_written_once(tmp_path: Path):
-    with pytest.raises(ValueError, match="'0001' again"):
-        write(tmp_path / "a.hdf5", "1", "0001")
-
-
-@pytest.mark.parametrize(("value", "message"), [(1e5, "do not fit float16"), (np.nan, "are not finite")])
-def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, value: float, message: str):
-    with pytest.raises(HlcliError, match=f"image 0 {message}"):
-        fill(tmp_path / "a.hdf5", np.full((1, 2), value), dtype="float16")
-
-
-@contextmanager
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 40 kB, which fails as a full disk does; the test runner's own output neither."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path):
-    images = [np.ones((10, 100))] * 100
-    with pytest.raises(HlcliError, match=r"a\.hdf5 cannot be written: File too large"), small_files():
-        fill(tmp_path / "a.hdf5", *images)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_images_are_copied_from_other_files_in_the_order_asked_for(tmp_path: Path):
-    one, two = write(tmp_path / "1.hdf5", "a", "b"), write(tmp_path / "2.hdf5", "c")
-    with FeatureWriter(tmp_path / "all.hdf5", FACTS) as writer:
-        writer.copy_from(one, ["a", "b"])
-        writer.copy_from(two, ["c"])
-    file = FeatureFile(tmp_path / "all.hdf5")
-    assert file.keys() == ["a", "b", "c"]
-    assert file.read("b").tolist() == FeatureFile(one).read("b").tolist()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hlcli.embeddings.encoders.clip import clip_encoder
-from hlcli.embeddings.encoders.loading import Encoder
 from hlcli.embeddings.encoders.sentence import is_sentence_model, sentence_encoder
 from hlcli.embeddings.encoders.transformer import transformer_encoder
 from hlcli.embeddings.encoders.word_vectors import glove_encoder, spacy_encoder
+from hlcli.encoders.loading import Encoder
 from hlcli.errors import InputError
 
 PREFIXES = ("clip", "glove", "sentence", "spacy")

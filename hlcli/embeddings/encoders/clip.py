@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hlcli.embeddings.encoders.loading import Encoder, first_line
 from hlcli.encoders.clip_models import (
     DEFAULT_WEIGHTS,
     check_architecture,
@@ -21,6 +20,7 @@ from hlcli.encoders.clip_models import (
     split_clip_name,
 )
 from hlcli.encoders.clip_weights import PREFIX, fetch_clip_model, quiet_root_logger, uses_quick_gelu
+from hlcli.encoders.loading import Encoder, first_line
 from hlcli.errors import CheckpointError, InputError
 
 UNFIT = (

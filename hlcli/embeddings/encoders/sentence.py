@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlcli.embeddings.encoders.loading import Encoder, load_pretrained, optional_package, refuse_foreign_code
+from hlcli.encoders.loading import Encoder, load_pretrained, optional_package, refuse_foreign_code
 
 
 def is_sentence_model(name: str) -> bool:

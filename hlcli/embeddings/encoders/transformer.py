@@ -6,7 +6,7 @@ label's vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlcli.embeddings.encoders.loading import Encoder, load_pretrained, optional_package
+from hlcli.encoders.loading import Encoder, load_pretrained, optional_package
 from hlcli.errors import InputError
 
 POOLINGS = ("paper", "cls", "mean")
-VARIANTS = ("salgl", "sgre")
+VARIANTS: Mapping[str, Mapping[str, int]] = {
+    "salgl": {"token_type_ids": 1},
+    "sgre": {"attention_mask": 1, "token_type_ids": 0},
+}
+"""What goes with the tokens of the papers' rule, the same number for every token."""
 
 
 def transformer_encoder(name: str, *, pooling: str | None, variant: str | None) -> Encoder:
@@ -63,11 +67,7 @@ def _by_token_rule(model: Any, tokenizer: Any, variant: str | None) -> Callable[
         token_ids = torch.tensor([[tokenizer.cls_token_id, *pieces]])  # [1, 1 + T]
         _check_length(text, token_ids, model, tokenizer)
         inputs = {"input_ids": token_ids}
-        if variant == "salgl":
-            inputs["token_type_ids"] = torch.ones_like(token_ids)
-        elif variant == "sgre":
-            inputs["attention_mask"] = torch.ones_like(token_ids)
-            inputs["token_type_ids"] = torch.zeros_like(token_ids)
+        inputs |= {name: torch.full_like(token_ids, value) for name, value in VARIANTS.get(variant or "", {}).items()}
         hidden = model(**inputs).last_hidden_state[0]  # [1 + T, E]
         return hidden[1] if len(hidden) == 2 else hidden[0]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hlcli.embeddings.encoders.loading import Encoder, optional_package
+from hlcli.encoders.loading import Encoder, optional_package
 from hlcli.errors import DataError, InputError, MissingDependencyError
 from hlcli.progress import Progress
 
