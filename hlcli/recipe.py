@@ -9,6 +9,8 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from hlcli.captioning.config import CrossEntropy, SelfCritical
+from hlcli.captioning.decoders.beam import BeamSearch
+from hlcli.captioning.decoders.sampling import Sampling
 from hlcli.data.datasets.captions import Captions
 from hlcli.data.datasets.coco import Coco
 from hlcli.data.datasets.cub import Cub
@@ -26,6 +28,7 @@ from hlcli.methods.hin.config import Hin
 from hlcli.methods.hleg.config import Hleg
 from hlcli.methods.hspnet.config import Hspnet
 from hlcli.methods.linear.config import Linear
+from hlcli.methods.query2label.config import Query2Label
 from hlcli.methods.salgl.config import Salgl
 from hlcli.methods.sgre.config import Sgre
 from hlcli.methods.zero_shot.config import ZeroShot
@@ -33,7 +36,7 @@ from hlcli.recipe_reading.conflicts import find_conflicts
 from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.recipe_reading.shipped import find_recipe
 from hlcli.recipe_reading.text import apply_overrides, read_yaml, type_name, write_yaml
-from hlcli.sections import AdamW, Backbone, Eval, OneCycle, Optim, Schedule, Section, Train
+from hlcli.sections import AdamW, Backbone, OneCycle, Optim, Schedule, Section, Train
 
 Dataset = Annotated[
     Shapes
@@ -53,11 +56,20 @@ Dataset = Annotated[
     Field(discriminator="dataset"),
 ]
 
-Method = Annotated[Linear | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
+Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
 
 Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
 
-TAGS = {"data": "dataset", "model": "method", "objective": "loss", "optim": "optimizer", "schedule": "schedule"}
+Evaluation = Annotated[BeamSearch | Sampling, Field(discriminator="decoder")]
+
+TAGS = {
+    "data": "dataset",
+    "model": "method",
+    "objective": "loss",
+    "optim": "optimizer",
+    "schedule": "schedule",
+    "eval": "decoder",
+}
 """The key of a section that says which of its variants it is; always written first."""
 
 
@@ -74,7 +86,7 @@ class Recipe(Section):
     optim: Optim = AdamW()
     schedule: Schedule = OneCycle()
     train: Train = Train()
-    eval: Eval = Eval()
+    eval: Evaluation = BeamSearch()
 
     @classmethod
     def from_yaml(cls, path_or_name: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -161,6 +173,24 @@ def read_section(
     return getattr(_validate(alone, {section: dict(values)}, overrides, source), section)
 
 
+def change_section(section: str, old: Section, changes: Mapping[str, Any], *, source: str = "recipe") -> Any:
+    """A section of a recipe with other values, its tag perhaps; of another variant it has none of its own keys left.
+
+    Args:
+        section: its name, e.g. `eval`.
+        old: what is changed.
+        changes: values by key.
+        source: what messages call the changes.
+
+    Raises:
+        RecipeError: listing every mistake.
+    """
+    before = {section: old.model_dump(mode="json")}
+    after = {section: {**before[section], **changes}}
+    values = _without_other_variants(before, after, {f"{section}.{key}" for key in changes})[section]
+    return read_section(section, values, source=source)
+
+
 def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[str], source: str) -> _Model:
     """Nested mappings with overrides as a recipe, or as a part of one.
 
@@ -188,7 +218,9 @@ def _without_other_variants(
     variants = _variants(Recipe)
     for section, tag in TAGS.items():
         old, new = given.get(section), tree.get(section)
-        if not isinstance(old, dict) or not isinstance(new, dict) or old.get(tag, new.get(tag)) == new.get(tag):
+        if not isinstance(old, dict) or not isinstance(new, dict) or tag not in new:
+            continue
+        if new[tag] == old.get(tag, getattr(Recipe.model_fields[section].default, tag, new[tag])):
             continue
         chosen = variants[section].classes.get(str(new[tag]))
         if chosen is not None:

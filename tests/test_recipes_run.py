@@ -15,10 +15,7 @@ from hlcli.recipe import Recipe
 from hlcli.recipe_reading.shipped import list_recipes
 from hlcli.runs import Run
 
-PUBLISHED = [
-    name for name in list_recipes()
-    if name.startswith(("hleg/intentonomy", "salgl/", "sgre/", "hspnet/", "hin/")) and name != "hspnet/zero-shot"
-]  # fmt: skip
+PUBLISHED = [name for name in list_recipes() if "/" in name and name != "hspnet/zero-shot"]
 SMALLER = {
     "data": {
         "dataset": "shapes", "image_size": "32", "num_train": "24", "num_val": "8", "num_test": "8", "workers": "0",
@@ -28,12 +25,10 @@ SMALLER = {
     "eval": {"batch_size": "8", "split": "test"},
 }  # fmt: skip
 NARROWER = {
-    "hleg": {"hidden_dim": "32", "feedforward_dim": "32"},
-    "salgl": {"attention_dim": "16", "feedforward_dim": "32", "label_embeddings": "random"},
-    "hspnet": {"graph": "clip", "gcn_hidden": "16"},
-    "sgre": {"attention_dim": "16", "feedforward_dim": "32", "label_embeddings": "random"},
-    "hin": {"dim": "16", "num_heads": "2", "key_width": "8", "value_width": "8", "feed_forward": "16"},
-}
+    "hidden_dim": "32", "feedforward_dim": "32", "attention_dim": "16", "label_embeddings": "random",
+    "graph": "clip", "gcn_hidden": "16",
+    "dim": "16", "num_heads": "2", "key_width": "8", "value_width": "8", "feed_forward": "16",
+}  # fmt: skip
 IMAGES_INSTEAD_OF_FILES = {
     "data": {"grid_features": "null", "region_features": "null", "min_word_count": "2"},
     "train": {"init_weights": "null", "init_best": "false"},
@@ -51,7 +46,7 @@ def overrides(name: str) -> list[str]:
             tree[section] |= values
     if recipe.model.backbone_kind == "clip":
         tree["backbone"]["name"], tree["data"]["image_size"] = "clip:tiny", "32"
-    tree["model"] = NARROWER[recipe.model.method]
+    tree["model"] = {key: value for key, value in NARROWER.items() if key in type(recipe.model).model_fields}
     if recipe.eval.threshold == "val" or recipe.model.task == "captions":
         tree["eval"]["split"] = "val"
     words = [f"{section}.{key}={value}" for section, values in tree.items() for key, value in values.items()]

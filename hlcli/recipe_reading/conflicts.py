@@ -68,10 +68,6 @@ def _clip_conflicts(recipe: Recipe) -> list[str]:
 
 def _data_conflicts(recipe: Recipe) -> list[str]:
     data, found = recipe.data, []
-    if getattr(data, "single_positive", False) and (data.labels_kept != "all" or data.labels_list):
-        found.append(
-            "data.single_positive: data.labels_kept or data.labels_list drops labels too. Leave one of them out"
-        )
     if data.labels_list is not None and data.labels_kept != "all":
         found.append("data.labels_kept: data.labels_list says which labels are kept. Leave one of them out")
     return found
@@ -113,19 +109,28 @@ OF_LABELS = {
 }
 OF_CAPTIONS = {
     "data": ("grid_features", "region_features", "vocabulary"),
-    "eval": ("beam_size", "max_words", "length_penalty", "block_ngrams", "allow_unknown", "caption_metrics"),
+    "eval": ("max_words", "allow_unknown", "caption_metrics"),
 }
 
 
 def _unused_keys(recipe: Recipe) -> list[str]:
     """Keys of the other task that were given a value of their own."""
-    others, other = (OF_LABELS, "labels") if recipe.model.task == "captions" else (OF_CAPTIONS, "captions")
+    if recipe.model.task == "captions":
+        others, other = OF_LABELS, "labels"
+    else:
+        others, other = {**OF_CAPTIONS, "eval": (*OF_CAPTIONS["eval"], *recipe.eval.own_keys())}, "captions"
     return [
         f"{section}.{key}: is about {other}, but {recipe.model.name} learns {recipe.model.task}"
         for section, keys in others.items()
         for key in keys
-        if getattr(getattr(recipe, section), key) != type(getattr(recipe, section)).model_fields[key].default
+        if getattr(getattr(recipe, section), key) != _default(recipe, section, key)
     ]
+
+
+def _default(recipe: Recipe, section: str, key: str) -> object:
+    """What a key is where a recipe leaves it out: by the section's default variant, else by its own class."""
+    own = type(getattr(recipe, section)).model_fields[key].default
+    return getattr(type(recipe).model_fields[section].default, key, own)
 
 
 def _train_conflicts(recipe: Recipe) -> list[str]:
