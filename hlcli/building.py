@@ -60,7 +60,7 @@ def build_encoder(recipe: Recipe, *, initial_weights: bool = True) -> Any:
     pretrained, weights = section.pretrained and initial_weights, section.weights if initial_weights else None
     if kind != "grid" and section.name.startswith("clip:"):
         from hlcli.clip import build_clip
-        from hlcli.encoders.clip_grid import ClipGrid
+        from hlcli.clip_grid import ClipGrid
 
         towers = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
         return towers if kind == "clip" else ClipGrid(towers.visual, image_size, name=towers.name)

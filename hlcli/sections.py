@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hlcli.data.section import DataSection, PrepareOptions
 from hlcli.section_base import Fraction, Section
+
+if TYPE_CHECKING:
+    from hlcli.captioning.search import Decoder, Hypotheses
 
 __all__ = ["DataSection", "Fraction", "PrepareOptions", "Section"]
 
@@ -174,7 +177,7 @@ class Train(Section):
 
 
 class Eval(Section):
-    """What is measured, and how."""
+    """What is measured, and how. The variants, a file each in `captioning/decoders`, say how captions are found."""
 
     split: str = Field("val", description="Split that is evaluated during training.")
     batch_size: int = Field(128, ge=1, description="Images per step and process.")
@@ -206,15 +209,33 @@ class Eval(Section):
     at_threshold: bool = Field(
         False, description="A score that equals the threshold counts as predicted (SALGL, SGRE), not as missed."
     )
-    beam_size: int = Field(5, ge=1, description="Captions kept while one is searched; 1 is greedy.")
     max_words: int = Field(20, ge=1, description="Longest caption, its end mark counted.")
-    length_penalty: float = Field(
-        0.0, ge=0, description="Power of the length that a caption's log-probability is divided by at the end."
-    )
-    block_ngrams: int = Field(0, ge=0, description="Never repeat so many words in a row within a caption; 0 may.")
     allow_unknown: bool = Field(
         True, description="Let captions hold <unk>, the word for all that are not known; false: the next best word."
     )
     caption_metrics: tuple[Literal["BLEU", "ROUGE-L", "CIDEr", "METEOR", "SPICE"], ...] = Field(
         ("BLEU", "ROUGE-L", "CIDEr"), min_length=1, description="Scores of captions; METEOR and SPICE need Java."
     )
+
+    def find_captions(self, network: Decoder, memory: Any, num_captions: int = 1, *, first_row: int) -> Hypotheses:
+        """Captions of every image of a batch, best first.
+
+        Args:
+            network: makes the captions.
+            memory: of B images.
+            num_captions: n, of each image.
+            first_row: place of the batch among all images; what is drawn is drawn by it.
+        """
+        raise NotImplementedError
+
+    @property
+    def unwanted_words(self) -> tuple[int, ...]:
+        """Tokens that captions must not hold."""
+        from hlcli.captioning.vocabulary import UNKNOWN
+
+        return () if self.allow_unknown else (UNKNOWN,)
+
+    @classmethod
+    def own_keys(cls) -> tuple[str, ...]:
+        """Keys that this way to find captions has beside those of all, the name of the way among them."""
+        return tuple(key for key in cls.model_fields if key not in Eval.model_fields)

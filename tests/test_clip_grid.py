@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_clip import tiny_clip, write_config, write_weights
 
-from hlcli.encoders.clip_grid import (
+from hlcli.clip_grid import (
     ClipGrid,
     build_grid_backbone,
     image_features,

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from hlcli.building import eval_transform, normalize
 from hlcli.captioning.batch import CaptionBatch
-from hlcli.captioning.losses import cross_entropy_loss
-from hlcli.captioning.tokens import collapse_repeats
-from hlcli.captioning.vocabulary import PADDING, UNKNOWN, Vocabulary
-from hlcli.data.caption_loader import (
+from hlcli.captioning.generated import GeneratedCaption, read_captions
+from hlcli.captioning.loader import (
     CaptionRows,
     WithoutChance,
     make_caption_loader,
     open_inputs,
 )
+from hlcli.captioning.losses import cross_entropy_loss
+from hlcli.captioning.vocabulary import PADDING, Vocabulary
 from hlcli.data.loader import batches, whole_batches
 from hlcli.data.store import open_records, split_captions
 from hlcli.errors import DataError
@@ -32,18 +32,8 @@ from hlcli.recipe import Recipe
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from hlcli.captioning.search import Hypotheses
-    from hlcli.sections import Eval
-
 
 logger = logging.getLogger(__name__)
-
-
-class GeneratedCaption(NamedTuple):
-    """A sentence a model says of an image; `log_prob` is the sum over its words, the end mark among them."""
-
-    text: str
-    log_prob: float
 
 
 class ScoredCaptions(NamedTuple):
@@ -122,7 +112,12 @@ class CaptionScorer:
                 for model, captions, losses in zip(models, said, sums, strict=True):
                     with self.accelerator.autocast():
                         memory = model.encode(batch.inputs)  # type: ignore[operator]
-                        texts = best_captions(model, memory, self.vocabulary, self.recipe.eval)
+                        hypotheses = self.recipe.eval.find_captions(
+                            model.network,  # type: ignore[arg-type]
+                            memory,
+                            first_row=int(batch.rows[0]),
+                        )
+                        texts = [image[0] for image in read_captions(hypotheses, self.vocabulary)]
                         losses.append(_cross_entropy(model, memory, batch))
                     captions += zip(batch.rows.tolist(), texts, strict=True)
                 bar.advance(len(batch.rows) * self.accelerator.num_processes)
@@ -166,47 +161,6 @@ def on_device(batch: CaptionBatch, device: torch.device, to_floats: Callable[[Te
         inputs = inputs._replace(images=to_floats(inputs.images))
     index = None if batch.image_index is None else batch.image_index.to(device)
     return CaptionBatch(inputs, batch.rows, batch.token_ids.to(device), index)
-
-
-def best_captions(model: nn.Module, memory: Any, vocabulary: Vocabulary, section: Eval) -> list[GeneratedCaption]:
-    """The best caption of every image of a batch, as the recipe's evaluation section searches it."""
-    return [image[0] for image in search_captions(model, memory, vocabulary, section)]
-
-
-def search_captions(
-    model: nn.Module, memory: Any, vocabulary: Vocabulary, section: Eval, num_captions: int = 1
-) -> list[list[GeneratedCaption]]:
-    """The best captions of every image, best first."""
-    from hlcli.captioning.search import beam_search
-
-    found = beam_search(
-        model.network,  # type: ignore[arg-type]
-        memory,
-        beam_size=max(section.beam_size, num_captions),
-        max_length=section.max_words,
-        num_results=num_captions,
-        length_penalty=section.length_penalty,
-        block_ngrams=section.block_ngrams,
-        forbidden=unwanted(section),
-    )
-    return read_captions(found, vocabulary)
-
-
-def unwanted(section: Eval) -> tuple[int, ...]:
-    """Words that captions must not hold."""
-    return () if section.allow_unknown else (UNKNOWN,)
-
-
-def read_captions(found: Hypotheses, vocabulary: Vocabulary) -> list[list[GeneratedCaption]]:
-    """Token ids as sentences, in their order; words said twice in a row are said once (spec §3.4)."""
-    log_probs = found.log_probs.double().sum(dim=-1).tolist()  # [B, n]
-    return [
-        [
-            GeneratedCaption(" ".join(collapse_repeats(vocabulary.decode(ids))).strip(), log_prob)
-            for ids, log_prob in zip(image, image_log_probs, strict=True)
-        ]
-        for image, image_log_probs in zip(found.token_ids.tolist(), log_probs, strict=True)
-    ]
 
 
 def _cross_entropy(model: nn.Module, memory: Any, batch: CaptionBatch) -> tuple[float, int]:

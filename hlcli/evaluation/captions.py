@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hlcli.data.records import ImageSource, Records
-from hlcli.data.store import open_records, split_captions, split_labels, split_names
+from hlcli.data.store import open_records, split_captions, split_labels
 from hlcli.errors import DataError, InputError
+from hlcli.evaluation.labels import default_split
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
 from hlcli.prediction.caption_inputs import NamedImages
 from hlcli.prediction.caption_rows import Caption
@@ -58,7 +59,7 @@ def evaluate_captions(
         MissingDependencyError: when a metric cannot be computed here.
     """
     recipe = predictor.recipe
-    split = split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split)
+    split = split or default_split(recipe)
     records = open_records(recipe.data, split)
     references = [tuple(texts) for texts in split_captions(records)]
     is_known = _check_references(references, split, has_file=out is not None)

@@ -15,7 +15,8 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch, batches
 from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
-from hlcli.metrics.hierarchy import consistent_scores, lift_scores
+from hlcli.methods.outputs import level_logits, scene_probs
+from hlcli.metrics.hierarchy import lift_scores
 from hlcli.progress import Progress
 
 
@@ -91,24 +92,6 @@ def score_split(
         gathered = _gather(accelerator, scene_parts, order, None)  # [N, S]; S = 0 without scenes
         results.append(scores._replace(scene_probs=gathered if gathered.shape[1] else None))
     return Scored(results, targets, ignore if ignore.any() else None)
-
-
-def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
-    """Logits of every level a network scores, coarse → fine."""
-    return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
-
-
-def scene_probs(output: NamedTuple) -> Tensor | None:
-    """Probability of every scene, [B, S], from a network that tells scenes."""
-    return getattr(output, "scene_probs", None)
-
-
-def level_scores(output: NamedTuple, labels: LabelSpace, *, consistent: bool) -> list[np.ndarray]:
-    """Scores of every level, coarse → fine, each [B, L of the level]; levels a network lacks follow from the finest."""
-    levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
-    if len(levels) < len(labels.levels):
-        levels = lift_scores(levels[-1], labels.parents)
-    return consistent_scores(levels, labels.parents) if consistent else levels
 
 
 def _columns(output: NamedTuple, batch: LabelBatch, criterion: Criterion | None, epoch: int) -> Tensor:

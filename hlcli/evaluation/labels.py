@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hlcli.building import build_model, eval_transform, normalize
 from hlcli.data.loader import EvaluationImages, make_loader, whole_batches
@@ -15,9 +14,11 @@ from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.evaluation.label_scoring import Scored, score_split
 from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import lift_targets
-from hlcli.metrics.summary import Metrics, summarise
+from hlcli.metrics.results import Metrics
+from hlcli.metrics.summary import MetricOptions, summarise
 from hlcli.model_folder import LoadedModel, open_model, upstream_labels
-from hlcli.tasks.models import check_task
+from hlcli.model_tasks import check_task
+from hlcli.thresholds import Protocol, read_thresholds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from hlcli.evaluation.label_scoring import SplitScores
     from hlcli.recipe import Recipe
     from hlcli.sections import Eval
-
-Protocol = Literal["self", "val"] | float | Path
 
 
 class Evaluation(NamedTuple):
@@ -68,10 +67,7 @@ def evaluate(
     Raises:
         InputError: when the model, the split or the thresholds cannot be used.
     """
-    if model is None:
-        loaded = open_untrained(recipe)
-    else:
-        loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+    loaded = _open(model, recipe)
     check_task(loaded.recipe.model, "labels")
     active = recipe or loaded.recipe
     check_recipe(active, loaded)
@@ -87,12 +83,12 @@ def evaluate(
         to_floats = normalize(loaded.recipe.data).to(accelerator.device)
         return score_split([network], loader, to_floats, accelerator, loaded.labels, num_rows=len(records), title=title)
 
-    if images is not None:
-        split, records = "images", _labelled_folder(images, labels_file, loaded.labels)
-    else:
+    if images is None:
         check_labels(active, loaded.labels)
-        split = split or ("test" if "test" in split_names(active.data) else active.eval.split)
+        split = split or default_split(active)
         records = open_records(active.data, split)
+    else:
+        split, records = "images", _labelled_folder(images, labels_file, loaded.labels)
     scored = score(records, f"Evaluating {split}")
     if protocol == "val" and split != "val":
         values = loaded.thresholds
@@ -101,6 +97,17 @@ def evaluate(
             values = measure(tuned, 0, loaded.labels, active.eval, None).thresholds
     metrics = measure(scored, 0, loaded.labels, active.eval, values)
     return Evaluation(split, metrics, scored.models[0], records)
+
+
+def _open(model: str | Path | LoadedModel | None, recipe: Recipe | None) -> LoadedModel:
+    if model is None:
+        return open_untrained(recipe)
+    return model if isinstance(model, LoadedModel) else open_model(model, recipe)
+
+
+def default_split(recipe: Recipe) -> str:
+    """Test where there is one, else the recipe's own."""
+    return "test" if "test" in split_names(recipe.data) else recipe.eval.split
 
 
 def open_untrained(recipe: Recipe | None) -> LoadedModel:
@@ -141,42 +148,17 @@ def measure(
         scored.models[index].levels,
         lift_targets(known, labels.parents),
         labels,
+        MetricOptions(
+            section.average_precision,
+            section.empty_labels,
+            consistent=section.consistent,
+            undefined_as_one=section.undefined_as_one,
+            at_threshold=section.at_threshold,
+        ),
         thresholds=thresholds,
         ignore=scored.ignore,
-        average_precision=section.average_precision,
-        empty_labels=section.empty_labels,
-        consistent=section.consistent,
-        undefined_as_one=section.undefined_as_one,
-        at_threshold=section.at_threshold,
         scene_probs=scored.models[index].scene_probs,
     )
-
-
-def read_thresholds(protocol: Protocol, labels: LabelSpace) -> tuple[float, ...] | None:
-    """Thresholds that need no tuning, coarse → fine; None for `self` and `val`.
-
-    Raises:
-        InputError: for a number outside (0, 1) or a file without every level.
-    """
-    names = [level.name for level in labels.levels]
-    if isinstance(protocol, Path):
-        try:
-            content = json.loads(protocol.read_text(encoding="utf-8"))
-            values = tuple(float(content[name]) for name in names)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
-                f"Write a JSON object: {json.dumps(dict.fromkeys(names, 0.5))}.",
-            ) from error
-    elif isinstance(protocol, int | float):
-        values = (float(protocol),) * len(names)
-    elif protocol in ("self", "val"):
-        return None
-    else:
-        raise ValueError(f"Expected argument `thresholds` to be self, val, a number or a Path, but got {protocol!r}")
-    if not all(0 < value < 1 for value in values):
-        raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
-    return values
 
 
 def check_recipe(recipe: Recipe, loaded: LoadedModel) -> None:

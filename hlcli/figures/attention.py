@@ -11,14 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from hlcli.data.failures import Failure
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
 from hlcli.figures.files import Figures, file_stems, number_repeated
 from hlcli.figures.images import (
-    IMAGES_AT_A_TIME,
     IMAGES_OF_A_SPLIT,
     Item,
-    Items,
     Look,
     Photo,
     check_offers,
@@ -28,13 +27,11 @@ from hlcli.figures.images import (
     look_at,
     shrink,
 )
+from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
 from hlcli.metrics.multilabel import above_threshold
 from hlcli.model_folder import open_model
-from hlcli.prediction.label_files import write_failures
-from hlcli.prediction.label_rows import Failure
 from hlcli.prediction.labels import Predictor
-from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear
 from hlcli.visualization.attention_page import attention_figure
@@ -95,18 +92,14 @@ def draw_attention(
     items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, count)
     size = loaded.recipe.data.height_width if raw else None
     page = Page(out / "attention", file_format, loaded.labels, wanted, predictor.thresholds, size)
-    files: list[Path] = []
-    failures: list[Failure] = []
     stems = file_stems(items.names)
-    with Progress("Drawing", total=len(items), unit="image") as bar:
-        for rows in _groups(items):
-            found = list(items.photos(rows, failures))
-            looks = look_at(predictor, method, [image for _, (_, image) in found]) if found else []
-            for (number, photo), look in zip(found, looks, strict=True):
-                files += page.draw(stems[number], photo, look)
-            bar.advance(len(rows))
-    write_failures(out / "attention.jsonl", failures)
-    return Figures(files, failures)
+
+    def draw(_: int, found: list[tuple[int, Photo]], __: list[Failure]) -> list[Path]:
+        looks = look_at(predictor, method, [image for _, (_, image) in found]) if found else []
+        drawn = (page.draw(stems[number], photo, look) for (number, photo), look in zip(found, looks, strict=True))
+        return [file for files in drawn for file in files]
+
+    return draw_groups(items, draw, out / "attention.jsonl")
 
 
 class Wanted(NamedTuple):
@@ -216,8 +209,3 @@ def _save_jpeg(image: np.ndarray, path: Path) -> Path:
     with whole_file(path, "wb") as handle:
         Image.fromarray(image).save(handle, format="JPEG", quality=JPEG_QUALITY)
     return path
-
-
-def _groups(items: Items) -> list[range]:
-    """Numbers of the images that are looked at together."""
-    return [range(start, min(start + IMAGES_AT_A_TIME, len(items))) for start in range(0, len(items), IMAGES_AT_A_TIME)]

@@ -12,20 +12,18 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from hlcli.captioning.search import beam_search
+from hlcli.captioning.generated import read_captions
+from hlcli.data.failures import Failure
 from hlcli.errors import InputError
-from hlcli.evaluation.caption_scoring import read_captions, unwanted
 from hlcli.features.extractors import WINDOWS
 from hlcli.features.windows import window_boxes
 from hlcli.figures.files import Figures, file_stems
-from hlcli.figures.images import IMAGES_AT_A_TIME, IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
+from hlcli.figures.images import IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
+from hlcli.figures.pages import draw_groups
 from hlcli.model_folder import LoadedModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, LoadedPhotos, NamedImages
 from hlcli.prediction.captions import CaptionPredictor
-from hlcli.prediction.label_files import write_failures
-from hlcli.prediction.label_rows import Failure
 from hlcli.prediction.labels import DrawnImage
-from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import is_even
 from hlcli.visualization.captions import WordMap, caption_figure
@@ -67,22 +65,19 @@ def draw_captions(
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
     items = choose_images(images, loaded.recipe, None, split, count)
     stems, folder = file_stems(items.names), out / "captions"
-    files: list[Path] = []
-    failures: list[Failure] = []
-    with Progress("Drawing", total=len(items), unit="image") as bar:
-        for start in range(0, len(items), IMAGES_AT_A_TIME):
-            rows = range(start, min(start + IMAGES_AT_A_TIME, len(items)))
-            found = list(items.photos(rows, failures))
-            looks = look_at(predictor, [photo for _, photo in found], failures)
-            for (number, (item, image)), look in zip(found, looks, strict=True):
-                if look is not None:
-                    seen = shrink(view.seen_part(image))
-                    true = item.captions[0] if item.captions else None
-                    figure = caption_figure(Path(item.name).name, seen, look.caption, view.words(look), true)
-                    files.append(save_figure(figure, folder, stems[number], file_format))
-            bar.advance(len(rows))
-    write_failures(out / "captions.jsonl", failures)
-    return Figures(files, failures)
+
+    def draw(_: int, found: list[tuple[int, Photo]], failures: list[Failure]) -> list[Path]:
+        files = []
+        looks = look_at(predictor, [photo for _, photo in found], failures)
+        for (number, (item, image)), look in zip(found, looks, strict=True):
+            if look is not None:
+                seen = shrink(view.seen_part(image))
+                true = item.captions[0] if item.captions else None
+                figure = caption_figure(Path(item.name).name, seen, look.caption, view.words(look), true)
+                files.append(save_figure(figure, folder, stems[number], file_format))
+        return files
+
+    return draw_groups(items, draw, out / "captions.jsonl")
 
 
 class Look(NamedTuple):
@@ -169,19 +164,11 @@ def look_at(predictor: CaptionPredictor, photos: Sequence[Photo], failures: list
 @torch.inference_mode()
 def _look(predictor: CaptionPredictor, photos: Sequence[LoadedPhoto]) -> list[Look]:
     (inputs,) = predictor.inputs.compute(photos)
-    section, (captioner,) = predictor.section, predictor.networks
+    (captioner,) = predictor.networks
     network = captioner.network
     with predictor.accelerator.autocast():
         memory = captioner.encode(inputs)
-        found = beam_search(
-            network,
-            memory,
-            beam_size=section.beam_size,
-            max_length=section.max_words,
-            length_penalty=section.length_penalty,
-            block_ngrams=section.block_ngrams,
-            forbidden=unwanted(section),
-        )
+        found = predictor.decoding.find_captions(network, memory, first_row=photos[0].row)
         words = found.token_ids[:, 0]  # [B, L]
         heard = torch.cat((torch.full_like(words[:, :1], network.begin), words[:, :-1]), dim=1)
         grid, regions = network.word_attention(memory, heard)  # [B, L, N], [B, L, R]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hlcli.data.image_files import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from hlcli.prediction.label_rows import Failure
+    from hlcli.data.failures import Failure
 
 LONGEST_NAME = 100
 """Characters of a file name that comes from an image or a label."""

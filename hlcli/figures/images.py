@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from hlcli.data.failures import Failure, printable
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource, Records
-from hlcli.data.store import StoreSplit, open_records, split_names
+from hlcli.data.store import StoreSplit, open_records
 from hlcli.errors import DataError, InputError
-from hlcli.evaluation.label_scoring import level_scores
-from hlcli.evaluation.labels import check_labels
+from hlcli.evaluation.labels import check_labels, default_split
 from hlcli.methods.base import LevelMaps, MethodSection
-from hlcli.prediction.label_rows import Failure
-from hlcli.prediction.labels import Predictor, printable
-from hlcli.recipe import Recipe
-from hlcli.tasks.models import check_task
+from hlcli.methods.outputs import level_scores
+from hlcli.model_tasks import check_task
+from hlcli.prediction.labels import Predictor
+from hlcli.recipe import Recipe, section_classes
 from hlcli.visualization.panels import LabelMap
 
 IMAGES_OF_A_SPLIT = 6
@@ -103,7 +103,7 @@ def images_of_split(recipe: Recipe, labels: LabelSpace | None, split: str | None
     """
     if labels is not None:
         check_labels(recipe, labels)
-    records = open_records(recipe.data, split or ("test" if "test" in split_names(recipe.data) else recipe.eval.split))
+    records = open_records(recipe.data, split or default_split(recipe))
     rows = _spread(len(records), count)
     names = _image_ids(records, rows)
 
@@ -184,10 +184,9 @@ def check_offers(method: MethodSection, offer: Literal["level_maps", "cooccurren
     if getattr(type(method), offer) is not getattr(MethodSection, offer):
         return
     check_task(method, "labels")
-    annotation = Recipe.model_fields["model"].annotation
     able = [
-        str(section.model_fields["method"].default)
-        for section in get_args(annotation) or (annotation,)
+        name
+        for name, section in section_classes("model").items()
         if getattr(section, offer) is not getattr(MethodSection, offer)
     ]
     raise InputError(

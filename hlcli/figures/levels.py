@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hlcli.data.labels import LabelSpace
-from hlcli.figures.files import Figures, page_name, remove_older
+from hlcli.figures.files import Figures
 from hlcli.figures.images import (
     IMAGES_OF_A_SPLIT,
     Look,
@@ -19,16 +20,16 @@ from hlcli.figures.images import (
     look_at,
     shrink,
 )
+from hlcli.figures.pages import draw_pages
 from hlcli.methods.base import MethodSection
 from hlcli.model_folder import open_model
-from hlcli.prediction.label_files import write_failures
-from hlcli.prediction.label_rows import Failure
 from hlcli.prediction.labels import Predictor
-from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import Branches, find_branches
 from hlcli.visualization.levels import Example, levels_figure
-from hlcli.visualization.saving import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS_PER_PAGE = 6
 
@@ -71,23 +72,13 @@ def draw_levels(
     count = max_images or (None if images else IMAGES_OF_A_SPLIT)
     items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, count)
     predictor = Predictor(loaded)
-    per_page = max(1, ROWS_PER_PAGE // top_k)
-    starts = range(0, len(items), per_page)
-    files: list[Path] = []
-    failures: list[Failure] = []
-    with Progress("Drawing", total=len(items), unit="image") as bar:
-        for number, start in enumerate(starts, start=1):
-            rows = range(start, min(start + per_page, len(items)))
-            photos = [photo for _, photo in items.photos(rows, failures)]
-            if photos:
-                examples = find_examples(predictor, method, photos, branches, top_k)
-                shown = loaded.labels.levels[-len(examples[0].levels) :]
-                figure = levels_figure(examples, [level.name for level in shown])
-                files.append(save_figure(figure, out, page_name("levels", number, len(starts)), file_format))
-            bar.advance(len(rows))
-    remove_older(out, file_format, r"levels(-\d+)?", files)
-    write_failures(out / "levels.jsonl", failures)
-    return Figures(files, failures)
+
+    def draw(photos: Sequence[Photo]) -> Figure:
+        examples = find_examples(predictor, method, photos, branches, top_k)
+        shown = loaded.labels.levels[-len(examples[0].levels) :]
+        return levels_figure(examples, [level.name for level in shown])
+
+    return draw_pages(items, max(1, ROWS_PER_PAGE // top_k), draw, out, "levels", file_format)
 
 
 def find_examples(

@@ -10,12 +10,11 @@ import numpy as np
 
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
-from hlcli.figures.files import Figures, page_name, remove_older, safe_name
-from hlcli.figures.images import Items, check_offers, choose_images, shrink
+from hlcli.figures.files import Figures, remove_older, safe_name
+from hlcli.figures.images import Items, Photo, check_offers, choose_images, shrink
+from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
 from hlcli.model_folder import LoadedModel, open_model
-from hlcli.prediction.label_files import write_failures
-from hlcli.prediction.label_rows import Failure
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -132,23 +131,14 @@ def scene_names(counts: np.ndarray, labels: LabelSpace) -> list[str]:
 def draw_images(loaded: LoadedModel, items: Items, names: Sequence[str], out: Path, file_format: str) -> Figures:
     """Pages of images with the probabilities of their scenes."""
     predictor = Predictor(loaded)
-    starts = range(0, len(items), STRIPS_PER_PAGE)
-    files: list[Path] = []
-    failures: list[Failure] = []
-    with Progress("Drawing", total=len(items), unit="image") as bar:
-        for number, start in enumerate(starts, start=1):
-            rows = range(start, min(start + STRIPS_PER_PAGE, len(items)))
-            photos = [photo for _, photo in items.photos(rows, failures)]
-            predictions = predictor.predict(image for _, image in photos)
-            strips = [
-                Strip(Path(item.name).name, shrink(image), prediction.scene.probs)
-                for (item, image), prediction in zip(photos, predictions, strict=True)
-                if prediction.scene is not None
-            ]
-            if strips:
-                name = page_name("scenes-of-images", number, len(starts))
-                files.append(save_figure(strips_figure(strips, names), out, name, file_format))
-            bar.advance(len(rows))
-    remove_older(out, file_format, r"scenes-of-images(-\d+)?", files)
-    write_failures(out / "scenes-of-images.jsonl", failures)
-    return Figures(files, failures)
+
+    def draw(photos: Sequence[Photo]) -> Figure | None:
+        predictions = predictor.predict(image for _, image in photos)
+        strips = [
+            Strip(Path(item.name).name, shrink(image), prediction.scene.probs)
+            for (item, image), prediction in zip(photos, predictions, strict=True)
+            if prediction.scene is not None
+        ]
+        return strips_figure(strips, names) if strips else None
+
+    return draw_pages(items, STRIPS_PER_PAGE, draw, out, "scenes-of-images", file_format)

@@ -17,12 +17,12 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from accelerate.utils import broadcast_object_list
 
 from hlcli.data.coco_results import coco_image_id, write_coco_results
+from hlcli.data.failures import Failure, failures_file, write_failures
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.files import whole_file
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.caption_work import WorkRecord, differences
-from hlcli.prediction.label_files import failures_file, write_failures
-from hlcli.prediction.label_rows import Failure
+from hlcli.prediction.label_files import check_ending
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,15 +38,8 @@ def partial_file(out: Path) -> Path:
 
 
 def check_caption_file(out: Path) -> None:
-    """Refuse a file whose format is not known, and a folder.
-
-    Raises:
-        InputError: listing the endings.
-    """
-    if out.suffix not in ENDINGS:
-        raise InputError(f"--out {out}: the ending must be one of {', '.join(ENDINGS)} (got {out.suffix!r}).")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder; a file was expected.")
+    """Refuse a file of another format, and a folder; see `check_ending`."""
+    check_ending(out, ENDINGS)
 
 
 class CaptionFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hlcli.evaluation.caption_scoring import GeneratedCaption
+from hlcli.captioning.generated import GeneratedCaption
 
 
 class Caption(NamedTuple):

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from hlcli.data.failures import failures_file
 from hlcli.errors import InputError
-from hlcli.prediction.label_files import failures_file
 
 logger = logging.getLogger(__name__)
 

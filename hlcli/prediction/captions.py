@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hlcli.data.failures import Failure, printable
 from hlcli.data.image_files import find_images
 from hlcli.model_folder import LoadedModel, open_model
 from hlcli.prediction.caption_files import CaptionFile
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
-from hlcli.prediction.caption_predictor import CaptionPredictor, SearchOptions
+from hlcli.prediction.caption_predictor import CaptionPredictor
 from hlcli.prediction.caption_rows import Caption
-from hlcli.prediction.label_rows import Failure
-from hlcli.prediction.labels import printable
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 
-__all__ = ["Caption", "CaptionPredictor", "Captions", "FeatureSources", "SearchOptions", "caption"]
+__all__ = ["Caption", "CaptionPredictor", "Captions", "FeatureSources", "caption"]
 
 
 class Captions(NamedTuple):

@@ -14,7 +14,7 @@ from hlcli.errors import InputError
 from hlcli.files import whole_file
 
 if TYPE_CHECKING:
-    from hlcli.prediction.label_rows import Failure, Prediction
+    from hlcli.prediction.label_rows import Prediction
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
 ROWS_PER_GROUP = 1000
@@ -54,14 +54,14 @@ def open_writer(
             yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
-def check_ending(path: Path) -> None:
+def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """Refuse a file whose format is not known, and a folder.
 
     Raises:
         InputError: listing the endings.
     """
-    if path.suffix not in ENDINGS:
-        raise InputError(f"--out {path}: the ending must be one of {', '.join(ENDINGS)} (got {path.suffix!r}).")
+    if path.suffix not in endings:
+        raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
     if path.is_dir():
         raise InputError(f"--out {path} is a folder; a file was expected.")
 
@@ -102,18 +102,3 @@ def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[Write]:
 
         yield write
         flush()
-
-
-def failures_file(out: Path) -> Path:
-    """Where failures are listed: `a.jsonl` → `a.failures.jsonl`."""
-    return out.with_suffix(".failures.jsonl")
-
-
-def write_failures(out: Path, failures: Sequence[Failure]) -> None:
-    """List the failures beside the predictions; an older list disappears when there are none."""
-    path = failures_file(out)
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    with whole_file(path) as handle:
-        handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)

@@ -51,17 +51,6 @@ class Prediction(NamedTuple):
         return line
 
 
-class Failure(NamedTuple):
-    """An image that could not be decoded, and why."""
-
-    image: str
-    error: str
-
-    def to_json(self) -> dict[str, str]:
-        """The line that is written for the image."""
-        return {"image": self.image, "error": self.error}
-
-
 class Predictions(list[Prediction]):
     """Predictions in the order of the images."""
 

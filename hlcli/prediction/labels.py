@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,22 +15,26 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hlcli.building import eval_transform, normalize
+from hlcli.data.failures import Failure, printable, write_failures
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError
-from hlcli.evaluation.label_scoring import level_scores, scene_probs
-from hlcli.evaluation.labels import Evaluation, read_thresholds
 from hlcli.launching import make_accelerator
 from hlcli.methods.base import MethodSection
+from hlcli.methods.outputs import level_scores, scene_probs
 from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_tasks import check_task
 from hlcli.prediction.image_stream import in_order
-from hlcli.prediction.label_rows import Failure, PredictedLabel, Prediction, Predictions, Scene, make_prediction
+from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
-from hlcli.tasks.models import check_task
+from hlcli.thresholds import read_thresholds
+
+if TYPE_CHECKING:
+    from hlcli.evaluation.labels import Evaluation
 
 __all__ = ["Failure", "PredictedLabel", "Prediction", "Predictions", "Predictor", "Scene", "load", "predict"]
 
@@ -195,7 +198,7 @@ def predict(
     Raises:
         InputError: when there is no image, or the file has another ending.
     """
-    from hlcli.prediction.label_files import open_writer, write_failures
+    from hlcli.prediction.label_files import open_writer
 
     sources = [(printable(path), path) for path in find_images(images)]
     kept: list[Prediction] = []
@@ -215,11 +218,6 @@ def predict(
     if is_main and out is not None:
         write_failures(out, failures)
     return kept, failures
-
-
-def printable(path: Path) -> str:
-    """A path as text that can be written; bytes that are no UTF-8 appear as `\\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _forget(prediction: Prediction) -> None:

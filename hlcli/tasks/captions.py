@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 from hlcli.building import build_model, train_transform
 from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.config import CaptionObjective
-from hlcli.captioning.objectives import CaptionLoss
-from hlcli.captioning.words import check_vocabulary, open_frequencies, open_vocabulary, write_vocabulary
-from hlcli.data.caption_loader import (
+from hlcli.captioning.loader import (
     CaptionRows,
     caption_pairs,
     make_caption_loader,
     open_inputs,
 )
+from hlcli.captioning.objectives import CaptionLoss
+from hlcli.captioning.words import check_vocabulary, open_frequencies, open_vocabulary, write_vocabulary
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.section import DataSection
@@ -192,10 +192,12 @@ def check_search(recipe: Recipe, num_words: int) -> None:
     Raises:
         RecipeError: naming the key.
     """
-    sizes = {"eval.beam_size": recipe.eval.beam_size, "objective.beam_size": getattr(recipe.objective, "beam_size", 1)}
-    for key, size in sizes.items():
+    for name, section in (("eval", recipe.eval), ("objective", recipe.objective)):
+        size = getattr(section, "beam_size", 1)
         if size > num_words:
-            raise RecipeError(f"{key} is {size}, but there are only {num_words} words.", "Set a smaller one.")
+            raise RecipeError(
+                f"{name}.beam_size is {size}, but there are only {num_words} words.", "Set a smaller one."
+            )
 
 
 def feature_facts(data: DataSection) -> dict[str, dict[str, Any] | None]:

@@ -16,13 +16,14 @@ from hlcli.data.kept_labels import check_kept_labels, open_training_records, wri
 from hlcli.data.loader import BatchOrder, LabelBatch, TrainingImages, make_loader
 from hlcli.data.store import open_label_space, open_records
 from hlcli.evaluation.label_scoring import score_split
-from hlcli.evaluation.labels import evaluation_loader, measure, read_thresholds
+from hlcli.evaluation.labels import evaluation_loader, measure
 from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
 from hlcli.losses.terms import Terms
 from hlcli.model_folder import cpu_state, save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
+from hlcli.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

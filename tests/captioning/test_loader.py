@@ -13,8 +13,8 @@ import torch
 
 from hlcli.captioning import slots
 from hlcli.captioning.batch import CaptionBatch
+from hlcli.captioning.loader import CaptionRows, ImageInputs, make_caption_loader
 from hlcli.captioning.vocabulary import SPECIAL_TOKENS, Vocabulary
-from hlcli.data.caption_loader import CaptionRows, ImageInputs, make_caption_loader
 from hlcli.data.loader import batches
 from hlcli.data.records import Record
 from hlcli.errors import DataError

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noise_photos import write_photos
 from PIL import Image
 
 import hlcli
@@ -61,11 +62,7 @@ def model(loaded: LoadedModel, tmp_path_factory) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two photos and a broken one."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(2):
-        Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    folder = write_photos(tmp_path / "photos", 2)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return folder
 

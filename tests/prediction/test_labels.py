@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 import hlcli
 from hlcli.cli import main
+from hlcli.data.failures import Failure
 from hlcli.data.image_files import find_images
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
 from hlcli.model_folder import open_model
-from hlcli.prediction.label_rows import Failure, make_prediction
+from hlcli.prediction.label_rows import make_prediction
 from hlcli.prediction.labels import Predictor, _cuts, predict
 
 
