@@ -41,7 +41,7 @@ def captioned(*words: object) -> Any:
         ({"decoder": "sample", "seed": -1}, "eval.seed: must be at least 0"),
         ({"decoder": "sample", "beam_size": 2}, "eval.beam_size: unknown key. It exists with decoder: beam"),
         ({"top_p": 0.5}, "eval.top_p: unknown key. It exists with decoder: sample"),
-        ({"decoder": "smple"}, "eval.decoder: must be one of beam, sample .* Did you mean sample"),
+        ({"decoder": "smple"}, "eval.decoder: must be one of beam, sample.* Did you mean sample"),
     ],
 )
 def test_impossible_values_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -145,7 +145,7 @@ def test_attention_maps_are_distributions_over_the_grid_for_every_level() -> Non
 
 def test_another_image_size_is_explained() -> None:
     _, model = make()
-    with pytest.raises(ValueError, match=r"Expected 6 grid tokens \(2 x 3\), but got 12"):
+    with pytest.raises(ValueError, match=r"Expected 6 tokens \(0 \+ 2 x 3\), but got 12"):
         model(torch.zeros(1, 3, 16, 48))
 
 
