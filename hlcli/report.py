@@ -27,7 +27,7 @@ def metrics_report(metrics: Metrics, *, title: str | None = None, per_label: boo
     """
     parts = _number_tables(metrics, title)
     if per_label:
-        parts.append(label_table(metrics.labels))
+        parts.append(_label_table(metrics.labels))
     return Group(*parts, metrics.note())
 
 
@@ -49,8 +49,8 @@ def scores_table(numbers: Mapping[str, float | None], *, title: str | None = Non
 
 
 def _number_tables(metrics: Metrics, title: str | None) -> list[RenderableType]:
-    tables = [_below_title(title, level_table(metrics))]
-    return [*tables, other_table(metrics)] if metrics.others() else tables
+    tables = [_below_title(title, _level_table(metrics))]
+    return [*tables, _other_table(metrics)] if metrics.others() else tables
 
 
 def _below_title(title: str | None, table: Table) -> RenderableType:
@@ -58,7 +58,7 @@ def _below_title(title: str | None, table: Table) -> RenderableType:
     return table if title is None else Group(Text(title, style="table.title"), table)
 
 
-def level_table(metrics: Metrics) -> Table:
+def _level_table(metrics: Metrics) -> Table:
     """One row per metric, one column per level."""
     table = Table()
     table.add_column("metric", no_wrap=True)
@@ -69,7 +69,7 @@ def level_table(metrics: Metrics) -> Table:
     return table
 
 
-def other_table(metrics: Metrics) -> Table:
+def _other_table(metrics: Metrics) -> Table:
     """The metrics of the tree and of subsets, one row each."""
     table = Table(show_header=False)
     table.add_column("metric")
@@ -79,7 +79,7 @@ def other_table(metrics: Metrics) -> Table:
     return table
 
 
-def label_table(labels: tuple[LabelRow, ...]) -> Table:
+def _label_table(labels: tuple[LabelRow, ...]) -> Table:
     """One row per label in the order of the label space, with a rule between levels."""
     table = Table(title="labels", title_justify="left")
     table.add_column("level", no_wrap=True)

@@ -94,15 +94,15 @@ class Captioner(nn.Module):
 
     def features(self, inputs: CaptionInputs) -> tuple[Tensor, Tensor, Tensor | None]:
         """Grid features [B, N, D], region features [B, R, E] and their padding [B, R]."""
-        grid = inputs.grid_features
-        if grid is None:
+        grid_features = inputs.grid_features
+        if grid_features is None:
             assert self.backbone is not None
             with torch.set_grad_enabled(self.train_backbone and torch.is_grad_enabled()):
-                grid = self.backbone(inputs.images)
+                grid_features = self.backbone(inputs.images)
         if inputs.region_features is not None:
-            return grid, inputs.region_features, inputs.padding_mask
+            return grid_features, inputs.region_features, inputs.padding_mask
         assert self.windows is not None
-        return grid, self.windows(grid), None
+        return grid_features, self.windows(grid_features), None
 
     def encode(self, inputs: CaptionInputs) -> Any:
         """The memory that captions of the images are made from."""

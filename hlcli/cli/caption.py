@@ -82,4 +82,4 @@ def caption(
     if split is not None:
         report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
         return
-    raise typer.Exit(report.caption_images(predictor, images or [], out, resume=resume, as_json=as_json))
+    raise typer.Exit(report.caption_and_show(predictor, images or [], out, resume=resume, as_json=as_json))

@@ -118,16 +118,16 @@ def make_predictor(
     )
 
 
-def caption_images(
+def caption_and_show(
     predictor: CaptionPredictor, images: Sequence[Path], out: Path | None, *, resume: bool, as_json: bool
 ) -> int:
     """Caption and show; returns the exit code."""
-    from hlcli.prediction import captions as prediction
+    from hlcli.prediction.captions import caption_images, named_images
 
-    found = prediction.named_images(images)
+    found = named_images(images)
     is_first = is_first_process()
     show = _show_caption if is_first and out is None and not as_json else None
-    done = prediction.caption_images(predictor, found, out, resume=resume, show=show)
+    done = caption_images(predictor, found, out, resume=resume, show=show)
     if is_first:
         _show_rest(done, out, as_json=as_json)
     return FAILED_SOME if done.failures else 0

@@ -47,7 +47,7 @@ class Commands(TyperGroup):
         except HlcliError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            show_error(error)
+            _show_error(error)
             leave_exit_code(error.exit_code)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
@@ -71,7 +71,7 @@ def _write_examples(text: str, formatter: Any) -> str:
     return "\n".join(line for line in lines if not line.startswith("Example:"))
 
 
-def show_error(error: HlcliError) -> None:
+def _show_error(error: HlcliError) -> None:
     """Message and hint on stderr."""
     message = error.message.replace("\n", "\n  ")
     typer.echo(f"error: {message}", err=True)

@@ -59,7 +59,7 @@ def _writer(form: str) -> Callable[[DataSection], list[Path]]:
     return WRITERS[form]
 
 
-def export_matrices(data: DataSection) -> list[Path]:
+def _export_matrices(data: DataSection) -> list[Path]:
     """Write label matrices as HLEG reads them: float64 [N, L] of 0 and 1, one .npy file per split."""
     num_labels, written = _labels(data).num_labels, []
     for split in split_names(data):
@@ -71,7 +71,7 @@ def export_matrices(data: DataSection) -> list[Path]:
     return written
 
 
-def export_lists(data: DataSection) -> list[Path]:
+def _export_lists(data: DataSection) -> list[Path]:
     """Write lists as SALGL and SGRE read them, into `lists/` beside the store.
 
     `label.txt` has a label name per line. `SPLIT.txt` has a line per image: its path, a tab, and its label names
@@ -106,7 +106,7 @@ def export_lists(data: DataSection) -> list[Path]:
     return written
 
 
-def export_indices(data: DataSection) -> list[Path]:
+def _export_indices(data: DataSection) -> list[Path]:
     """Write lists as HSPNet, SPLC and ASL read them, into `indices/` beside the store.
 
     `SPLIT.txt` has a line per image: its file as the papers name it, a comma, and the indices of its labels with blanks
@@ -169,9 +169,9 @@ def _write_matrix(path: Path, rows: Sequence[Sequence[int]], num_labels: int, dt
 LABEL_FORMATS = ("npy", "lists", "indices")
 
 WRITERS = {
-    "npy": export_matrices,
-    "lists": export_lists,
-    "indices": export_indices,
+    "npy": _export_matrices,
+    "lists": _export_lists,
+    "indices": _export_indices,
     "captions": export_captions,
     "m2": export_m2,
 }

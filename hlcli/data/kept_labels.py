@@ -122,7 +122,7 @@ def _listed(path: Path, known: Sequence[tuple[str, tuple[int, ...]]], num_labels
     return list(matched.labels)
 
 
-def kept_labels_text(records: KeptLabels, labels: LabelSpace) -> str:
+def _kept_labels_text(records: KeptLabels, labels: LabelSpace) -> str:
     """The training labels by name, one image a line."""
     ids = [image_id for image_id, _ in split_labels(records.records)]
     lines = (
@@ -139,7 +139,7 @@ def write_kept_labels(folder: Path, records: Records, labels: LabelSpace) -> Non
         path.unlink(missing_ok=True)
         return
     with whole_file(path) as handle:
-        handle.write(kept_labels_text(records, labels))
+        handle.write(_kept_labels_text(records, labels))
 
 
 def check_kept_labels(folder: Path, records: Records, labels: LabelSpace) -> None:
@@ -151,7 +151,7 @@ def check_kept_labels(folder: Path, records: Records, labels: LabelSpace) -> Non
     path = folder / KEPT_LABELS_FILE
     if not isinstance(records, KeptLabels) or not path.is_file():
         return
-    if path.read_text(encoding="utf-8") != kept_labels_text(records, labels):
+    if path.read_text(encoding="utf-8") != _kept_labels_text(records, labels):
         raise DataError(
             f"The training labels are not those of {path}: the data set or the list has changed since the run began.",
             "Bring it back, or start anew with --overwrite.",

@@ -37,7 +37,7 @@ class LabelSpace:
     Args:
         levels: coarse → fine; models are trained on the finest and on every level above it. There are none in
             `LabelSpace.empty()` alone, for data sets of captions.
-        subsets: named groups of fine labels for reports, e.g. `{"easy": (0, 7, 19)}`.
+        subsets: named subsets of fine labels for reports, e.g. `{"easy": (0, 7, 19)}`.
 
     Raises:
         DataError: when names repeat, or when a label has no parent or a parent no label.
@@ -213,7 +213,7 @@ def _read_branch(node: Any, depth: int, parent: int | None, names: list[list[str
     if not isinstance(node, Mapping | list) or not node:
         raise DataError(
             f"The hierarchy ends in {node!r} where a list of label names was expected.",
-            "Write nested groups that end in lists: `animals: {pets: [cat, dog]}`.",
+            "Write parents above parents, ending in lists: `animals: {pets: [cat, dog]}`.",
         )
     if len(names) == depth:
         names.append([])
@@ -234,4 +234,4 @@ def _read_branch(node: Any, depth: int, parent: int | None, names: list[list[str
             "Every label needs the same number of levels above it; repeat a name to fill a level.",
         )
     if isinstance(node, Mapping) and depth + 1 == len(names):
-        raise DataError("The hierarchy has a group without labels.")
+        raise DataError("The hierarchy has a parent without labels.")

@@ -1,6 +1,6 @@
 """Label graphs, how alike the texts of labels are: making them (`embed_graph`), writing and reading their file.
 
-HSPNet (Wang et al., ACM MM 2023) lets labels, and the groups above them, exchange features along such a graph.
+HSPNet (Wang et al., ACM MM 2023) lets labels, and the parents above them, exchange features along such a graph.
 `label_graph.safetensors` holds one tensor, `relation` [L+P, L+P] float32 (L labels, then their P parents), and in its
 metadata, under `hlcli`, a JSON document with their names. See docs/label_graphs.md.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
-from hlcli.data.datasets.grouped import GroupedData
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.labels import LabelSpace
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
@@ -27,8 +27,8 @@ from hlcli.embeddings.vectors import (
     Neighbour,
     check_cosines,
     check_exists,
+    check_label_embeddings,
     check_names,
-    check_vectors,
     current_labels,
     encode_texts,
     nearest,
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_ENCODER = "clip:RN50-quickgelu"
 DEFAULT_TEMPLATE = PHOTO_TEMPLATE
 FLAT_PARENT = "object"
-"""What stands above all labels of a data set without groups."""
+"""What stands above all labels of a data set without parents."""
 
 FILE = FileKind(
     title="a label graph",
@@ -57,7 +57,7 @@ FILE = FileKind(
 )
 _ARRAY = "A graph holds the cosines of all labels, then of their parents, with each other."
 _PARENTS = "Parents are the level above the labels;"
-_GROUPS = "data.hierarchy=true puts published groups there, data.hierarchy=FILE.yaml a tree of your own."
+_TREES = "data.hierarchy=true puts published parents there, data.hierarchy=FILE.yaml a tree of your own."
 
 
 class LabelGraph(NamedTuple):
@@ -142,7 +142,9 @@ def import_graph(
     if source.suffix != ".npy":
         raise InputError(f"--from: the name of an .npy file was expected (got {str(source)!r}).")
     labels = _labels_of(data)
-    relation = _read_published(source, labels, missing="Is --from its path?", other=f"{_PARENTS} {_groups_of(data)}.")
+    relation = _read_published(
+        source, labels, missing="Is --from its path?", other=f"{_PARENTS} {_way_to_parents(data)}."
+    )
     settings = {"sha256": Checksum("sha256", "").of_file(source)}
     graph = LabelGraph(relation, labels.label_names, parents_of(labels)[0], (), source.name, settings)
     write_label_graph(path, graph)
@@ -163,16 +165,16 @@ def parents_of(labels: LabelSpace) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def _labels_of(data: DataSection) -> LabelSpace:
     labels = current_labels(data)
     if len(labels.levels) == 1:
-        text = "%s has no level above its labels: one parent, %r. Where there are groups, %s."
-        logger.info(text, data.name, FLAT_PARENT, _groups_of(data))
+        text = "%s has no level above its labels: one parent, %r. For others, %s."
+        logger.info(text, data.name, FLAT_PARENT, _way_to_parents(data))
     return labels
 
 
-def _groups_of(data: DataSection) -> str:
+def _way_to_parents(data: DataSection) -> str:
     """How a data set gets a level above its labels."""
     if "hierarchy" not in type(data).model_fields:
         return f"that of {data.name} is fixed"
-    if isinstance(data, GroupedData):
+    if isinstance(data, DataWithParents):
         return "--set hierarchy=true puts the published ones there"
     return "--set hierarchy=FILE.yaml takes a tree of your own"
 
@@ -191,9 +193,9 @@ def _encode(
     total = torch.zeros(len(names), vectors.shape[1], dtype=torch.float64)
     for row in sentences:
         rows = vectors[[place[text] for text in row]]
-        check_vectors(rows, names, source=encoder)
+        check_label_embeddings(rows, names, source=encoder)
         total += unit_length(rows.double(), dim=1)
-    check_vectors(total, names, source=encoder)
+    check_label_embeddings(total, names, source=encoder)
     return unit_length(total, dim=1), made.settings
 
 
@@ -240,7 +242,7 @@ def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
         DataError: when the file cannot be read, or belongs to another label space.
     """
     if path.suffix == ".npy":
-        return _read_published(path, labels, missing=FILE.first, other=f"{_PARENTS} {_GROUPS}")
+        return _read_published(path, labels, missing=FILE.first, other=f"{_PARENTS} {_TREES}")
     graph = open_label_graph(path)
     check_names(path, graph.label_names, labels.label_names, hint=FILE.again)
     check_names(path, graph.parent_names, parents_of(labels)[0], hint=FILE.again, kind="parent")

@@ -22,8 +22,8 @@ from hlcli.embeddings.vectors import (
     FileKind,
     Neighbour,
     check_exists,
+    check_label_embeddings,
     check_names,
-    check_vectors,
     cosines,
     current_labels,
     encode_texts,
@@ -100,7 +100,7 @@ def embed_labels(
     wording = label_texts(label_names, texts)
     made = make_encoder(encoder, wording, options or EncoderOptions())
     vectors = encode_texts(made, wording)
-    check_vectors(vectors, label_names, source=encoder)
+    check_label_embeddings(vectors, label_names, source=encoder)
     warn_of_equals(vectors, label_names)
     settings = {**made.settings, "template": texts.template, "normalize": normalize}
     if normalize:
@@ -160,7 +160,7 @@ def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") 
                 "%s was made with --variant %s; the published %s has its own: `hlcli embed labels DATASET --variant %s "
                 "--overwrite`, or a file of its own with --out.", path, used, variant.upper(), variant,
             )  # fmt: skip
-    check_vectors(vectors, labels.label_names, source=path)
+    check_label_embeddings(vectors, labels.label_names, source=path)
     return vectors
 
 

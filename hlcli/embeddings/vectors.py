@@ -68,10 +68,10 @@ def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Tensor:
     return torch.stack(rows).float().cpu()
 
 
-def check_vectors(vectors: Tensor, label_names: Sequence[str], *, source: object) -> None:
+def check_label_embeddings(label_embeddings: Tensor, label_names: Sequence[str], *, source: object) -> None:
     """Refuse vectors that a network could not use."""
-    finite = vectors.isfinite().all(dim=1)
-    for problem, bad in (("is not finite", ~finite), ("is zero", finite & (vectors == 0).all(dim=1))):
+    finite = label_embeddings.isfinite().all(dim=1)
+    for problem, bad in (("is not finite", ~finite), ("is zero", finite & (label_embeddings == 0).all(dim=1))):
         labels = [label_names[row] for row in bad.nonzero().flatten().tolist()]
         if labels:
             raise DataError(
@@ -128,7 +128,7 @@ def nearest(relation: Tensor, names: Sequence[str], count: int) -> dict[str, lis
     return found
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def _check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that cannot or must not be written, before any work is done.
 
     Raises:
@@ -189,9 +189,9 @@ class FileKind(NamedTuple):
     again: str
 
     def target(self, data: DataSection, out: Path | None, *, overwrite: bool) -> Path:
-        """The file to write, by default in the data set's folder; refused as `check_target` says."""
+        """The file to write, by default in the data set's folder; refused as `_check_target` says."""
         path = out or data.folder() / self.name
-        check_target(path, overwrite=overwrite)
+        _check_target(path, overwrite=overwrite)
         return path
 
     def write(self, path: Path, content: Content) -> None:

@@ -76,7 +76,7 @@ def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:
     if not is_folder:
         _check_name(name)
     try:
-        with quiet_libraries():
+        with _quiet_libraries():
             if not is_folder:
                 with suppress(OSError):  # not in the cache
                     return load(True)
@@ -122,7 +122,7 @@ def _not_fetched(name: str, error: Exception, hint: str = FOLDER_HINT) -> Downlo
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def _quiet_libraries() -> Iterator[None]:
     """The libraries' own messages would only repeat ours."""
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "sentence_transformers", "httpx")]
     levels = [logger.level for logger in loggers]

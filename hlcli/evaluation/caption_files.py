@@ -64,8 +64,8 @@ def score_captions(
     if not names or not set(names) <= set(METRICS):
         raise InputError(f"Caption metrics are {', '.join(METRICS)} (got {', '.join(names) or 'none'}).")
     check_metrics(names)
-    found = read_results(results)
-    known = read_references(references)
+    found = _read_results(results)
+    known = _read_references(references)
     captions = _match(found, known, results, references)
     expected = _expected(known, captions, split, references)
     missing = [known[row].image_id for row in expected if row not in captions]
@@ -81,7 +81,7 @@ def score_captions(
     return replace(metrics, image_ids=tuple(known[row].image_id for row in expected))
 
 
-def read_results(path: Path) -> list[Result]:
+def _read_results(path: Path) -> list[Result]:
     """Generated captions, in the order of the file.
 
     Raises:
@@ -108,7 +108,7 @@ def _result(path: Path, position: int, row: Any) -> Result:
     return Result(name, fields["caption"])
 
 
-def read_references(path: Path) -> list[Reference]:
+def _read_references(path: Path) -> list[Reference]:
     """True captions, for the images that have any, in the order of the file.
 
     Raises:

@@ -15,7 +15,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch, batches
 from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
-from hlcli.methods.outputs import level_logits, scene_probs
+from hlcli.methods.outputs import level_logits, scene_probs_of
 from hlcli.metrics.hierarchy import lift_scores
 from hlcli.progress import Progress
 
@@ -77,8 +77,8 @@ def score_split(
                 with accelerator.autocast():
                     output = model(images)
                 parts.append(_columns(output, batch, criterion, epoch))
-                if (probs := scene_probs(output)) is not None:
-                    scene_parts.append(probs.float().cpu())
+                if (scene_probs := scene_probs_of(output)) is not None:
+                    scene_parts.append(scene_probs.float().cpu())
             rows.append(batch.rows)
             truth.append(_truth(batch))
             bar.advance(len(batch.rows) * accelerator.num_processes)

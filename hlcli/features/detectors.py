@@ -91,7 +91,7 @@ def _rescale(boxes: Tensor, size: tuple[int, int], image: Tensor) -> Tensor:
     return boxes * boxes.new_tensor([width, height, width, height])
 
 
-def detector_names() -> list[str]:
+def _detector_names() -> list[str]:
     """The detectors of torchvision that pool features of their boxes."""
     return [name for name in list_models(module=detection) if "rcnn" in name]
 
@@ -118,9 +118,9 @@ def build_detector(
         CheckpointError: when local weights do not fit.
         DownloadError: when the published ones cannot be fetched.
     """
-    if name not in detector_names():
+    if name not in _detector_names():
         raise InputError(
-            f"--detector {name}: there is no such detector.", f"Known: windows, {', '.join(detector_names())}."
+            f"--detector {name}: there is no such detector.", f"Known: windows, {', '.join(_detector_names())}."
         )
     options: dict[str, Any] = {} if image_size is None else {"min_size": image_size}
     state = None if weights is None else read_upstream(weights).state

@@ -105,12 +105,12 @@ def visualize(
         MissingDependencyError: when matplotlib is not installed.
     """
     chosen = {name: value for name, value in options.items() if value}
-    draw = find_kind(kind, list(chosen)).load()
+    draw = _find_kind(kind, list(chosen)).load()
     check_format(file_format)
-    return draw(model, figures_folder(model) if out is None else out, file_format, **chosen)
+    return draw(model, _figures_folder(model) if out is None else out, file_format, **chosen)
 
 
-def find_kind(name: str, given: Sequence[str]) -> Kind:
+def _find_kind(name: str, given: Sequence[str]) -> Kind:
     """The kind of that name, if it has a use for all options that are given.
 
     Raises:
@@ -134,6 +134,6 @@ def find_kind(name: str, given: Sequence[str]) -> Kind:
     return kinds[name]
 
 
-def figures_folder(model: str | Path) -> Path:
+def _figures_folder(model: str | Path) -> Path:
     """Where figures go when nobody says."""
     return Path(model) / "figures" if Path(model).is_dir() else Path("figures")

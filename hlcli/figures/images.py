@@ -79,7 +79,7 @@ def choose_images(
     images: Sequence[Path], recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None
 ) -> Items:
     """The named images, or where none are named those of a split; of either `count`, evenly spread, if it is given."""
-    return named_images(images, count) if images else images_of_split(recipe, labels, split, count)
+    return named_images(images, count) if images else _images_of_split(recipe, labels, split, count)
 
 
 def named_images(places: Sequence[Path], count: int | None = None) -> Items:
@@ -89,7 +89,7 @@ def named_images(places: Sequence[Path], count: int | None = None) -> Items:
     return Items(list(map(printable, paths)), lambda number: Item(printable(paths[number]), paths[number]))
 
 
-def images_of_split(recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None) -> Items:
+def _images_of_split(recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None) -> Items:
     """The images of a split, default test where there is one, else the recipe's own.
 
     Args:

@@ -85,7 +85,7 @@ def draw_counts(
     if len(chosen) == 1:
         raise InputError("A heat map needs at least two labels.", "Name another one with --labels.")
     seen = counts.diagonal(axis1=1, axis2=2)  # [S, L]
-    shares, probs = scene_label_shares(counts), heat_map(counts)
+    shares, adjacency = scene_label_shares(counts), heat_map(counts)
     ticks = np.array(tick_names(labels))
     summaries, files = [], []
     total = 1 + int(seen.any(axis=1).sum()) * (1 + len(label_groups(labels, seen[0], chosen)))
@@ -99,13 +99,13 @@ def draw_counts(
             top = list(most_frequent(seen[scene], chosen))
             words = dict(zip(labels.label_names, shares[scene].tolist(), strict=True))
             cloud = arrange_words(words) if seen[scene].any() else None
-            summaries.append(SceneSummary(title, cloud, ticks[top].tolist(), probs[scene][np.ix_(top, top)]))
+            summaries.append(SceneSummary(title, cloud, ticks[top].tolist(), adjacency[scene][np.ix_(top, top)]))
             if cloud is None:
                 continue
             save(f"scene-{scene}-words", words_figure(title, cloud))
             for group in label_groups(labels, seen[scene], chosen):
                 members = list(group.labels)
-                cells = probs[scene][np.ix_(members, members)]
+                cells = adjacency[scene][np.ix_(members, members)]
                 figure = heat_map_figure(f"scene {scene}, {group.name}", ticks[members].tolist(), cells)
                 save(f"scene-{scene}-{safe_name(group.name)}", figure)
         save("scenes", overview_figure(f"{len(counts)} scenes.", summaries))

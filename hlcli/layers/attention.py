@@ -74,7 +74,7 @@ class MultiHeadAttention(nn.Module):
         value = F.linear(values, weight_v, bias_v)
         query, key, value = self._to_heads(query), self._to_heads(key), self._to_heads(value)
         if need_weights:
-            weights = self._weights(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2))
+            weights = self._attention_maps(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2))
             return weights @ value, weights
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout), None
@@ -91,7 +91,7 @@ class MultiHeadAttention(nn.Module):
         query = self._to_heads(F.linear(queries, weight_q, bias_q) * heads[1] ** -0.5)  # [B, H, Q, E]
         query = torch.einsum("bhqe,hed->bhqd", query, weight_k.unflatten(0, heads))  # [B, H, Q, D]
         scores = query.flatten(1, 2) @ keys.transpose(1, 2)  # [B, H * Q, N]
-        weights = self._weights(scores)
+        weights = self._attention_maps(scores)
         gathered = (weights @ values).unflatten(1, (self.num_heads, -1))  # [B, H, Q, D]
         weights = weights.unflatten(1, (self.num_heads, -1))  # [B, H, Q, N]
         context = torch.einsum("bhqd,hed->bhqe", gathered, weight_v.unflatten(0, heads))
@@ -100,7 +100,7 @@ class MultiHeadAttention(nn.Module):
             value_bias = weights.sum(dim=-1, keepdim=True) * value_bias  # [B, H, Q, E]
         return context + value_bias, weights
 
-    def _weights(self, scores: Tensor) -> Tensor:
+    def _attention_maps(self, scores: Tensor) -> Tensor:
         """Attention weights over the last dimension, after dropout."""
         return F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
 

@@ -1,4 +1,4 @@
-"""The label tree as matrices: targets go up by OR, features go up by the mean of a group."""
+"""The label tree as matrices: targets go up by OR, features go up by the mean over children."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabelHierarchy(nn.Module):
             membership = torch.zeros(len(above), len(below))  # [K_parent, K_child]
             membership[list(below.parent_index or ()), range(len(below))] = 1
             self.register_buffer(f"membership{step}", membership, persistent=False)
-            # 1 / group size where the child belongs to the parent; made on use from exact integers
+            # 1 / number of children where the child belongs to the parent; made on use from exact integers
             self.register_buffer(f"group_size{step}", membership.sum(dim=1, keepdim=True), persistent=False)
 
     def lift(self, targets: Tensor) -> tuple[Tensor, ...]:

@@ -18,7 +18,7 @@ def level_logits(output: NamedTuple) -> tuple[Tensor, ...]:
     return getattr(output, "level_logits", None) or (output.logits,)  # type: ignore[attr-defined]
 
 
-def scene_probs(output: NamedTuple) -> Tensor | None:
+def scene_probs_of(output: NamedTuple) -> Tensor | None:
     """Probability of every scene, [B, S], from a network that tells scenes."""
     return getattr(output, "scene_probs", None)
 

@@ -277,7 +277,7 @@ def harmonic_mean(precision: float, recall: float) -> float:
 
 
 def subset_means(per_label: ArrayLike, subsets: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Mean of per-label values [L] over each named group of labels; NaN for an empty group."""
+    """Mean of per-label values [L] over each named subset of labels; NaN for an empty one."""
     values = np.asarray(per_label, dtype=np.float64)
     return {
         name: float(values[list(members)].mean()) if len(members) else float("nan") for name, members in subsets.items()

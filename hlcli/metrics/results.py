@@ -31,7 +31,7 @@ class Metrics(Mapping[str, float]):
     """Metrics by name, in a fixed order; prints as a table.
 
     The finest level has plain names (`mAP`, `F1_macro`, `threshold`), others their level in front (`coarse/mAP`);
-    `hierarchy/…` concern all levels, `subset/…` are mean F1 over named groups of fine labels.
+    `hierarchy/…` concern all levels, `subset/…` are mean F1 over named subsets of fine labels.
 
     Args:
         numbers: name → value, a fraction in 0..1.

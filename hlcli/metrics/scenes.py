@@ -24,10 +24,10 @@ def scene_entropy(scene_probs: ArrayLike) -> float:
     Raises:
         ValueError: when it is no matrix with at least one row.
     """
-    probs = np.asarray(scene_probs)
-    if probs.ndim != 2 or not len(probs):
-        raise ValueError(f"Expected argument `scene_probs` to have shape [N, S], but got {list(probs.shape)}")
-    return distribution_entropy(np.bincount(probs.argmax(axis=1), minlength=probs.shape[1]))
+    scene_probs = np.asarray(scene_probs)
+    if scene_probs.ndim != 2 or not len(scene_probs):
+        raise ValueError(f"Expected argument `scene_probs` to have shape [N, S], but got {list(scene_probs.shape)}")
+    return distribution_entropy(np.bincount(scene_probs.argmax(axis=1), minlength=scene_probs.shape[1]))
 
 
 def distribution_entropy(counts: ArrayLike) -> float:
@@ -70,9 +70,9 @@ def heat_map(counts: ArrayLike) -> NDArray[np.float64]:
         counts: [S, L, L].
     """
     pairs = _pair_counts(counts)
-    probs = pairs / (pairs.diagonal(axis1=1, axis2=2)[:, :, None] + COUNT_EPS)
-    probs[:, np.arange(probs.shape[1]), np.arange(probs.shape[1])] = 0
-    return probs
+    adjacency = pairs / (pairs.diagonal(axis1=1, axis2=2)[:, :, None] + COUNT_EPS)
+    adjacency[:, np.arange(adjacency.shape[1]), np.arange(adjacency.shape[1])] = 0
+    return adjacency
 
 
 def _pair_counts(counts: ArrayLike) -> NDArray[np.float64]:

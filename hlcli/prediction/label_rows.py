@@ -98,7 +98,7 @@ def make_prediction(
     return Prediction(name, tuple(listed), levels, None if scene_probs is None else make_scene(scene_probs))
 
 
-def make_scene(probs: np.ndarray) -> Scene:
+def make_scene(scene_probs: np.ndarray) -> Scene:
     """The most probable scene; of equal ones the first."""
-    index = int(probs.argmax())
-    return Scene(index, float(probs[index]), probs)
+    index = int(scene_probs.argmax())
+    return Scene(index, float(scene_probs[index]), scene_probs)

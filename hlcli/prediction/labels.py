@@ -24,7 +24,7 @@ from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError
 from hlcli.launching import make_accelerator
 from hlcli.methods.base import MethodSection
-from hlcli.methods.outputs import level_scores, scene_probs
+from hlcli.methods.outputs import level_scores, scene_probs_of
 from hlcli.model_folder import LoadedModel, open_model
 from hlcli.model_tasks import check_task
 from hlcli.prediction.image_stream import in_order
@@ -110,16 +110,16 @@ class Predictor:
         return [self._predict_one(name, *next(scores)) if isinstance(item, Tensor) else Failure(name, item)
                 for name, item in items]  # fmt: skip
 
-    def _predict_one(self, name: str, levels: tuple[np.ndarray, ...], probs: np.ndarray | None) -> Prediction:
-        return make_prediction(name, levels, self.labels, self.thresholds, top_k=self.top_k, scene_probs=probs)
+    def _predict_one(self, name: str, levels: tuple[np.ndarray, ...], scene_probs: np.ndarray | None) -> Prediction:
+        return make_prediction(name, levels, self.labels, self.thresholds, top_k=self.top_k, scene_probs=scene_probs)
 
     def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
         """Per image its scores of every level, and the probabilities of scenes from a network that tells them."""
         with self.accelerator.autocast():
             output = self.model(self.normalize(images.to(self.accelerator.device)))
         levels = level_scores(output, self.labels, consistent=self.is_consistent)
-        probs = scene_probs(output)
-        scenes = [None] * len(images) if probs is None else list(probs.float().cpu().numpy())
+        scene_probs = scene_probs_of(output)
+        scenes = [None] * len(images) if scene_probs is None else list(scene_probs.float().cpu().numpy())
         return list(zip(zip(*levels, strict=True), scenes, strict=True))
 
 
@@ -130,9 +130,9 @@ def split_predictions(
     thresholds = _cuts(evaluation.metrics.thresholds, at_threshold)
     for row in range(len(evaluation.records)):
         levels = tuple(level[row] for level in evaluation.scores.levels)
-        probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
+        scene_probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
         name = evaluation.records[row].image_id
-        yield make_prediction(name, levels, labels, thresholds, scene_probs=probs)
+        yield make_prediction(name, levels, labels, thresholds, scene_probs=scene_probs)
 
 
 def _cuts(thresholds: Sequence[float], at_threshold: bool) -> tuple[float, ...]:

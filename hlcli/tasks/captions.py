@@ -65,8 +65,8 @@ class CaptionTask:
                 f"{silent} of {len(self.captions):,} training images of {recipe.data.name} have no caption.",
                 "Captioning needs at least one of each image.",
             )
-        self.vocabulary = choose_vocabulary(recipe)
-        check_search(recipe, len(self.vocabulary))
+        self.vocabulary = _choose_vocabulary(recipe)
+        _check_search(recipe, len(self.vocabulary))
         check_metrics(recipe.eval.caption_metrics)
         self.pairs = caption_pairs(self.captions) if section.one_row_per_caption else None
         self.scorer = CaptionScorer(recipe, self.vocabulary, accelerator, recipe.eval.split)
@@ -166,7 +166,7 @@ class CaptionTask:
         )  # fmt: skip
 
 
-def choose_vocabulary(recipe: Recipe) -> Vocabulary:
+def _choose_vocabulary(recipe: Recipe) -> Vocabulary:
     """The words of the data, or those of the whole model that the training starts from: its weights belong to them.
 
     Raises:
@@ -186,7 +186,7 @@ def choose_vocabulary(recipe: Recipe) -> Vocabulary:
     return first
 
 
-def check_search(recipe: Recipe, num_words: int) -> None:
+def _check_search(recipe: Recipe, num_words: int) -> None:
     """Refuse beams that are wider than the vocabulary.
 
     Raises:

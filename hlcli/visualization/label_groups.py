@@ -50,13 +50,13 @@ def label_groups(labels: LabelSpace, seen: np.ndarray, chosen: Sequence[int] = (
     """
     if chosen:
         return [Group("chosen", tuple(chosen))]
-    if is_coco(labels):
+    if _is_coco(labels):
         places = {name: index for index, name in enumerate(labels.label_names)}
         return [Group(name, tuple(places[label] for label in members)) for name, members in COCO_GROUPS.items()]
-    return parent_groups(labels) or [Group("frequent", most_frequent(seen))]
+    return _parent_groups(labels) or [Group("frequent", most_frequent(seen))]
 
 
-def is_coco(labels: LabelSpace) -> bool:
+def _is_coco(labels: LabelSpace) -> bool:
     """Whether the fine labels are COCO's, in whatever order."""
     names = {name for members in COCO_GROUPS.values() for name in members}
     return labels.num_labels == COCO_SIZE and names <= set(labels.label_names)
@@ -64,11 +64,11 @@ def is_coco(labels: LabelSpace) -> bool:
 
 def tick_names(labels: LabelSpace) -> list[str]:
     """Names of the fine labels for the sides of a heat map."""
-    short = COCO_TICKS if is_coco(labels) else {}
+    short = COCO_TICKS if _is_coco(labels) else {}
     return [short.get(name, name) for name in labels.label_names]
 
 
-def parent_groups(labels: LabelSpace) -> list[Group]:
+def _parent_groups(labels: LabelSpace) -> list[Group]:
     """The labels below each parent, if there are at least two: of the lowest level whose parents have a few labels."""
     above = range(len(labels.levels) - 2, -1, -1)
     depth = next((i for i in above if labels.num_labels >= LABELS_PER_GROUP * len(labels.levels[i])), 0)

@@ -65,7 +65,7 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
         _draw_block(figure, example, top)
         top += _block_height(example)
     note = even_note(label for example in examples for level in example.levels for label in level)
-    draw_scale(figure, heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo", note=note)
+    draw_scale(figure, _heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo", note=note)
     return figure
 
 
@@ -73,11 +73,11 @@ def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
     """Colours from the map, lightness from the photo too: [H, W, 3] uint8 and [h, w] → [H, W, 3] uint8."""
     heat = upsample(attention_map, image.shape[0], image.shape[1])  # [H, W] in [0, 1]
     grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
-    tinted = heat_colours(heat) * (0.35 + 0.9 * grey)
+    tinted = _heat_colours(heat) * (0.35 + 0.9 * grey)
     return np.rint(255 * (0.85 * tinted + 0.15 * grey).clip(0, 1)).astype(np.uint8)
 
 
-def heat_colours(heat: np.ndarray) -> np.ndarray:
+def _heat_colours(heat: np.ndarray) -> np.ndarray:
     """[…] in [0, 1] → […, 3] in [0, 1], without the map's blackest and whitest end, which would hide the photo."""
     from matplotlib import colormaps
 

@@ -32,7 +32,7 @@ class LabelMap(NamedTuple):
 def draw_panel(figure: Figure, column: int, top: float, image: np.ndarray, title: str) -> None:
     """An image below its title; `top` is the distance from the figure's upper edge."""
     width, height = figure.get_size_inches()
-    panel_width, panel_height = panel_size(image)
+    panel_width, panel_height = _panel_size(image)
     left = column_left(column) + (PANEL - panel_width) / 2
     bottom = height - top - TITLE - panel_height
     axes = figure.add_axes((left / width, bottom / height, panel_width / width, panel_height / height))
@@ -73,7 +73,7 @@ def map_title(label: LabelMap) -> str:
     return "\n".join([shorten(label.name, PANEL), " ".join([f"{label.score:.2f}", *marks])])
 
 
-def panel_size(image: np.ndarray) -> tuple[float, float]:
+def _panel_size(image: np.ndarray) -> tuple[float, float]:
     """Width and height."""
     aspect = image.shape[0] / image.shape[1]
     return (PANEL, PANEL * aspect) if aspect <= TALLEST else (TALLEST * PANEL / aspect, TALLEST * PANEL)
@@ -81,7 +81,7 @@ def panel_size(image: np.ndarray) -> tuple[float, float]:
 
 def row_height(image: np.ndarray) -> float:
     """Height of a row of panels with their titles."""
-    return TITLE + panel_size(image)[1] + GAP
+    return TITLE + _panel_size(image)[1] + GAP
 
 
 def column_left(column: int) -> float:

@@ -26,7 +26,7 @@ class Strip(NamedTuple):
 
     name: str
     image: np.ndarray
-    probs: np.ndarray
+    scene_probs: np.ndarray
 
 
 def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, columns: int = 2) -> Figure:
@@ -37,7 +37,7 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
         scene_names: of all scenes, S.
         columns: strips beside each other.
     """
-    if not strips or any(strip.probs.shape != (len(scene_names),) for strip in strips):
+    if not strips or any(strip.scene_probs.shape != (len(scene_names),) for strip in strips):
         raise ValueError(f"Expected at least one strip, each with probabilities of {len(scene_names)} scenes.")
     columns = min(columns, len(strips))
     names = [shorten(name, WIDEST_NAME) for name in scene_names]
@@ -55,7 +55,7 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
         title = shorten(strip.name, strip_width)
         figure.text(left / width, 1 - top / height, title, fontsize=TEXT_POINTS, color=INK, va="top", parse_math=False)
         _draw_photo(figure, strip.image, left, top + TITLE)
-        _draw_bars(figure, strip.probs, names, left + PHOTO_WIDTH + GAP + names_width + GAP / 2, top + TITLE)
+        _draw_bars(figure, strip.scene_probs, names, left + PHOTO_WIDTH + GAP + names_width + GAP / 2, top + TITLE)
     return figure
 
 
@@ -70,22 +70,22 @@ def _draw_photo(figure: Figure, image: np.ndarray, left: float, top: float) -> N
     axes.set_axis_off()
 
 
-def _draw_bars(figure: Figure, probs: np.ndarray, names: Sequence[str], left: float, top: float) -> None:
+def _draw_bars(figure: Figure, scene_probs: np.ndarray, names: Sequence[str], left: float, top: float) -> None:
     """Names to the left of `left`, bars and numbers to the right."""
     width, height = figure.get_size_inches()
     tall = BAR_ROW * len(names)
     box = (left / width, 1 - (top + tall) / height, (LONGEST_BAR + NUMBER) / width, tall / height)
     axes = figure.add_axes(box, xlim=(0, 1 + NUMBER / LONGEST_BAR), ylim=(len(names) - 0.5, -0.5))
     axes.set_axis_off()
-    best = int(probs.argmax())
+    best = int(scene_probs.argmax())
     axes.barh(range(len(names)), np.ones(len(names)), height=0.62, color=LINE, alpha=0.4, linewidth=0)
-    axes.barh(range(len(names)), probs, height=0.62, linewidth=0,
+    axes.barh(range(len(names)), scene_probs, height=0.62, linewidth=0,
               color=[LEVEL_COLOURS[0] if scene == best else FAINT for scene in range(len(names))])  # fmt: skip
-    for scene, (name, prob) in enumerate(zip(names, probs.tolist(), strict=True)):
+    for scene, (name, scene_prob) in enumerate(zip(names, scene_probs.tolist(), strict=True)):
         style: dict[str, Any] = {
             "fontsize": TEXT_POINTS,
             "va": "center_baseline",
             "weight": "bold" if scene == best else "normal",
         }
         axes.text(-GAP / 2 / LONGEST_BAR, scene, name, ha="right", color=INK, parse_math=False, **style)
-        axes.text(1 + 0.05 / LONGEST_BAR, scene, f"{prob:.2f}", color=INK if scene == best else FAINT, **style)
+        axes.text(1 + 0.05 / LONGEST_BAR, scene, f"{scene_prob:.2f}", color=INK if scene == best else FAINT, **style)

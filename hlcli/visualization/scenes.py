@@ -45,7 +45,7 @@ class SceneSummary(NamedTuple):
     title: str
     cloud: Sequence[PlacedWord] | None
     names: Sequence[str]
-    probs: np.ndarray
+    adjacency: np.ndarray
 
 
 def words_figure(title: str, cloud: Sequence[PlacedWord]) -> Figure:
@@ -54,18 +54,18 @@ def words_figure(title: str, cloud: Sequence[PlacedWord]) -> Figure:
     figure = new_figure(width + 2 * MARGIN, height + TITLE + LINE_HEIGHT + 2 * MARGIN)
     _write_title(figure, MARGIN, MARGIN, title, width)
     _write_title(figure, MARGIN, MARGIN + LINE_HEIGHT, READING, width, points=TEXT_POINTS, colour=FAINT)
-    draw_cloud(_add_axes(figure, MARGIN, MARGIN + TITLE + LINE_HEIGHT, width, height), cloud)
+    _draw_cloud(_add_axes(figure, MARGIN, MARGIN + TITLE + LINE_HEIGHT, width, height), cloud)
     return figure
 
 
-def heat_map_figure(title: str, names: Sequence[str], probs: np.ndarray) -> Figure:
-    """The heat map of one scene and one group of labels; probs [n, n] holds P(column | row)."""
+def heat_map_figure(title: str, names: Sequence[str], adjacency: np.ndarray) -> Figure:
+    """The heat map of one scene and one group of labels; adjacency [n, n] holds P(column | row)."""
     side, left = _cell(len(names)) * len(names), _ticks_width(names)
     width = max(2 * MARGIN + left + side, 2 * MARGIN + text_width(title, TITLE_POINTS), 3.6)
     top = MARGIN + TITLE
     figure = new_figure(width, top + side + _ticks_height(names) + SCALE)
     _write_title(figure, MARGIN, MARGIN, title, width - 2 * MARGIN)
-    draw_heat_map(_add_axes(figure, MARGIN + left, top, side, side), names, probs)
+    _draw_heat_map(_add_axes(figure, MARGIN + left, top, side, side), names, adjacency)
     _draw_scale(figure)
     return figure
 
@@ -102,11 +102,11 @@ def _draw_scene(figure: Figure, scene: SceneSummary, left: float, top: float) ->
     if scene.cloud is None:
         _say(axes, "No training image was counted for this scene.")
         return
-    draw_cloud(axes, scene.cloud)
+    _draw_cloud(axes, scene.cloud)
     side = _overview_side(scene.names)
     indent = (CLOUD_WIDTH - side + _ticks_width(scene.names)) / 2
     map_top = top + TITLE + CLOUD_HEIGHT + GAP / 2
-    draw_heat_map(_add_axes(figure, left + indent, map_top, side, side), scene.names, scene.probs)
+    _draw_heat_map(_add_axes(figure, left + indent, map_top, side, side), scene.names, scene.adjacency)
 
 
 def arrange_words(words: Mapping[str, int]) -> list[PlacedWord]:
@@ -131,7 +131,7 @@ def arrange_words(words: Mapping[str, int]) -> list[PlacedWord]:
     ]
 
 
-def draw_cloud(axes: Axes, cloud: Sequence[PlacedWord]) -> None:
+def _draw_cloud(axes: Axes, cloud: Sequence[PlacedWord]) -> None:
     """Words as outlines, so that they stay sharp in every format."""
     from matplotlib.patches import PathPatch
 
@@ -160,9 +160,9 @@ def word_outline(word: str, font: str, size: int, left: float, top: float, *, is
     return outline.transformed(Affine2D.from_values(1, 0, 0, -1, left - begin, top + ascent))
 
 
-def draw_heat_map(axes: Axes, names: Sequence[str], probs: np.ndarray) -> None:
+def _draw_heat_map(axes: Axes, names: Sequence[str], adjacency: np.ndarray) -> None:
     """P(column | row), colours from 0 to 1 whatever the values."""
-    axes.imshow(probs, cmap=COLOUR_MAP, vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(adjacency, cmap=COLOUR_MAP, vmin=0, vmax=1, interpolation="nearest")
     ticks = [shorten(name, WIDEST_TICK) for name in names]
     axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), ticks, parse_math=False)

@@ -14,7 +14,7 @@ from hlcli.embeddings.graphs import open_label_graph
 
 @pytest.fixture
 def data(work_folder: Path) -> Path:
-    """A folder to work in, with GloVe vectors and a label file of four labels in two groups."""
+    """A folder to work in, with GloVe vectors and a label file of four labels below two parents."""
     text_models.write_glove(Path("words.txt"), extra="animal 1 0.25 0.5\nthing 0 1 0\nobject 1 1 1\na 0 0 1\n")
     Path("labels.csv").write_text("image,labels\na.jpg,cat;dog\nb.jpg,potted_plant;horse\n")
     Path("tree.yaml").write_text("animal: [cat, dog, horse]\nthing: [potted_plant]\n")
@@ -36,7 +36,7 @@ def test_the_nearest_labels_and_parents_are_shown_then_the_file(data: Path):
     assert lines[-1] == "data/folder/label_graph.safetensors: 4 labels and 2 parents by glove:words.txt"
 
 
-def test_labels_without_groups_have_no_table_of_parents(data: Path):
+def test_labels_without_parents_have_no_table_of_parents(data: Path):
     done = run("embed", "graph", "folder", *FLAT, *GLOVE)
     assert done.exit_code == 0, done.output
     assert "┃ parent" not in done.stdout

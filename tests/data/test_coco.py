@@ -8,7 +8,7 @@ from coco_files import document, file_name, write_coco
 
 from hlcli.data.datasets.base import hold_out
 from hlcli.data.datasets.coco import Coco, CocoOptions
-from hlcli.data.datasets.coco_labels import COUNTS, GROUPS, Counts
+from hlcli.data.datasets.coco_labels import COUNTS, PARENTS, Counts
 from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
 from hlcli.data.store import open_label_space, open_records
@@ -45,7 +45,7 @@ def test_super_categories_are_a_level_above():
     assert [parent[name] for name in ("person", "boat", "kite", "spoon", "hot dog", "tv", "sink", "clock")] == [
         "person", "vehicle", "sports", "kitchen", "food", "electronic", "appliance", "indoor",
     ]  # fmt: skip
-    assert [len(members) for members in GROUPS.values()] == [1, 8, 5, 10, 5, 10, 7, 10, 6, 6, 5, 7]
+    assert [len(members) for members in PARENTS.values()] == [1, 8, 5, 10, 5, 10, 7, 10, 6, 6, 5, 7]
 
 
 def test_train_and_val_become_train_and_test_with_crowds_and_without_unlabelled_images(folder):

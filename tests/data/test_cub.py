@@ -11,7 +11,7 @@ from cub_files import IMAGES, attribute_rows, write_cub
 
 from hlcli.data.datasets import cub, cub_labels, published_lists
 from hlcli.data.datasets.cub import Cub
-from hlcli.data.datasets.cub_labels import ATTRIBUTES, GROUPS, LABEL_NAMES, OFFICIAL_GROUPS
+from hlcli.data.datasets.cub_labels import ATTRIBUTES, LABEL_NAMES, OFFICIAL_PARENTS, PARENTS
 from hlcli.data.datasets.published_lists import ListOptions, PublishedList
 from hlcli.data.export import write_exports
 from hlcli.data.preparation import preprocess
@@ -58,7 +58,7 @@ def test_parts_of_the_body_are_the_level_above_in_hspnets_order():
     labels = Cub(hierarchy=True).label_space()
     assert labels.level_sizes == (20, 312)
     coarse, fine = labels.levels
-    assert [(name, len(GROUPS[name])) for name in coarse.label_names] == [
+    assert [(name, len(PARENTS[name])) for name in coarse.label_names] == [
         ("throat", 15), ("breast", 19), ("crown", 15), ("head", 11), ("forehead", 15), ("primary", 15), ("back", 19),
         ("shape", 14), ("belly", 19), ("bill", 27), ("nape", 15), ("underparts", 15), ("upperparts", 15), ("wing", 24),
         ("under", 15), ("upper", 15), ("leg", 15), ("tail", 10), ("size", 5), ("eye", 14),
@@ -70,14 +70,14 @@ def test_parts_of_the_body_are_the_level_above_in_hspnets_order():
     assert parents == [name.rpartition(" ")[2] for name in LABEL_NAMES]
 
 
-def test_the_official_groups_are_another_level_above():
+def test_the_official_parents_are_another_level_above():
     labels = Cub(hierarchy="official").label_space()
     assert labels.level_sizes == (28, 312)
     coarse, fine = labels.levels
     assert coarse.label_names[:3] == ("bill shape", "wing color", "upperparts color")
     assert fine.label_names == LABEL_NAMES
     assert list(fine.parent_index) == sorted(fine.parent_index)
-    assert [len(members) for members in OFFICIAL_GROUPS.values()] == [
+    assert [len(members) for members in OFFICIAL_PARENTS.values()] == [
         9, 15, 15, 15, 4, 15, 6, 15, 11, 15, 15, 14, 3, 15, 15, 15, 15, 5, 5, 14, 4, 4, 4, 15, 15, 15, 15, 4,
     ]  # fmt: skip
     assert Cub().label_space().level_sizes == (312,)

@@ -10,7 +10,7 @@ from nuswide_files import write_official, write_photo
 from hlcli.data.datasets import nuswide, nuswide_annotations
 from hlcli.data.datasets.nuswide import Nuswide
 from hlcli.data.datasets.nuswide_annotations import find_placeholders
-from hlcli.data.datasets.nuswide_labels import GROUPS, LABEL_NAMES, Counts
+from hlcli.data.datasets.nuswide_labels import LABEL_NAMES, PARENTS, Counts
 from hlcli.data.preparation import preprocess
 from hlcli.data.store import open_label_space, open_records
 from hlcli.errors import DataError, InputError
@@ -21,7 +21,7 @@ from .nuswide_parts import given_published_sizes, given_source, prepare, rows  #
 def test_the_concepts_are_the_official_ones():
     assert len(LABEL_NAMES) == 81
     assert [LABEL_NAMES[index] for index in (0, 42, 58, 80)] == ["airport", "person", "sports", "zebra"]
-    assert {group: len(members) for group, members in GROUPS.items()} == {
+    assert {parent: len(children) for parent, children in PARENTS.items()} == {
         "activity": 9,
         "program": 1,
         "scene": 33,
@@ -161,7 +161,7 @@ def test_pictures_that_are_the_same_too_often_are_no_photos(tmp_path):
     assert find_placeholders(files, {sha256}, 0) == [tmp_path / "own0.jpg"]
 
 
-def test_the_store_serves_recipes_with_and_without_groups(source, published_sizes, tmp_path):
+def test_the_store_serves_recipes_with_and_without_parents(source, published_sizes, tmp_path):
     made = preprocess(Nuswide(root=tmp_path), source=source, options={"allow_partial": True})
     assert made.meta["counts"]["train"]["images"] == 2
     assert made.meta["notes"]["data_set"] == "the official split"

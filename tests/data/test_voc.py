@@ -35,7 +35,7 @@ def rows(records: list[Record]) -> list[tuple[str, tuple[int, ...], tuple[int, .
     return [(record.image_id, record.labels, record.ignore) for record in records]
 
 
-def test_the_hierarchy_has_four_groups():
+def test_the_hierarchy_has_four_parents():
     labels = Voc2012(hierarchy=True).label_space()
     assert labels.level_sizes == (4, 20)
     coarse, fine = labels.levels
@@ -94,7 +94,7 @@ def test_labels_can_come_from_the_class_lists_alone(folder):
         path.unlink()
     assert prepare(folder, difficult="ignore", labels="lists").splits == from_xml.splits
     (folder / "ImageSets" / "Main" / "cow_test.txt").unlink()
-    with pytest.raises(DataError, match=r"does not say for all 20 classes .* test\.txt.*--labels annotations"):
+    with pytest.raises(DataError, match=r"does not say for all 20 labels .* test\.txt.*--labels annotations"):
         prepare(folder, labels="lists")
 
 
@@ -102,7 +102,7 @@ def test_class_lists_must_have_every_image_once(folder):
     path = folder / "ImageSets" / "Main" / "dog_test.txt"
     whole = path.read_text()
     path.write_text(whole.splitlines()[0])
-    with pytest.raises(DataError, match=r"dog_test\.txt does not say whether 000002 has this class"):
+    with pytest.raises(DataError, match=r"dog_test\.txt does not say whether 000002 has this label"):
         prepare(folder, labels="lists")
     path.write_text(whole + "000001 -1\n")
     with pytest.raises(DataError, match=r"dog_test\.txt, line 3: 000001 has -1, but 1 in a line before"):
@@ -266,7 +266,7 @@ BOMB = """<?xml version="1.0"?>
         (b"<annotation>&undeclared;</annotation>", "is not XML: undefined entity"),
         (b"<html></html>", "must hold an <annotation>"),
         (b" " * (1 << 20) + b"<annotation/>", "is larger than 1024 KiB"),
-        (annotation(["unicorn"]).encode(), "object 1 is 'unicorn', not one of VOC's 20 classes"),
+        (annotation(["unicorn"]).encode(), "object 1 is 'unicorn', not one of VOC's 20 labels"),
         (annotation(["dog"]).replace("<difficult>0", "<difficult>yes").encode(), "must be 0 or 1 .got 'yes'"),
     ],
 )

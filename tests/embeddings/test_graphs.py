@@ -69,9 +69,9 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_groups_are_numbered_as_in_the_published_index_arrays(name: str):
-    index, groups = PUBLISHED[name]
-    assert parents_of(published(name)) == (groups, index)
+def test_parents_are_numbered_as_in_the_published_index_arrays(name: str):
+    index, parents = PUBLISHED[name]
+    assert parents_of(published(name)) == (parents, index)
 
 
 # Making a graph

@@ -38,7 +38,7 @@ def test_the_attention_that_is_seen_is_the_one_that_is_used() -> None:
     layer.grid_attention.output.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model.decode(memory, token_ids)
     values = memory.levels[0].grid_attention.values
-    per_head, _ = model.decoder.word_weights(token_ids, memory)
+    per_head, _ = model.decoder.word_attention_maps(token_ids, memory)
     assert_close((per_head @ values).transpose(1, 2).flatten(2), seen[0])
 
 

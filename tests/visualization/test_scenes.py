@@ -186,10 +186,10 @@ def test_strips_show_all_scenes_of_every_image():
     shown = texts(figure)
     for strip in strips:
         assert strip.name in shown
-        assert f"{strip.probs.max():.2f}" in shown
+        assert f"{strip.scene_probs.max():.2f}" in shown
     bold = [text for axes in figure.axes for text in axes.texts if text.get_weight() == "bold"]
     assert len(bold) == 2 * len(strips)
     assert_readable(figure)
-    assert_readable(strips_figure([strips[0]._replace(probs=np.ones(1))], ["0"]))
+    assert_readable(strips_figure([strips[0]._replace(scene_probs=np.ones(1))], ["0"]))
     with pytest.raises(ValueError, match="probabilities of 2 scenes"):
         strips_figure(strips, ["0", "1"])

@@ -1,4 +1,4 @@
-"""MS-COCO 2014 as a multi-label data set: 123,287 photos, 80 labels in 12 groups.
+"""MS-COCO 2014 as a multi-label data set: 123,287 photos, 80 labels below 12 parents.
 
 Official layout, below `ROOT/coco` or in `COCO2014/`, `MSCOCO/` or `coco/` there: `train2014/`, `val2014/` and
 `annotations/instances_{train,val}2014.json`. As in the papers, train2014 is `train` and val2014 is `test`; there is no
@@ -14,11 +14,11 @@ from pydantic import Field
 
 from hlcli.data.datasets.base import Prepared, hold_out, is_file_of_split, note_source
 from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
-from hlcli.data.datasets.coco_labels import GROUPS, LABEL_NAMES
+from hlcli.data.datasets.coco_labels import LABEL_NAMES, PARENTS
 from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
-from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 
@@ -37,14 +37,14 @@ class CocoOptions(ListOptions):
     val_seed: int = Field(0, ge=0, description="Decides which images are held out.")
 
 
-class Coco(GroupedData):
+class Coco(DataWithParents):
     """Photos of everyday scenes, MS-COCO 2014 (Lin et al., ECCV 2014), labelled by the objects in them."""
 
     licence = LICENCE
     sources = SOURCES
     prepare_options = CocoOptions
     label_names = LABEL_NAMES
-    groups = GROUPS
+    parents = PARENTS
 
     dataset: Literal["coco"] = "coco"
 

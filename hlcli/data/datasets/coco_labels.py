@@ -34,7 +34,7 @@ def _read(text: str) -> tuple[Category, ...]:
     return tuple(Category(int(number), name) for number, _, name in entries)
 
 
-GROUPS = {group: tuple(category.name for category in _read(text)) for group, text in _CATEGORIES.items()}
+PARENTS = {parent: tuple(category.name for category in _read(text)) for parent, text in _CATEGORIES.items()}
 CATEGORIES = tuple(category for text in _CATEGORIES.values() for category in _read(text))
 LABEL_NAMES = tuple(category.name for category in CATEGORIES)
 

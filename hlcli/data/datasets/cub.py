@@ -1,4 +1,4 @@
-"""CUB-200-2011 as a multi-label data set: 11,788 photos of birds, 312 attributes in 20 or 28 groups.
+"""CUB-200-2011 as a multi-label data set: 11,788 photos of birds, 312 labels below 20 or 28 parents.
 
 Official layout, below `ROOT/cub`: `CUB_200_2011/` with `images.txt`, `train_test_split.txt`, `images/` and
 `attributes/image_attribute_labels.txt`, and `attributes.txt` beside that folder, in it, or in `attributes/`. A label is
@@ -14,32 +14,32 @@ from pydantic import Field
 
 from hlcli.data.datasets.base import Prepared, check_counts, note_source
 from hlcli.data.datasets.cub_annotations import check_attributes, read_images, read_present, read_splits
-from hlcli.data.datasets.cub_labels import COUNTS, GROUPS, LABEL_NAMES, NUM_ROWS, OFFICIAL_GROUPS, TEST_LABELS
+from hlcli.data.datasets.cub_labels import COUNTS, LABEL_NAMES, NUM_ROWS, OFFICIAL_PARENTS, PARENTS, TEST_LABELS
 from hlcli.data.datasets.cub_sources import LICENCE, SOURCES
-from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 
 FOLDER = "CUB_200_2011"
 
 
-class Cub(GroupedData):
+class Cub(DataWithParents):
     """Photos of birds with what is seen of them, CUB-200-2011 (Wah et al., 2011); splits train and test."""
 
     licence = LICENCE
     sources = SOURCES
     prepare_options = ListOptions
     label_names = LABEL_NAMES
-    groups = GROUPS
-    groupings: ClassVar = {"official": OFFICIAL_GROUPS}
+    parents = PARENTS
+    other_parents: ClassVar = {"official": OFFICIAL_PARENTS}
 
     dataset: Literal["cub"] = "cub"
     hierarchy: bool | Literal["official"] = Field(  # type: ignore[assignment]
         False,
-        description="Put groups of labels above them, as a coarse level: HSPNet's 20 parts of the body (true), or the "
-        "28 groups of the official names (official).",
+        description="Put parents above the labels, as a coarse level: HSPNet's 20 parts of the body (true), or the "
+        "28 parents of the official names (official).",
     )
 
     def prepare(self, source: Path, options: ListOptions) -> Prepared:

@@ -1,4 +1,4 @@
-"""CUB-200-2011: 312 attributes in their official order, named as HSPNet writes them, two groupings, and counts."""
+"""CUB-200-2011: 312 labels in their official order, named as HSPNet writes them, two sets of parents, and counts."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ _PARTS = (
 )
 """In HSPNet's order."""
 
-ATTRIBUTES = tuple(f"has_{group}::{value}" for group, values in _VALUES.items() for value in values.split())
+ATTRIBUTES = tuple(f"has_{parent}::{value}" for parent, values in _VALUES.items() for value in values.split())
 """As `attributes.txt` names them."""
 
 
-def label_name(group: str, value: str) -> str:
-    """An attribute as HSPNet writes it: the value and the part of the body, which is the group's first word.
+def _label_name(parent: str, value: str) -> str:
+    """A label as HSPNet writes it: the value and the part of the body, which is the parent's first word.
 
     What stands in brackets is cut off: `bill_shape`, `curved_(up_or_down)` is "curved bill".
     """
     value = value.partition("_(")[0].replace("perching_water", "perching-water")
-    return f"{value} {group.partition('_')[0]}"
+    return f"{value} {parent.partition('_')[0]}"
 
 
-OFFICIAL_GROUPS = {
-    group.replace("_", " "): tuple(label_name(group, value) for value in values.split())
-    for group, values in _VALUES.items()
+OFFICIAL_PARENTS = {
+    parent.replace("_", " "): tuple(_label_name(parent, value) for value in values.split())
+    for parent, values in _VALUES.items()
 }
-LABEL_NAMES = tuple(name for names in OFFICIAL_GROUPS.values() for name in names)
-GROUPS = {part: tuple(name for name in LABEL_NAMES if name.endswith(f" {part}")) for part in _PARTS.split()}
-"""HSPNet's: all attributes of a part of the body together, whether colour, pattern or shape."""
+LABEL_NAMES = tuple(name for names in OFFICIAL_PARENTS.values() for name in names)
+PARENTS = {part: tuple(name for name in LABEL_NAMES if name.endswith(f" {part}")) for part in _PARTS.split()}
+"""HSPNet's: all labels of a part of the body together, whether colour, pattern or shape."""
 
 NUM_ROWS = 3_677_856
 """Rows of `image_attribute_labels.txt`: 312 for each of 11,788 images."""

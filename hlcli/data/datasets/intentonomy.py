@@ -1,4 +1,4 @@
-"""Intentonomy: 14,455 photos with the intents behind them; 28 labels in 15 and 9 groups.
+"""Intentonomy: 14,455 photos with the intents behind them; 28 labels below 15 and 9 parents.
 
 Official layout, below `ROOT/intentonomy`: `intentonomy_{train,val,test}2020.json`, the reference's label matrices
 `{train,val,test}_label_vectors_intentonomy2020.npy`, and photos under `low/`. Object masks, for the localisation loss

@@ -1,6 +1,6 @@
 """Intentonomy's label tree, its subsets, and the numbers that tell whether the files are complete.
 
-Fine names are those of the annotation files. The groups above have no published names on the middle level and
+Fine names are those of the annotation files. The parents above have no published names on the middle level and
 no published order on the coarse one, so the names here are for display; indices are what counts.
 """
 
@@ -24,7 +24,7 @@ COARSE_NAMES = (
     "ambition and ability",
 )
 
-# name, index of its coarse group
+# name, index of its coarse parent
 MIDDLE = (
     ("good job", 0),
     ("easy life", 0),
@@ -43,7 +43,7 @@ MIDDLE = (
     ("order and planning", 8),
 )
 
-# name, index of its middle group
+# name, index of its middle parent
 FINE = (
     ("Attractive", 9),
     ("BeatCompete", 12),

@@ -151,8 +151,8 @@ def _union(where: str, entry: Any, grid: int) -> np.ndarray:
     if not instances:
         return np.zeros((grid, grid), dtype=np.float32)
     height, width = instances[0].height, instances[0].width
-    rows, row_weights = bilinear_taps(height, grid)
-    columns, column_weights = bilinear_taps(width, grid)
+    rows, row_weights = _bilinear_taps(height, grid)
+    columns, column_weights = _bilinear_taps(width, grid)
     pixels = columns.ravel() * height + rows.reshape(-1, 1)  # [2 grid, 2 grid], numbered down the columns
     covered = np.zeros(pixels.shape, dtype=bool)
     for instance in instances:
@@ -161,7 +161,7 @@ def _union(where: str, entry: Any, grid: int) -> np.ndarray:
     return np.einsum("iajb,ia,jb->ij", corners, row_weights, column_weights).astype(np.float32)
 
 
-def bilinear_taps(size: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
+def _bilinear_taps(size: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
     """Which two of `size` pixels [grid, 2] make up each of `grid` cells, and with what weights [grid, 2].
 
     As OpenCV resizes: pixel centres lie at halves, edges repeat, shrinking does not average.

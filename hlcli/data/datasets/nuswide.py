@@ -1,4 +1,4 @@
-"""NUS-WIDE: photos from Flickr labelled with 81 concepts in six groups.
+"""NUS-WIDE: photos from Flickr labelled with 81 labels below six parents.
 
 What is called NUS-WIDE is several data sets; numbers on one say nothing about another, so the store always notes which
 one it is, and of how many images:
@@ -27,7 +27,6 @@ from hlcli.data.datasets.base import (
     check_counts,
     note_source,
 )
-from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import is_there, without_missing
 from hlcli.data.datasets.nuswide_annotations import (
     HINT,
@@ -37,8 +36,9 @@ from hlcli.data.datasets.nuswide_annotations import (
     read_matrices,
     read_official,
 )
-from hlcli.data.datasets.nuswide_labels import ASL, ASL_SINGLE, GROUPS, LABEL_NAMES, OFFICIAL, SPML, Counts
+from hlcli.data.datasets.nuswide_labels import ASL, ASL_SINGLE, LABEL_NAMES, OFFICIAL, PARENTS, SPML, Counts
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.data.transfers.manifest import Manifest
 from hlcli.errors import DataError, InputError
@@ -73,13 +73,13 @@ class NuswideOptions(ListOptions):
     )
 
 
-class Nuswide(GroupedData):
-    """Photos from Flickr with 81 concepts (Chua et al., CIVR 2009); splits train and test."""
+class Nuswide(DataWithParents):
+    """Photos from Flickr with 81 labels (Chua et al., CIVR 2009); splits train and test."""
 
     licence = "For research; the photos come from Flickr, are given out on request, and remain their photographers'."
     prepare_options = NuswideOptions
     label_names = LABEL_NAMES
-    groups = GROUPS
+    parents = PARENTS
 
     dataset: Literal["nuswide"] = "nuswide"
 

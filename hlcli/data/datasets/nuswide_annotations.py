@@ -49,13 +49,13 @@ def read_official(folder: Path, notes: dict[str, Any], *, allow_partial: bool) -
     }
     for path in lists.values():
         note_source(path, notes)
-    files = read_list(lists["Imagelist"])
+    files = _read_list(lists["Imagelist"])
     if not allow_partial:
         check_counts(lists["Imagelist"], [("images", NUM_LISTED, len(files))])
     labels: list[list[int]] = [[] for _ in files]
     for index, concept in enumerate(LABEL_NAMES):
         path = _find(folder, f"Labels_{concept}.txt", "Groundtruth/AllLabels", "AllLabels", "Groundtruth")
-        for row in read_positives(path, len(files)):
+        for row in _read_positives(path, len(files)):
             labels[row].append(index)
         note_source(path, notes)
     train, test = _read_membership(lists, set(files))
@@ -68,7 +68,7 @@ def read_official(folder: Path, notes: dict[str, Any], *, allow_partial: bool) -
 
 def _read_membership(lists: dict[str, Path], known: set[str]) -> tuple[set[str], set[str]]:
     """The images of train and of test; those in both, and those `Imagelist.txt` lacks, are warned about."""
-    train, test = (set(read_list(lists[name])) for name in ("TrainImagelist", "TestImagelist"))
+    train, test = (set(_read_list(lists[name])) for name in ("TrainImagelist", "TestImagelist"))
     for name, files in (("TrainImagelist", train), ("TestImagelist", test)):
         if strangers := sorted(files - known):
             logger.warning(
@@ -82,7 +82,7 @@ def _read_membership(lists: dict[str, Path], known: set[str]) -> tuple[set[str],
     return train, test
 
 
-def read_list(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[str]:
     """Image files with forward slashes, in order; empty lines are passed over.
 
     Raises:
@@ -104,7 +104,7 @@ def _checked(path: Path, files: Sequence[tuple[int, str]]) -> list[str]:
     return list(seen)
 
 
-def read_positives(path: Path, num_lines: int) -> list[int]:
+def _read_positives(path: Path, num_lines: int) -> list[int]:
     """The lines of a file of labels that are 1, counted from 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""NUS-WIDE's 81 concepts in their order, HSPNet's six groups of them, and the published counts."""
+"""NUS-WIDE's 81 labels in their order, HSPNet's six parents of them, and the published counts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CONCEPTS = {
     "leaf plane rocks sand sign statue sun tiger tower toy train tree vehicle whales zebra",
     "graphics": "map",
 }
-GROUPS = {group: tuple(names.split()) for group, names in _CONCEPTS.items()}
-LABEL_NAMES = tuple(sorted(name for names in GROUPS.values() for name in names))
+PARENTS = {parent: tuple(names.split()) for parent, names in _CONCEPTS.items()}
+LABEL_NAMES = tuple(sorted(name for names in PARENTS.values() for name in names))
 """The official order is the alphabetical one."""
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from hlcli.data.datasets.base import LayoutOptions, check_counts, note_source
-from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.label_lists import check_disagreement, lists_by_record, read_label_list
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.errors import DataError
@@ -58,7 +58,7 @@ PUBLISHED = {
 
 
 def with_listed_labels(
-    data: GroupedData, splits: Mapping[str, list[Record]], options: ListOptions, notes: dict[str, Any]
+    data: DataWithParents, splits: Mapping[str, list[Record]], options: ListOptions, notes: dict[str, Any]
 ) -> dict[str, list[Record]]:
     """The splits with the training images and labels of `options.labels`; as they are where there is no such list.
 

@@ -1,6 +1,7 @@
 """`shapes`: made-up scenes of simple things, drawn from a seed when they are asked for. Nothing to download.
 
-Twelve labels in five groups in three, six kinds of place that make some labels go together, five captions per image.
+Twelve labels below five parents, these below three, six kinds of place that make some labels go together, five captions
+per image.
 """
 
 from __future__ import annotations

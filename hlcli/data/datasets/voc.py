@@ -1,10 +1,10 @@
-"""PASCAL VOC 2007 and 2012 as multi-label data sets: 20 labels in four groups.
+"""PASCAL VOC 2007 and 2012 as multi-label data sets: 20 labels below four parents.
 
 Official layout, below `ROOT/voc2007` or in `VOC2007/` or `VOCdevkit/VOC2007/` there (likewise 2012):
 `ImageSets/Main/<list>.txt`, `Annotations/<id>.xml`, `JPEGImages/<id>.jpg`. Only listed images are read: `JPEGImages`
 also holds images that belong to other tasks.
 
-An object can be *difficult*. A class all of whose objects in an image are difficult counts neither way in scores (it
+An object can be *difficult*. A label all of whose objects in an image are difficult counts neither way in scores (it
 is in the record's `ignore`); what it means for training is an option: `negative`, the default, as in SGRE's program,
 `positive` as in SALGL's, or `ignore`.
 """
@@ -18,7 +18,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from hlcli.data.datasets.base import LayoutOptions, Prepared, is_file_of_split, note_source
-from hlcli.data.datasets.grouped import GroupedData
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import take_listed
 from hlcli.data.datasets.voc_annotations import (
@@ -29,8 +28,9 @@ from hlcli.data.datasets.voc_annotations import (
     read_image_list,
     read_objects,
 )
-from hlcli.data.datasets.voc_labels import COUNTS, GROUPS, LABEL_NAMES
+from hlcli.data.datasets.voc_labels import COUNTS, LABEL_NAMES, PARENTS
 from hlcli.data.datasets.voc_sources import LICENCE, SOURCES_2007, SOURCES_2012
+from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
 
@@ -42,7 +42,7 @@ class VocOptions(LayoutOptions):
 
     difficult: Literal["negative", "positive", "ignore"] = Field(
         "negative",
-        description="What a class counts as in training images where all its objects are difficult: negative as in "
+        description="What a label counts as in training images where all its objects are difficult: negative as in "
         "SGRE's program, positive as in SALGL's; in other splits it is always ignored.",
     )
     labels: str = Field(
@@ -90,12 +90,12 @@ class Voc2012Options(VocOptions):
     )
 
 
-class _Voc(GroupedData):
+class _Voc(DataWithParents):
     """What the years share."""
 
     licence = LICENCE
     label_names = LABEL_NAMES
-    groups = GROUPS
+    parents = PARENTS
 
 
 class Voc2007(_Voc):
@@ -141,7 +141,7 @@ class Voc2012(_Voc):
 
 
 def _prepare(
-    data: GroupedData,
+    data: DataWithParents,
     year: int,
     source: Path,
     lists: dict[str, str],
@@ -210,12 +210,12 @@ def find_folder(source: Path, year: int) -> Path:
 
 
 def _read_labels(folder: Path, path: Path, ids: list[str], labels: str, notes: dict[str, Any]) -> dict[str, Objects]:
-    """The classes of the listed images, and how many images the XML files and the class lists disagree about."""
+    """The labels of the listed images, and how many images the XML files and the class lists disagree about."""
     lists = read_class_lists(path.parent, path.stem, required=ids if labels == "lists" else ())
     if labels == "lists":
         if lists is None:
             raise DataError(
-                f"{path.parent} does not say for all 20 classes which images of {path.name} have them.",
+                f"{path.parent} does not say for all 20 labels which images of {path.name} have them.",
                 "Use --labels annotations.",
             )
         return {image_id: lists[image_id] for image_id in ids}

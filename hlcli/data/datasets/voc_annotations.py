@@ -1,6 +1,6 @@
-"""Reading PASCAL VOC: image lists, the XML file of every image, and the lists `<class>_<list>.txt` of every class.
+"""Reading PASCAL VOC: image lists, the XML file of every image, and the lists `<class>_<list>.txt` of every label.
 
-A class is *present* in an image with at least one object of it that is not difficult, and *difficult* where all its
+A label is *present* in an image with at least one object of it that is not difficult, and *difficult* where all its
 objects are.
 """
 
@@ -26,7 +26,7 @@ _INDEX = {name: label for label, name in enumerate(LABEL_NAMES)}
 
 
 class Objects(NamedTuple):
-    """Classes in an image, by index, ascending."""
+    """Labels of an image, by index, ascending."""
 
     present: tuple[int, ...]
     difficult: tuple[int, ...]
@@ -51,19 +51,19 @@ def read_image_list(path: Path) -> list[str]:
 
 
 def read_objects(path: Path) -> Objects:
-    """The classes in `Annotations/<id>.xml`.
+    """The labels in `Annotations/<id>.xml`.
 
     Only the direct children of an object count: the parts of a person have names of their own.
 
     Raises:
-        DataError: when the file is missing or damaged, or an object is none of the 20 classes.
+        DataError: when the file is missing or damaged, or an object is none of the 20 labels.
     """
     root = _parse(path)
     simple, hard = set[int](), set[int]()
     for number, entry in enumerate(root.iter("object"), 1):
         name = (entry.findtext("name") or "").strip().lower()
         if name not in _INDEX:
-            raise DataError(f"{path}: object {number} is {name!r}, not one of VOC's 20 classes.")
+            raise DataError(f"{path}: object {number} is {name!r}, not one of VOC's 20 labels.")
         difficult = (entry.findtext("difficult") or "0").strip()
         if difficult not in ("0", "1"):
             raise DataError(f"{path}: `difficult` of object {number} must be 0 or 1 (got {difficult!r}).")
@@ -102,7 +102,7 @@ def read_class_lists(folder: Path, name: str, required: Sequence[str] = ()) -> d
         required: ids that every file must have.
 
     Returns:
-        Classes by image id; None unless all 20 files are there.
+        Labels by image id; None unless all 20 files are there.
 
     Raises:
         DataError: when a line is not an id with one of the three numbers, an id has two of them, or one is missing.
@@ -115,7 +115,7 @@ def read_class_lists(folder: Path, name: str, required: Sequence[str] = ()) -> d
         values = _read_class_list(path)
         missing = next((image_id for image_id in required if image_id not in values), None)
         if missing is not None:
-            raise DataError(f"{path} does not say whether {missing} has this class.", "Use --labels annotations.")
+            raise DataError(f"{path} does not say whether {missing} has this label.", "Use --labels annotations.")
         for image_id, value in values.items():
             present, difficult = found.setdefault(image_id, (set(), set()))
             if value != "-1":
@@ -141,7 +141,7 @@ def compare_with_published(path: Path, objects: Sequence[Objects], expected: Cou
 
     Args:
         path: the list, for the message.
-        objects: the classes of each of its images.
+        objects: the labels of each of its images.
         expected: what is known of it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""PASCAL VOC's 20 classes in their official, alphabetical order, the four groups of them, and the published counts."""
+"""PASCAL VOC's 20 labels in their official, alphabetical order, the four parents of them, and the published counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABEL_NAMES = (
     "tvmonitor",
 )
 
-GROUPS = {
+PARENTS = {
     "vehicles": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train"),
     "household": ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor"),
     "animals": ("bird", "cat", "cow", "dog", "horse", "sheep"),
@@ -42,8 +42,8 @@ class Counts(NamedTuple):
     Args:
         images: images on it.
         labels: labels of all images together; None where that was never published.
-        positives: images with at least one object of a class that is not difficult, by class.
-        difficult: images all of whose objects of a class are difficult, by class.
+        positives: images with at least one object of a label that is not difficult, by label.
+        difficult: images all of whose objects of a label are difficult, by label.
     """
 
     images: int

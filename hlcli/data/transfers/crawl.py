@@ -212,7 +212,7 @@ class _Worker:
             return self._store(item, given, None)
         if self._session is None:
             raise Refused(given or "not here, and nothing is fetched offline", attempts=0)
-        return self._store(item, fetch_image(self._session, item.url), item.url)
+        return self._store(item, _fetch_image(self._session, item.url), item.url)
 
     def _store(self, item: ImageItem, content: bytes, url: str | None) -> _Placed:
         with whole_file(self._folder / item.file, "wb") as handle:
@@ -232,7 +232,7 @@ def _read_whole_image(path: Path) -> bytes | str | None:
     return content if complaint is None else complaint
 
 
-def fetch_image(session: Session, url: str) -> bytes:
+def _fetch_image(session: Session, url: str) -> bytes:
     """The bytes of an image on the web.
 
     Raises:

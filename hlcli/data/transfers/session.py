@@ -76,7 +76,7 @@ class Session:
         )
         read, connect = self.patience.read_seconds, self.patience.connect_seconds
         self._client = httpx.Client(
-            headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
+            headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(read, connect=connect, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             follow_redirects=True,
@@ -167,7 +167,7 @@ class Session:
         raise Refused(reason, status=status, final_url=str(response.url))
 
 
-def user_agent() -> str:
+def _user_agent() -> str:
     """`hlcli/<version>`."""
     from hlcli import __version__
 

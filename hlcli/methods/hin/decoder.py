@@ -36,7 +36,7 @@ class Memory(NamedTuple):
 
     levels: tuple[LevelMemory, ...]  # one per decoder layer
     padding_mask: Tensor | None  # bool, [B, R], true = padding
-    region_mask: KeyMask | None  # the same for the kernels
+    region_keys: KeyMask | None  # the same for the kernels
 
     @property
     def batch_size(self) -> int:
@@ -101,32 +101,32 @@ class DecoderLayer(nn.Module):
         self,
         words: Tensor,
         own: KeysValues,
-        own_mask: KeyMask,
+        own_keys: KeyMask,
         is_real: Tensor,
         level: LevelMemory,
-        region_mask: KeyMask | None,
+        region_keys: KeyMask | None,
     ) -> Tensor:
         """The words after this layer; those of padding are 0.
 
         Args:
             words: [B * K, T, D], or [B, K, D].
             own: what the self-attention asks.
-            own_mask: which of it each word sees.
+            own_keys: which of it each word sees.
             is_real: [B * K, T, 1] or [B, K, 1], 0 for padding and 1 for words, of the words' dtype.
             level: the image.
-            region_mask: which regions are padding.
+            region_keys: which regions may be asked.
         """
-        found = self.self_attention(words, own, own_mask) * is_real  # 1
+        found = self.self_attention(words, own, own_keys) * is_real  # 1
         num_images = len(level.grid_attention.keys)
         asking = found.reshape(num_images, -1, words.shape[-1])  # [B, K * T, D]: captions are further queries
-        fused = self._fuse(asking, is_real.reshape(num_images, -1, 1), level, region_mask)
+        fused = self._fuse(asking, is_real.reshape(num_images, -1, 1), level, region_keys)
         return fused.view(words.shape)
 
-    def _fuse(self, words: Tensor, is_real: Tensor, level: LevelMemory, region_mask: KeyMask | None) -> Tensor:
+    def _fuse(self, words: Tensor, is_real: Tensor, level: LevelMemory, region_keys: KeyMask | None) -> Tensor:
         """Steps 2 to 11 on words [B, Q, D]."""
         grid = self.grid_attention(words, level.grid_attention) * is_real  # 2
-        regions = self.region_attention(words, level.region_attention, region_mask) * is_real  # 3
-        grid_crossed = self.grid_to_region(grid, level.grid_to_region, region_mask) * is_real  # 4
+        regions = self.region_attention(words, level.region_attention, region_keys) * is_real  # 3
+        grid_crossed = self.grid_to_region(grid, level.grid_to_region, region_keys) * is_real  # 4
         regions_crossed = self.region_to_grid(regions, level.region_to_grid) * is_real  # 5
         direct = self.direct_choice.between(words, grid, regions) * is_real  # 6
         crossed = self.crossed_choice.between(words, grid_crossed, regions_crossed) * is_real  # 7
@@ -164,9 +164,9 @@ class Decoder(nn.Module):
 
     def forward(self, token_ids: Tensor, memory: Memory) -> Tensor:
         """Logits [B * K, T, V] of what follows each token of captions [B * K, T]."""
-        words, is_real, mask = self._embed(token_ids)
+        words, is_real, own_keys = self._embed(token_ids)
         for layer, level in self._layers_of(memory):
-            words = layer(words, layer.self_attention.project(words), mask, is_real, level, memory.region_mask)
+            words = layer(words, layer.self_attention.project(words), own_keys, is_real, level, memory.region_keys)
         return self.word_scores(words)
 
     def start(self, memory: Memory) -> DecoderState:
@@ -192,25 +192,25 @@ class Decoder(nn.Module):
         itself = torch.eye(token_ids.shape[1], dtype=torch.bool, device=token_ids.device)
         visible = torch.cat((state.visible, itself & is_word[:, None]), dim=-1)  # [B, K, S + K]
         is_real = is_word[..., None].to(words.dtype)
-        mask, memory = key_mask(~visible[:, None]), state.memory
+        own_keys, memory = key_mask(~visible[:, None]), state.memory
         past = []
         for (layer, level), before in zip(self._layers_of(memory), state.past, strict=True):
             past.append(before.joined(layer.self_attention.project(words)))
-            words = layer(words, past[-1], mask, is_real, level, memory.region_mask)
+            words = layer(words, past[-1], own_keys, is_real, level, memory.region_keys)
         return self.word_scores(words), DecoderState(memory, tuple(past), visible, position)
 
-    def word_weights(self, token_ids: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def word_attention_maps(self, token_ids: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Where the last layer looks for what follows each token [B, T]: [B, H, T, N] and [B, H, T, R]."""
-        words, is_real, mask = self._embed(token_ids)
+        words, is_real, own_keys = self._embed(token_ids)
         *lower, last = self._layers_of(memory)
         for layer, level in lower:
-            words = layer(words, layer.self_attention.project(words), mask, is_real, level, memory.region_mask)
+            words = layer(words, layer.self_attention.project(words), own_keys, is_real, level, memory.region_keys)
         layer, level = last
-        words = layer.self_attention(words, layer.self_attention.project(words), mask) * is_real
+        words = layer.self_attention(words, layer.self_attention.project(words), own_keys) * is_real
         hidden = None if memory.padding_mask is None else memory.padding_mask[:, None, None]
         return (
-            layer.grid_attention.weights(words, level.grid_attention),
-            layer.region_attention.weights(words, level.region_attention, hidden),
+            layer.grid_attention.attention_maps(words, level.grid_attention),
+            layer.region_attention.attention_maps(words, level.region_attention, hidden),
         )
 
     def _layers_of(self, memory: Memory) -> Iterator[tuple[DecoderLayer, LevelMemory]]:
@@ -226,5 +226,5 @@ class Decoder(nn.Module):
         positions = torch.arange(1, length + 1, device=token_ids.device).expand_as(token_ids)
         words = self.word_embedding(token_ids) + self.position_embedding(positions.masked_fill(is_padding, 0))
         future = torch.ones(length, length, dtype=torch.bool, device=token_ids.device).triu(1)
-        mask = key_mask((future | is_padding[:, None])[:, None])  # [P, 1, T, T]
-        return words, (~is_padding)[..., None].to(words.dtype), mask
+        own_keys = key_mask((future | is_padding[:, None])[:, None])  # [P, 1, T, T]
+        return words, (~is_padding)[..., None].to(words.dtype), own_keys

@@ -22,7 +22,7 @@ class Levels(NamedTuple):
     regions: tuple[Tensor, ...]  # [B, R, D] each
 
 
-class SummaryWeights(NamedTuple):
+class SummaryMaps(NamedTuple):
     """How much each layer's whole-image tokens take of grid cells and regions."""
 
     grid: Tensor  # [B, layers, H, N], rows sum to 1
@@ -142,19 +142,17 @@ class Encoder(nn.Module):
                 region_chain.append(ask_grid(region_chain[-1], about_grid))
         return Levels(tuple(grid_chain), tuple(region_chain))
 
-    def summary_weights(
-        self, grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None
-    ) -> SummaryWeights:
+    def summary_maps(self, grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None) -> SummaryMaps:
         """Where the summaries of every layer look."""
         grid, regions = self.grid_projection(grid_features), self.region_projection(region_features)
         masks = _region_masks(padding_mask)
         found = []
         for layer in cast("Iterable[EncoderLayer]", self.layers):
-            of_grid = layer.grid_summary.summary_weights(layer.grid_query, grid)
-            of_regions = layer.region_summary.summary_weights(layer.region_query, regions, padding_mask)
+            of_grid = layer.grid_summary.summary_maps(layer.grid_query, grid)
+            of_regions = layer.region_summary.summary_maps(layer.region_query, regions, padding_mask)
             found.append((of_grid, of_regions))
             grid, regions = layer(grid, regions, masks)
-        return SummaryWeights(*(torch.stack(weights, dim=1) for weights in zip(*found, strict=True)))
+        return SummaryMaps(*(torch.stack(maps, dim=1) for maps in zip(*found, strict=True)))
 
 
 def _region_masks(padding_mask: Tensor | None) -> RegionMasks | None:

@@ -121,31 +121,31 @@ class Attention(nn.Module):
             tokens: [B, N, D].
             hidden: bool, [B, N].
         """
-        gathered = self.summary_weights(query, tokens, hidden) @ tokens  # [B, H, D]
+        gathered = self.summary_maps(query, tokens, hidden) @ tokens  # [B, H, D]
         heads = (self.num_heads, self.value_width)
         context = torch.einsum("bhd,hvd->bhv", gathered, self.value.weight.unflatten(0, heads))
         context = context + self.value.bias.unflatten(0, heads)
         return self._finish(query, context.flatten(1)[:, None])
 
-    def summary_weights(self, query: Tensor, tokens: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def summary_maps(self, query: Tensor, tokens: Tensor, hidden: Tensor | None = None) -> Tensor:
         """How much the summary takes of each token: [B, H, N], rows sum to 1."""
         heads = (self.num_heads, self.key_width)
         asking = (self.query(query) * self.key_width**-0.5).unflatten(-1, heads)[0, 0]  # [H, K]
         offset = (asking * self.key.bias.unflatten(0, heads)).sum(dim=-1, keepdim=True)  # [H, 1]
         asking = torch.einsum("hk,hkd->hd", asking, self.key.weight.unflatten(0, heads))
         scores = asking @ tokens.transpose(1, 2) + offset  # [B, H, N]
-        return masked_softmax(scores, None if hidden is None else hidden[:, None]).to(tokens.dtype)
+        return _masked_softmax(scores, None if hidden is None else hidden[:, None]).to(tokens.dtype)
 
     def pass_on(self, token: Tensor) -> Tensor:
         """What any query finds where there is but one key [B, 1, D]: that. Only without a shortcut."""
         found = self._finish(token, self.value(token))
         return with_zero_gradients(found, *self.query.parameters(), *self.key.parameters())
 
-    def weights(self, queries: Tensor, asked: KeysValues, hidden: Tensor | None = None) -> Tensor:
+    def attention_maps(self, queries: Tensor, asked: KeysValues, hidden: Tensor | None = None) -> Tensor:
         """How much queries [B, Q, D] take of each key: [B, H, Q, N]. `hidden` is as in `key_mask`."""
         query = self._to_heads(self.query(queries))
         scores = query @ asked.keys.transpose(-1, -2) * self.key_width**-0.5
-        return masked_softmax(scores, hidden)
+        return _masked_softmax(scores, hidden)
 
     def _finish(self, queries: Tensor, context: Tensor) -> Tensor:
         """[B, Q, H * V] → [B, Q, D]."""
@@ -177,7 +177,7 @@ class FeedForward(nn.Module):
         return self.norm(tokens + self.dropout(self.contract(hidden)))
 
 
-def masked_softmax(scores: Tensor, hidden: Tensor | None) -> Tensor:
+def _masked_softmax(scores: Tensor, hidden: Tensor | None) -> Tensor:
     """Softmax over the last dimension, in single precision at least; `hidden` scores count as -1e9."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return (scores if hidden is None else scores.masked_fill(hidden, MASKED_SCORE)).softmax(dim=-1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hlcli.captioning.captioner import CaptionNetwork
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING
 from hlcli.methods.hin.decoder import Decoder, DecoderState, Memory
-from hlcli.methods.hin.encoder import Encoder, SummaryWeights
+from hlcli.methods.hin.encoder import Encoder, SummaryMaps
 from hlcli.methods.hin.layers import Widths, with_zero_gradients
 
 
@@ -94,7 +94,7 @@ class Hin(CaptionNetwork):
     ) -> Tensor:
         """Log-probabilities of what follows each token; arguments and shape as of `logits`."""
         logits = self.logits(grid_features, region_features, padding_mask, token_ids, image_index)
-        return log_probabilities(logits)
+        return _log_probabilities(logits)
 
     def logits(
         self,
@@ -151,7 +151,7 @@ class Hin(CaptionNetwork):
     def step(self, state: DecoderState, token_ids: Tensor) -> tuple[Tensor, DecoderState]:
         """Log-probabilities [B, K, V] of what follows when captions go on with token_ids [B, K]."""
         logits, state = self.decoder.step(token_ids, state)
-        return log_probabilities(logits), state
+        return _log_probabilities(logits), state
 
     def reorder(self, state: DecoderState, beams: Tensor) -> DecoderState:
         """The state of captions that continue those at `beams`, [B, K] places below the former K."""
@@ -165,15 +165,15 @@ class Hin(CaptionNetwork):
             Weights of grid tokens [B, T, N] and of regions [B, T, R], rows sum to 1. Row t belongs to the word that
             follows token t.
         """
-        grid, regions = self.decoder.word_weights(token_ids, memory)
+        grid, regions = self.decoder.word_attention_maps(token_ids, memory)
         return grid.mean(dim=1), regions.mean(dim=1)
 
     def summary_attention(
         self, grid_features: Tensor, region_features: Tensor, padding_mask: Tensor | None = None
-    ) -> SummaryWeights:
+    ) -> SummaryMaps:
         """Where the encoder's two whole-image tokens look, by layer and head."""
         _check_features(grid_features, region_features, padding_mask)
-        return self.encoder.summary_weights(grid_features, region_features, padding_mask)
+        return self.encoder.summary_maps(grid_features, region_features, padding_mask)
 
     def _initialise(self, positional: str) -> None:
         """As the reference: Xavier for all that has rows, positions and the row of padding not spared."""
@@ -185,7 +185,7 @@ class Hin(CaptionNetwork):
             table.data.copy_(sinusoids(*table.shape))
 
 
-def log_probabilities(logits: Tensor) -> Tensor:
+def _log_probabilities(logits: Tensor) -> Tensor:
     """Logarithm of the softmax over the last dimension, in single precision at least."""
     return logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hspnet(MethodSection):
-    """Hierarchical prompts for CLIP: what a group of labels means becomes the context of each label's own text."""
+    """Hierarchical prompts for CLIP: what a parent means becomes the context of each label's own text."""
 
     backbone_kind: ClassVar[Literal["grid", "clip"]] = "clip"
     published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "bare"
@@ -101,7 +101,7 @@ class Hspnet(MethodSection):
         from hlcli.methods.hspnet.prompts import make_prompts
         from hlcli.methods.hspnet.relation import label_adjacency
 
-        prompts = make_prompts(backbone, children, parents, parent_index, n_ctx=self.n_ctx)
+        prompts = make_prompts(backbone, children, parents, parent_index, num_context_tokens=self.n_ctx)
         adjacency = [
             label_adjacency(block, reweight_p=self.reweight_p, keep_share=self.keep_share) for block in relations
         ]

@@ -62,13 +62,13 @@ def to_reference(state: Mapping[str, Tensor], model: Hspnet) -> dict[str, Tensor
     return theirs
 
 
-def _parts(parent_prompts: Tensor | None, n_ctx: int = 0) -> dict[str, Tensor]:
+def _parts(parent_prompts: Tensor | None, num_context_tokens: int = 0) -> dict[str, Tensor]:
     """What the reference keeps of the parents' prompts beside the whole."""
     prompts = torch.empty(0, 0) if parent_prompts is None else parent_prompts  # [P, T, W]
     return {
         f"{PARENTS}.token_prefix": prompts[:, :1],
-        f"{PARENTS}.token_middle": prompts[:, 1 : 1 + n_ctx],
-        f"{PARENTS}.token_suffix": prompts[:, 1 + n_ctx :],
+        f"{PARENTS}.token_middle": prompts[:, 1 : 1 + num_context_tokens],
+        f"{PARENTS}.token_suffix": prompts[:, 1 + num_context_tokens :],
     }
 
 

@@ -1,7 +1,7 @@
 """HSPNet: hierarchical prompts for CLIP, learnt from one observed label per image.
 
 "Hierarchical Prompt Learning Using CLIP for Multi-label Classification with Single Positive Labels", ACM MM 2023. What
-CLIP's frozen text encoder says of a group of labels (a fixed sentence) becomes the context words in front of each of
+CLIP's frozen text encoder says of a parent of labels (a fixed sentence) becomes the context words in front of each of
 its labels; labels of a level exchange what their texts mean along a graph. An image is compared with the labels' texts.
 
 Shapes: B batch, L labels (children), P parents, D CLIP's width, W text width, T context length, n context tokens.
@@ -106,11 +106,11 @@ class Hspnet(nn.Module):
         logit_factor: float = 10.0,
     ) -> None:
         super().__init__()
-        self.n_ctx, self.logit_factor = prompts.n_ctx, logit_factor
+        self.n_ctx, self.logit_factor = prompts.num_context_tokens, logit_factor
         self.backbone = towers.visual
         self.text_encoder = towers.text.requires_grad_(False)
         self.gcn = GraphConvolution(towers.embed_dim, gcn_hidden, gamma=gamma)
-        self.meta_net = MetaNet(towers.embed_dim, prompts.n_ctx * towers.text_width)
+        self.meta_net = MetaNet(towers.embed_dim, prompts.num_context_tokens * towers.text_width)
         self.parent_prompts = _fixed(prompts.parents)  # [P, T, W]
         self.child_prefix = _fixed(prompts.children[:, :1])  # [L, 1, W]
         self.child_suffix = _fixed(prompts.children[:, 1 + self.n_ctx :])  # [L, T - 1 - n, W]

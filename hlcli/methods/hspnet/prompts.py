@@ -24,7 +24,7 @@ PLACEHOLDER = "X"
 class Prompts(NamedTuple):
     """Prompts of parents and children, and whose children the labels are.
 
-    A child's prompt has `n_ctx` places after the start that are filled later.
+    A child's prompt has `num_context_tokens` places after the start that are filled later.
     """
 
     parents: Tensor  # [P, T, W]
@@ -32,17 +32,22 @@ class Prompts(NamedTuple):
     children: Tensor  # [L, T, W]
     child_ends: tuple[int, ...]
     parent_index: tuple[int, ...]  # parent of every label
-    n_ctx: int
+    num_context_tokens: int
 
 
 def make_prompts(
-    towers: ClipTowers, children: Sequence[str], parents: Sequence[str], parent_index: Sequence[int], *, n_ctx: int
+    towers: ClipTowers,
+    children: Sequence[str],
+    parents: Sequence[str],
+    parent_index: Sequence[int],
+    *,
+    num_context_tokens: int,
 ) -> Prompts:
     """Prompts of label texts: `a photo of a {parent}.` and `X X X X {child}.`"""
-    placeholders = " ".join([PLACEHOLDER] * n_ctx)
+    placeholders = " ".join([PLACEHOLDER] * num_context_tokens)
     above, above_ends = _look_up(towers, [PARENT_TEMPLATE.format(text) for text in parents])
     below, below_ends = _look_up(towers, [f"{placeholders} {text}." for text in children])
-    return Prompts(above, above_ends, below, below_ends, tuple(parent_index), n_ctx)
+    return Prompts(above, above_ends, below, below_ends, tuple(parent_index), num_context_tokens)
 
 
 @torch.no_grad()

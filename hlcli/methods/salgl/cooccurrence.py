@@ -76,21 +76,22 @@ class Cooccurrence(nn.Module):
             counts: what `update` has returned; default what is kept.
         """
         with without_autocast(scene_probs.device):
-            probs = self.probabilities(counts)  # [S, L, L]
+            adjacency = self.probabilities(counts)  # [S, L, L]
             if not self.is_soft:
-                return probs[scene_probs.argmax(dim=1)]
-            mixed = scene_probs.to(probs.dtype) @ probs.flatten(1)  # [B, L · L]
-            return mixed.unflatten(1, probs.shape[1:])
+                return adjacency[scene_probs.argmax(dim=1)]
+            mixed = scene_probs.to(adjacency.dtype) @ adjacency.flatten(1)  # [B, L · L]
+            return mixed.unflatten(1, adjacency.shape[1:])
 
     def probabilities(self, counts: Tensor | None = None) -> Tensor:
         """P(j | i) = count(i, j) / count(i) in every scene, [S, L, L]; the row of a label never seen is 0."""
         counts = self.counts if counts is None else counts
-        probs = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + EPS)
+        adjacency = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + EPS)
         if self.ignore_self:
-            probs = probs.masked_fill(torch.eye(probs.shape[1], dtype=torch.bool, device=probs.device), 0)
+            itself = torch.eye(adjacency.shape[1], dtype=torch.bool, device=adjacency.device)
+            adjacency = adjacency.masked_fill(itself, 0)
         if self.normalize:
-            probs = probs / (probs.sum(dim=2, keepdim=True) + EPS)
-        return probs
+            adjacency = adjacency / (adjacency.sum(dim=2, keepdim=True) + EPS)
+        return adjacency
 
     def _shares(self, scene_probs: Tensor) -> Tensor:
         """How much of an image each scene gets, [B, S]: the probabilities, or all for the (first) largest."""

@@ -62,7 +62,7 @@ Render = Callable[[str], str]
 """From the matched text to the token; an empty token is dropped."""
 
 
-def as_written(token: str) -> str:
+def _as_written(token: str) -> str:
     """The token as it stands."""
     return token
 
@@ -78,32 +78,32 @@ def spelled(replacements: dict[str, str]) -> Render:
     return lambda token: token.translate(table)
 
 
-def without_soft_hyphens(token: str) -> str:
+def _without_soft_hyphens(token: str) -> str:
     """The token without soft hyphens; one that has nothing else is a hyphen."""
     return token.replace("\xad", "") or "-"
 
 
-def straight_quotes(token: str) -> str:
+def _straight_quotes(token: str) -> str:
     """The token with quotes and apostrophes of ASCII."""
     return token.replace("&apos;", "'").translate(STRAIGHT)
 
 
-def ampersand(token: str) -> str:
+def _ampersand(token: str) -> str:
     """The token with & for its entity."""
     return re.sub("(?i)&amp;", "&", token)
 
 
-def hyphens(token: str) -> str:
+def _hyphens(token: str) -> str:
     """A hyphen, a dash, or the long line that was written."""
     return token if len(token) > 4 else "-" if len(token) == 1 else "--"
 
 
-def with_period(token: str) -> str:
+def _with_period(token: str) -> str:
     """An abbreviation that ends a sentence: it has its period, and the period that follows is a token as well."""
     return f"{token}."
 
 
-def initials_with_period(token: str) -> str:
+def _initials_with_period(token: str) -> str:
     """The same for initials, but a single letter leaves the period to the sentence."""
     return token if len(token) == 1 else f"{token}."
 
@@ -119,7 +119,7 @@ class Rule(NamedTuple):
 
     starts: str
     pattern: str
-    render: Render = as_written
+    render: Render = _as_written
 
 
 @cache
@@ -140,9 +140,9 @@ RULES = (
     Rule("&", "(?i:&lt;)", always("<")),
     Rule("&", "(?i:&gt;)", always(">")),
     # Words, with what follows an apostrophe left for later.
-    Rule(LETTER, f"({WORD}){CLITIC}", without_soft_hyphens),
-    Rule("[A-Za-z\xad]", f"([A-Za-z\xad]*[A-MO-Za-mo-z]\xad*){NOT}", without_soft_hyphens),
-    Rule(LETTER, WORD, without_soft_hyphens),
+    Rule(LETTER, f"({WORD}){CLITIC}", _without_soft_hyphens),
+    Rule("[A-Za-z\xad]", f"([A-Za-z\xad]*[A-MO-Za-mo-z]\xad*){NOT}", _without_soft_hyphens),
+    Rule(LETTER, WORD, _without_soft_hyphens),
     # Words that have an apostrophe, which stays as it was written.
     Rule(APOSTROPHES, f"{APOSTROPHE}(?:[nN]{APOSTROPHE}?|(?i:em|till|til|cause)|[2-9]0[sS])"),
     Rule("[lLdDjJ]", f"[lLdDjJ]{APOSTROPHE}"),
@@ -160,11 +160,11 @@ RULES = (
     Rule("@", "@[A-Za-z_][A-Za-z_0-9]*"),
     Rule("#", f"#{LETTER}+"),
     # What follows an apostrophe.
-    Rule(APOSTROPHES, f"({CLITIC})[^A-Za-z]", straight_quotes),
-    Rule("[nN]", f"({NOT})[^A-Za-z]", straight_quotes),
+    Rule(APOSTROPHES, f"({CLITIC})[^A-Za-z]", _straight_quotes),
+    Rule("[nN]", f"({NOT})[^A-Za-z]", _straight_quotes),
     # Numbers.
     Rule("[0-9٠]", DATE),
-    Rule("[-+0-9٠.:,\xad٫]", f"[-+]?(?:{NUMBER})", without_soft_hyphens),
+    Rule("[-+0-9٠.:,\xad٫]", f"[-+]?(?:{NUMBER})", _without_soft_hyphens),
     Rule("[0-9٠]", FRACTION, spelled({" ": "\xa0"})),
     # Fixed spellings, words with slashes or ampersands, currencies.
     Rule("-", "-(?i:[lr][rcs]b)-"),
@@ -172,18 +172,18 @@ RULES = (
     Rule("[cCsS]", rf"(?i:c\.d\.s|s&p-500|s&ls|c(?:ap{APOSTROPHE}n|{APOSTROPHE}est))"),
     Rule("[A-Za-z0-9]", SLASHED),
     Rule("[A-Z$]", r"[A-Z]*\$"),
-    Rule("[A-Z]", rf"({CAPITALS}\.)[,;:、]", ampersand),
-    Rule("[A-Z]", CAPITALS, ampersand),
+    Rule("[A-Z]", rf"({CAPITALS}\.)[,;:、]", _ampersand),
+    Rule("[A-Z]", CAPITALS, _ampersand),
     Rule("[cfCF]", r"[cC]\+\+|[cCfF]#"),
     # Abbreviations and initials, which keep their periods.
-    Rule("[A-Za-z]", rf"({ABBREVIATION})\.{SPACE}(?:{SPACE}|[A-ZÉ]|{TAG})", with_period),
+    Rule("[A-Za-z]", rf"({ABBREVIATION})\.{SPACE}(?:{SPACE}|[A-ZÉ]|{TAG})", _with_period),
     Rule("[A-Za-z]", rf"({ABBREVIATION}\.)(?:.|\n)(?:.|\n)"),
     Rule("[A-Za-z]", rf"{TITLE}\."),
     Rule("[A-Za-z]", rf"({NUMBERED}\.){BLANK}?{DIGIT}"),
-    Rule("[A-Za-z]", rf"({INITIALS})\.{SPACE}+(?:{SENTENCE_START}|{TAG}){SPACE}", initials_with_period),
+    Rule("[A-Za-z]", rf"({INITIALS})\.{SPACE}+(?:{SENTENCE_START}|{TAG}){SPACE}", _initials_with_period),
     Rule("[A-Za-z]", rf"{INITIALS}\."),
     Rule(APOSTROPHES, f"({APOSTROPHE}[0-9][0-9]){SPACE}"),
-    Rule(LETTER, rf"({WORD}\.)[,;:、]", without_soft_hyphens),
+    Rule(LETTER, rf"({WORD}\.)[,;:、]", _without_soft_hyphens),
     Rule("[0-9(+]", PHONE, spelled(ROUND_BRACKETS | {" ": "\xa0"})),
     Rule("[0-9+]", DOTTED_PHONE),
     # Marks.
@@ -192,20 +192,20 @@ RULES = (
     Rule("[<>:;=]", r"([<>]?[:;=][-o*']?[()DPdp\\{@|\[\]])[^A-Za-z0-9]", spelled(ROUND_BRACKETS)),
     Rule("[-^x=~<>'(]", FACE, spelled(ROUND_BRACKETS)),
     Rule(r"[][(){}]", r"[][(){}]", spelled(ALL_BRACKETS)),
-    Rule("-", "-+", hyphens),
+    Rule("-", "-+", _hyphens),
     Rule("[.…]", r"\.{3,5}|(?:\.[ \xa0]){2,4}\.|…", always("...")),
     Rule(r"[*\\]", r"\*+|(?:\\\*){1,3}"),
     Rule("[@#_?!]", "@+|#+|_+|[?!]+"),
     # Files, words with digits, hyphens, underscores.
     Rule(ALNUM, rf"({FILE_NAME})[ \t\n\xa0\u2002?!,.]"),
     Rule(ALNUM, JOINED),
-    Rule("[A-Za-z0-9]", rf"({HYPHENATED}\.)[,;:、]", without_soft_hyphens),
-    Rule("[A-Za-z0-9]", HYPHENATED, without_soft_hyphens),
+    Rule("[A-Za-z0-9]", rf"({HYPHENATED}\.)[,;:、]", _without_soft_hyphens),
+    Rule("[A-Za-z0-9]", HYPHENATED, _without_soft_hyphens),
     Rule(ALNUM, rf"({JOINED}\.)[,;:、]"),
     # Quotes: one right before a word opens it.
     Rule("'", "(')[A-Za-z][^ \t\n\xa0]", always("`")),
-    Rule(APOSTROPHES, CLITIC, straight_quotes),
-    Rule("['’‘`“&]", "''|'|&apos;|[`‘’“]{1,2}", straight_quotes),
+    Rule(APOSTROPHES, CLITIC, _straight_quotes),
+    Rule("['’‘`“&]", "''|'|&apos;|[`‘’“]{1,2}", _straight_quotes),
     # Entities that stay as they are.
     Rule("&", "(?i:&(?:#[0-9]+|ht|tl|ur|lr|qc|ql|qr|odq|cdq|quot|apos);)"),
     # What is left: superscripts, double arrows, what is dropped, and any other symbol.
