@@ -24,8 +24,9 @@ INK, PAPER, EDGE = "#222222", "#f4f4f1", "#b9b9b2"
 WAYS = {"a training batch": "#2f6db3", "a photo in eval --images": "#c2571a", "a recipe key": "#3b8a4b"}
 STOPS: dict[str, dict[str, tuple[int, ...]]] = {
     "a training batch": {
-        "data sets": (1,), "data": (2,), "tasks": (3,), "methods": (4,), "layers": (5,), "losses": (6,),
-        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "report": (11,),
+        "data sets": (1,), "data": (2,), "tasks": (3, 8), "methods": (4,), "layers": (5,), "losses": (6,),
+        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "model_folder": (10,), "report": (11,),
+        "backbones": (5,), "captioning": (2,),
     },
     "a photo in eval --images": {
         "cli": (1, 7), "model_folder": (2,), "building": (3,), "prediction": (4, 6), "methods": (5,),
@@ -53,6 +54,8 @@ def rooms() -> dict[int, dict[str, tuple[int, int]]]:
         level = floor(module)
         name = parts[1] if level != 1 or len(parts) == 2 or parts[1] == "recipe_reading" else f"{parts[1]} config"
         name = {"data config": "data sets", "embeddings config": "label texts"}.get(name, name)
+        if level == 4 and name in ("data", "features"):
+            name = f"{name}, its verb"
         files, lines = found[level].get(name, (0, 0))
         found[level][name] = (files + 1, lines + len(path.read_text(encoding="utf-8").splitlines()))
     return found

@@ -60,7 +60,7 @@ Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroSho
 
 Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
 
-Evaluation = Annotated[BeamSearch | Sampling, Field(discriminator="decoder")]
+EvalSection = Annotated[BeamSearch | Sampling, Field(discriminator="decoder")]
 
 TAGS = {
     "data": "dataset",
@@ -86,7 +86,7 @@ class Recipe(Section):
     optim: Optim = AdamW()
     schedule: Schedule = OneCycle()
     train: Train = Train()
-    eval: Evaluation = BeamSearch()
+    eval: EvalSection = BeamSearch()
 
     @classmethod
     def from_yaml(cls, path_or_name: str | Path, overrides: Sequence[str] = ()) -> Self:

@@ -69,8 +69,12 @@ class Run:
         """
         try:
             return json.loads((self.model_folder / "model.json").read_text(encoding="utf-8"))["facts"]
-        except (OSError, ValueError, KeyError) as error:
+        except FileNotFoundError as error:
             raise CheckpointError(f"{self.folder} has no model yet.", "It is made by the first evaluation.") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{self.model_folder / 'model.json'} cannot be read: {error!r}.", "The file is damaged; train anew."
+            ) from error
 
     def check_same_recipe(self, recipe: Recipe) -> None:
         """Refuse to resume with a recipe that would lead elsewhere.

@@ -11,10 +11,10 @@ from hlcli.errors import InputError
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace
 
-Protocol = Literal["self", "val"] | float | Path
+ThresholdRule = Literal["self", "val"] | float | Path
 
 
-def read_thresholds(protocol: Protocol, labels: LabelSpace) -> tuple[float, ...] | None:
+def read_thresholds(protocol: ThresholdRule, labels: LabelSpace) -> tuple[float, ...] | None:
     """Thresholds that need no tuning, coarse → fine; None for `self` and `val`.
 
     Raises:

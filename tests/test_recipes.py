@@ -158,6 +158,23 @@ OWN_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "train": {"ema_decay": 0.9997},
     },
     "sgre/coco": {"model": {"temperature": 1.0}, "train": {"ema_decay": 0.9997}},
+    "query2label/coco": {
+        "data": {"image_size": 448, "randaugment": True, "cutout": 1, "cutout_fraction": 0.5},
+        "backbone": {"freeze_batch_norm": True, "frozen": ["conv1", "bn1", "layer1"]},
+        "model": {
+            "hidden_dim": 2048,
+            "feedforward_dim": 8192,
+            "num_heads": 4,
+            "encoder_layers": 1,
+            "decoder_layers": 2,
+            "self_attention": False,
+            "dropout": 0.1,
+            "loss_scale": 1000 / 80,
+        },
+        "optim": {"optimizer": "adamw", "lr": 1e-4, "weight_decay": 1e-2},
+        "train": {"epochs": 80, "ema_decay": 0.9997, "early_stop_epochs": 8},
+        "eval": {"split": "test", "select_by": "mAP"},
+    },
 }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction.caption_rows import Caption
     from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
-    from hlcli.recipe import Evaluation
+    from hlcli.recipe import EvalSection
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
@@ -53,7 +53,7 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
         check_caption_file(out)
 
 
-def change_decoding(section: Evaluation, asked: Mapping[str, float | None], *, sample: bool) -> Evaluation:
+def change_decoding(section: EvalSection, asked: Mapping[str, float | None], *, sample: bool) -> EvalSection:
     """A recipe's evaluation section with what options say of captions; one of a search means a search.
 
     Args:
@@ -99,7 +99,7 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
 
 def make_predictor(
     models: Sequence[LoadedModel],
-    decoding: Evaluation | None,
+    decoding: EvalSection | None,
     features: FeatureSources,
     batch_size: int | None,
     workers: int | None,

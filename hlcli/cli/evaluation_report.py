@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction.label_rows import Prediction
     from hlcli.recipe import Recipe
-    from hlcli.thresholds import Protocol
+    from hlcli.thresholds import ThresholdRule
 
 FAILED_SOME = 3
 
@@ -119,7 +119,7 @@ def check_caption_overrides(overrides: Sequence[str]) -> None:
         )
 
 
-def read_protocol(text: str | None) -> Protocol | None:
+def read_protocol(text: str | None) -> ThresholdRule | None:
     """`--thresholds` as a protocol, a number or a file."""
     if text is None or text in ("self", "val"):
         return text  # type: ignore[return-value]
@@ -129,7 +129,7 @@ def read_protocol(text: str | None) -> Protocol | None:
         return Path(text)
 
 
-def prediction_thresholds(loaded: LoadedModel, protocol: Protocol | None) -> tuple[float, ...] | None:
+def prediction_thresholds(loaded: LoadedModel, protocol: ThresholdRule | None) -> tuple[float, ...] | None:
     """Thresholds for images without labels; None stands for the model's own.
 
     Raises:
@@ -199,7 +199,7 @@ def measure_split(
     split: str | None,
     places: list[Path],
     labels: Path | None,
-    protocol: Protocol | None,
+    protocol: ThresholdRule | None,
     *,
     out: Path | None,
     batch_size: int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -30,6 +31,8 @@ class DataSection(Section):
     prepare_options: ClassVar[type[PrepareOptions]] = PrepareOptions
     licence: ClassVar[str] = ""  # terms of what `hlcli download` fetches; empty where there is nothing to fetch
     sources: ClassVar[tuple[Source, ...]] = ()
+    drawn_together: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # names of labels that share a heat map, by its name
+    short_names: ClassVar[Mapping[str, str]] = {}  # of labels whose own names are too long beside a heat map
 
     root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
     store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize as unit_length
 
 from hlcli.data.labels import LabelSpace
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
-from hlcli.embeddings.texts import TextRules, label_texts
+from hlcli.embeddings.texts import PREPARED_EMBEDDINGS, TextRules, label_texts
 from hlcli.embeddings.vectors import (
     Content,
     FileKind,
@@ -33,7 +33,6 @@ from hlcli.embeddings.vectors import (
     warn_of_equals,
 )
 from hlcli.errors import DataError
-from hlcli.methods.label_attention import PREPARED
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ DEFAULT_ENCODER = "bert-base-uncased"
 
 FILE = FileKind(
     title="label embeddings",
-    name=PREPARED,
+    name=PREPARED_EMBEDDINGS,
     tensor="embeddings",
     lists=("labels", "texts"),
     first="Run `hlcli embed labels DATASET` first, or set model.label_embeddings.",

@@ -13,6 +13,7 @@ from hlcli.recipe_reading.text import read_yaml
 PHOTO_TEMPLATE = "a photo of a {}."
 """CLIP's own sentence for a label."""
 
+PREPARED_EMBEDDINGS = "label_embeddings.safetensors"
 PREPARED_GRAPH = "label_graph.safetensors"
 """What `hlcli embed graph DATASET` writes into the data set's folder."""
 

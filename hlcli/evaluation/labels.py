@@ -18,7 +18,7 @@ from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import MetricOptions, summarise
 from hlcli.model_folder import LoadedModel, open_model, upstream_labels
 from hlcli.model_tasks import check_task
-from hlcli.thresholds import Protocol, read_thresholds
+from hlcli.thresholds import ThresholdRule, read_thresholds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,7 +45,7 @@ def evaluate(
     split: str | None = None,
     images: Path | None = None,
     labels_file: Path | None = None,
-    thresholds: Protocol | None = None,
+    thresholds: ThresholdRule | None = None,
     recipe: Recipe | None = None,
     batch_size: int | None = None,
     workers: int | None = None,

@@ -15,6 +15,7 @@ from torch import Tensor
 from hlcli.captioning.generated import read_captions
 from hlcli.data.failures import Failure
 from hlcli.errors import InputError
+from hlcli.evaluation.labels import check_recipe
 from hlcli.features.extractors import WINDOWS
 from hlcli.features.windows import window_boxes
 from hlcli.figures.files import Figures, file_stems
@@ -59,6 +60,7 @@ def draw_captions(
     """
     loaded = open_model(model, recipe)
     if recipe is not None:
+        check_recipe(recipe, loaded)
         loaded = loaded._replace(recipe=recipe.model_copy(update={"model": loaded.recipe.model}))
     predictor = CaptionPredictor(loaded, features=FeatureSources(of_data=not images))
     view = find_view(loaded, of_data=not images)

@@ -27,6 +27,8 @@ from hlcli.visualization.scenes import SceneSummary, arrange_words, heat_map_fig
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hlcli.data.section import DataSection
+
 STRIPS_PER_PAGE = 12
 NAMING_LABELS = 3
 """So many labels tell what a scene is about."""
@@ -70,7 +72,7 @@ def draw_scenes(
     assert counts is not None
     numbers = counts.detach().double().cpu().numpy()  # [S, L, L]
     if not (images or split or max_images):
-        return draw_counts(numbers, loaded.labels, out, file_format, labels)
+        return draw_counts(numbers, loaded.labels, out, file_format, labels, data=loaded.recipe.data)
     if labels:
         raise InputError("--labels chooses labels of heat maps; images have none.", "Leave one of the two out.")
     items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, max_images)
@@ -78,17 +80,24 @@ def draw_scenes(
 
 
 def draw_counts(
-    counts: np.ndarray, labels: LabelSpace, out: Path, file_format: str, names: Sequence[str] = ()
+    counts: np.ndarray,
+    labels: LabelSpace,
+    out: Path,
+    file_format: str,
+    names: Sequence[str] = (),
+    *,
+    data: DataSection | None = None,
 ) -> Figures:
-    """Clouds and heat maps of co-occurrence counts [S, L, L]."""
+    """Clouds and heat maps of co-occurrence counts [S, L, L]; `data` may know which labels are drawn together."""
     chosen = find_branches(labels, names)[-1] if names else ()
     if len(chosen) == 1:
         raise InputError("A heat map needs at least two labels.", "Name another one with --labels.")
     seen = counts.diagonal(axis1=1, axis2=2)  # [S, L]
     shares, adjacency = scene_label_shares(counts), heat_map(counts)
-    ticks = np.array(tick_names(labels))
+    ticks = np.array(tick_names(labels, data.short_names if data else {}))
+    together = data.drawn_together if data else {}
     summaries, files = [], []
-    total = 1 + int(seen.any(axis=1).sum()) * (1 + len(label_groups(labels, seen[0], chosen)))
+    total = 1 + int(seen.any(axis=1).sum()) * (1 + len(label_groups(labels, seen[0], chosen, together)))
     with Progress("Drawing", total=total, unit="figure") as bar:
 
         def save(figure_of: str, figure: Figure) -> None:
@@ -103,7 +112,7 @@ def draw_counts(
             if cloud is None:
                 continue
             save(f"scene-{scene}-words", words_figure(title, cloud))
-            for group in label_groups(labels, seen[scene], chosen):
+            for group in label_groups(labels, seen[scene], chosen, together):
                 members = list(group.labels)
                 cells = adjacency[scene][np.ix_(members, members)]
                 figure = heat_map_figure(f"scene {scene}, {group.name}", ticks[members].tolist(), cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -22,11 +22,13 @@ from hlcli.losses.missing_config import (
 )
 from hlcli.losses.section import LossSection
 
+if TYPE_CHECKING:
+    from hlcli.losses.base import Loss
+
 
 class Asymmetric(LossSection):
     """Asymmetric loss (Ridnik et al., 2021): positives and negatives are focused differently."""
 
-    loss_class = "hlcli.losses.asymmetric.AsymmetricLoss"
     loss: Literal["asymmetric"] = "asymmetric"
     gamma_pos: float = Field(0.0, ge=0, description="Power that weighs down easy positives; 0 does not.")
     gamma_neg: float = Field(2.0, ge=0, description="Power that weighs down easy negatives; 0 does not.")
@@ -34,12 +36,25 @@ class Asymmetric(LossSection):
     eps: float = Field(1e-5, gt=0, lt=0.5, description="Smallest probability inside the logarithm.")
     detach_focus: bool = Field(True, description="Treat the focusing weight as a constant (the reference's dtgfl).")
 
+    @classmethod
+    def loss_class(cls) -> type[Loss]:
+        """`AsymmetricLoss`."""
+        from hlcli.losses.asymmetric import AsymmetricLoss
+
+        return AsymmetricLoss
+
 
 class Bce(LossSection):
     """Binary cross entropy per label."""
 
-    loss_class = "hlcli.losses.bce.BceLoss"
     loss: Literal["bce"] = "bce"
+
+    @classmethod
+    def loss_class(cls) -> type[Loss]:
+        """`BceLoss`."""
+        from hlcli.losses.bce import BceLoss
+
+        return BceLoss
 
 
 LabelObjective = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hlcli.sections import Section
@@ -15,8 +14,11 @@ class LossSection(Section):
     """A multi-label loss with its numbers: the section's fields are the arguments of its class."""
 
     task: ClassVar[Literal["labels", "captions"]] = "labels"
-    loss_class: ClassVar[str]
-    """Module and name of the class, which is imported no sooner than it is built."""
+
+    @classmethod
+    def loss_class(cls) -> type[Loss]:
+        """The class, imported no sooner than it is asked for."""
+        raise NotImplementedError
 
     def build(self, num_images: int = 0, num_labels: int = 0) -> Loss:
         """The loss of a training.
@@ -29,6 +31,4 @@ class LossSection(Section):
 
     def make(self, **more: int | None) -> Loss:
         """The loss from the section's fields, and `more` that its class takes."""
-        module, _, name = self.loss_class.rpartition(".")
-        made: Loss = getattr(import_module(module), name)(**self.model_dump(exclude={"loss"}), **more)
-        return made
+        return self.loss_class()(**self.model_dump(exclude={"loss"}), **more)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
+from hlcli.embeddings.texts import PREPARED_EMBEDDINGS
 from hlcli.errors import RecipeError
 from hlcli.methods.base import Criterion, LevelMaps, MethodSection
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from hlcli.layers.transformer import Encoder
     from hlcli.methods.label_head import HeadParts, LabelAttentionHead
 
-PREPARED = "label_embeddings.safetensors"
 """What `hlcli embed labels DATASET` writes into the data set's folder."""
 
 BERT_WIDTH = 768
@@ -99,7 +99,7 @@ class LabelAttentionSection(MethodSection):
         return {"label_embeddings": describe_label_embeddings(self._embeddings_path(data_folder))}
 
     def _embeddings_path(self, data_folder: Path) -> Path:
-        return data_folder / PREPARED if self.label_embeddings == "prepared" else Path(self.label_embeddings)
+        return data_folder / PREPARED_EMBEDDINGS if self.label_embeddings == "prepared" else Path(self.label_embeddings)
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps:
         """Scores of images [B, 3, H, W] and where each fine label looks, a class token left out."""

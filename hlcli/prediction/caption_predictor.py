@@ -24,7 +24,7 @@ from hlcli.prediction.caption_parts import StoredFeatures
 from hlcli.prediction.caption_rows import Caption, make_caption
 from hlcli.prediction.image_stream import in_order
 from hlcli.prediction.labels import named_source
-from hlcli.recipe import Evaluation
+from hlcli.recipe import EvalSection
 
 
 class CaptionPredictor:
@@ -47,7 +47,7 @@ class CaptionPredictor:
         self,
         models: LoadedModel | Sequence[LoadedModel],
         *,
-        decoding: Evaluation | None = None,
+        decoding: EvalSection | None = None,
         num_captions: int = 1,
         features: FeatureSources | None = None,
         batch_size: int | None = None,
@@ -138,7 +138,7 @@ class CaptionPredictor:
             )
         return read_captions(found, self.vocabulary)
 
-    def _check_decoding(self, decoding: Evaluation) -> Evaluation:
+    def _check_decoding(self, decoding: EvalSection) -> EvalSection:
         """How captions are found, if the models can.
 
         Raises:

@@ -108,7 +108,7 @@ OF_LABELS = {
     "eval": ("average_precision", "empty_labels", "consistent", "undefined_as_one", "at_threshold", "threshold"),
 }
 OF_CAPTIONS = {
-    "data": ("grid_features", "region_features", "vocabulary"),
+    "data": ("grid_features", "region_features", "max_regions", "vocabulary", "min_word_count"),
     "eval": ("max_words", "allow_unknown", "caption_metrics"),
 }
 

@@ -41,6 +41,7 @@ _WORDS = {
     "union_tag_not_found": "must be a section of keys with values",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
+    "multiple_of": "must be a multiple of {multiple_of}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must have at least {min_length} entries",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,25 +14,6 @@ MOST_FREQUENT = 12
 LABELS_PER_GROUP = 4
 """Parents of fewer labels on average are passed over for those above them."""
 
-COCO_SIZE = 80
-# The four groups that SALGL's program draws, and how it shortens long names.
-COCO_GROUPS = {
-    "street": ("bicycle", "car", "motorcycle", "bus", "person", "train", "truck", "traffic light", "stop sign",
-               "parking meter"),
-    "animals": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
-    "indoor": ("couch", "potted plant", "bed", "dining table", "person", "chair", "tv", "laptop", "mouse", "keyboard"),
-    "table": ("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich"),
-}  # fmt: skip
-COCO_TICKS = {
-    "motorcycle": "mcycle",
-    "traffic light": "tlight",
-    "stop sign": "ssign",
-    "potted plant": "pplant",
-    "dining table": "dtable",
-    "keyboard": "kboard",
-    "parking meter": "pmeter",
-}
-
 
 class Group(NamedTuple):
     """Fine labels that are drawn together, in this order."""
@@ -40,31 +22,31 @@ class Group(NamedTuple):
     labels: tuple[int, ...]
 
 
-def label_groups(labels: LabelSpace, seen: np.ndarray, chosen: Sequence[int] = ()) -> list[Group]:
-    """Groups for the heat maps of a scene: chosen labels, or COCO's four, or those of parents, or the most frequent.
+def label_groups(
+    labels: LabelSpace,
+    seen: np.ndarray,
+    chosen: Sequence[int] = (),
+    together: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[Group]:
+    """Groups for the heat maps of a scene: chosen labels, or the data set's, or those of parents, or the most frequent.
 
     Args:
         labels: the label space.
         seen: how often each label was seen in the scene, [L].
         chosen: indices of labels, for a single group.
+        together: names of labels that belong together in the data set; groups with names it has not are left out.
     """
     if chosen:
         return [Group("chosen", tuple(chosen))]
-    if _is_coco(labels):
-        places = {name: index for index, name in enumerate(labels.label_names)}
-        return [Group(name, tuple(places[label] for label in members)) for name, members in COCO_GROUPS.items()]
+    places = {name: index for index, name in enumerate(labels.label_names)}
+    known = {name: members for name, members in together.items() if places.keys() >= set(members)}
+    if known:
+        return [Group(name, tuple(places[label] for label in members)) for name, members in known.items()]
     return _parent_groups(labels) or [Group("frequent", most_frequent(seen))]
 
 
-def _is_coco(labels: LabelSpace) -> bool:
-    """Whether the fine labels are COCO's, in whatever order."""
-    names = {name for members in COCO_GROUPS.values() for name in members}
-    return labels.num_labels == COCO_SIZE and names <= set(labels.label_names)
-
-
-def tick_names(labels: LabelSpace) -> list[str]:
-    """Names of the fine labels for the sides of a heat map."""
-    short = COCO_TICKS if _is_coco(labels) else {}
+def tick_names(labels: LabelSpace, short: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Names of the fine labels for the sides of a heat map, long ones as `short` has them."""
     return [short.get(name, name) for name in labels.label_names]
 
 

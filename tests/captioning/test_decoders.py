@@ -82,6 +82,11 @@ def test_drawn_captions_hold_words_alone(tmp_path: Path) -> None:
             changes = {"decoder": "sample", "temperature": 100.0, "allow_unknown": allow_unknown}
             section = change_section("eval", loaded.recipe.eval, changes)
             found = section.find_captions(loaded.model.network, memory, 12, first_row=0)
+            again, elsewhere = (
+                section.find_captions(loaded.model.network, memory, 12, first_row=row) for row in (0, 3)
+            )
+            assert torch.equal(again.token_ids, found.token_ids)
+            assert not torch.equal(elsewhere.token_ids, found.token_ids)
             said = {word for ids in found.token_ids.flatten(0, 1).tolist() for word in ids[: (*ids, END).index(END)]}
             assert said == set(range(len(WORDS) + 4)) - missing - {END}
             sums = found.log_probs.sum(dim=-1)

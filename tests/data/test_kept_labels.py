@@ -159,5 +159,6 @@ def test_nothing_to_learn_from_is_refused_and_lost_labels_are_counted(
 
 
 def test_single_labels_of_shapes_are_no_key_of_their_own(tiny: Any) -> None:
-    with pytest.raises(RecipeError, match=r"data\.single_positive"):
+    with pytest.raises(RecipeError, match=r"data: single_positive is gone; write labels_kept: single"):
         tiny("data.single_positive=true")
+    assert tiny("data.single_positive=false") == tiny()  # as runs of older versions stored it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from typing import Annotated, Any, get_args
 
 import pytest
@@ -19,7 +18,6 @@ from hlcli.losses.expected_positives import EprLoss, RoleLoss
 from hlcli.losses.hill import HillLoss
 from hlcli.losses.large_loss import LargeLossCorrection, LargeLossRejection, PermanentLargeLossCorrection
 from hlcli.losses.splc import SplcLoss
-from hlcli.recipe import section_classes
 
 SECTIONS = TypeAdapter(Annotated[LabelObjective, Field(discriminator="loss")])
 
@@ -108,8 +106,6 @@ def test_defaults_are_the_published_numbers_and_said_alike_by_the_class(name: st
     assert {key: own[key] for key in expected} == expected
 
 
-def test_every_loss_that_names_its_paper_is_compared_with_it() -> None:
-    classes = section_classes("objective")
-    published = {name for name in LOSSES if re.search(r"\bet al\., \d{4}\b", classes[name].__doc__ or "")}
-    assert len(published) >= 13
-    assert published <= set(DEFAULTS)
+def test_every_loss_of_a_paper_is_compared_with_it() -> None:
+    without_paper = {"bce"}
+    assert set(LOSSES) - without_paper <= set(DEFAULTS)

@@ -115,9 +115,19 @@ def test_a_class_token_has_no_place_and_no_part_in_maps() -> None:
     backbone = WithClassToken()
     backbone.class_tokens = 1
     section, model = make(backbone=backbone)
+    model.eval()
     assert model.position.shape == (7, 16)
     assert not model.position[0].any()
-    assert section.level_maps(model, batch_of().images).attention_maps[0].shape == (4, 7, 2, 3)
+    images = batch_of().images
+    _, maps = model._decode(images, need_maps=True)  # [B, L, 1 + N]
+    torch.testing.assert_close(maps.sum(dim=-1), torch.ones(4, 7))
+    expected = maps[..., 1:].unflatten(-1, (2, 3))
+    torch.testing.assert_close(section.level_maps(model, images).attention_maps[0], expected)
+    theirs = exported(section, model)
+    assert theirs["backbone.1.pe"].shape == (1, 16, 2, 3)
+    returned = section.from_upstream(theirs, model)
+    assert returned.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in returned.items())
 
 
 def test_images_of_another_size_are_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny_captioner import captioner_recipe, write_captioner
 
-from hlcli.recipe import Evaluation, change_section
+from hlcli.recipe import EvalSection, change_section
 
 BACKBONE = "test_resnet.r160_in1k"
 
@@ -35,9 +35,9 @@ def given_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def decoding(**changes: Any) -> Evaluation:
+def decoding(**changes: Any) -> EvalSection:
     """As the model's recipe finds captions, with changes."""
-    changed: Evaluation = change_section("eval", captioner_recipe().eval, changes)
+    changed: EvalSection = change_section("eval", captioner_recipe().eval, changes)
     return changed
 
 

@@ -26,7 +26,7 @@ from hlcli.prediction import image_stream
 from hlcli.prediction.caption_files import CaptionFile, partial_file
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.captions import CaptionPredictor, caption, caption_images, named_images
-from hlcli.recipe import Evaluation
+from hlcli.recipe import EvalSection
 
 from .captioned_photos import DRAWN, decoding, given_model, given_photos, lines  # noqa: F401
 
@@ -36,7 +36,7 @@ def test_a_file_that_was_cut_anywhere_is_finished_as_if_never_interrupted(
     model: Path,
     photos: Path,
     tmp_path: Path,
-    way: Evaluation | None,
+    way: EvalSection | None,
     num_captions: int,
     monkeypatch: pytest.MonkeyPatch,
 ):

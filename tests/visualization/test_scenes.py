@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from PIL import Image, ImageDraw, ImageFont
 
+from hlcli.data.datasets.coco_labels import DRAWN_TOGETHER, SHORT_NAMES
 from hlcli.data.datasets.shapes_scene import TREE
 from hlcli.data.labels import LabelSpace
-from hlcli.visualization.label_groups import COCO_GROUPS, Group, label_groups, most_frequent, tick_names, typical_labels
+from hlcli.visualization.label_groups import Group, label_groups, most_frequent, tick_names, typical_labels
 from hlcli.visualization.scene_strips import Strip, strips_figure
 from hlcli.visualization.scenes import (
     READING,
@@ -140,13 +141,13 @@ def assert_upright_texts_are_apart(figure: Figure) -> None:
 
 
 def test_coco_is_drawn_in_four_groups_whatever_its_order():
-    known = dict.fromkeys(name for members in COCO_GROUPS.values() for name in members)
+    known = dict.fromkeys(name for members in DRAWN_TOGETHER.values() for name in members)
     names = [*reversed(known), *(f"other {i}" for i in range(80 - len(known)))]
     labels = LabelSpace.flat(names)
-    groups = label_groups(labels, np.zeros(80))
+    groups = label_groups(labels, np.zeros(80), together=DRAWN_TOGETHER)
     assert [group.name for group in groups] == ["street", "animals", "indoor", "table"]
     assert [names[label] for label in groups[0].labels][4] == "person"
-    assert tick_names(labels)[names.index("traffic light")] == "tlight"
+    assert tick_names(labels, SHORT_NAMES)[names.index("traffic light")] == "tlight"
     assert tick_names(LabelSpace.flat(["traffic light"])) == ["traffic light"]
 
 

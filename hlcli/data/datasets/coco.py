@@ -14,7 +14,7 @@ from pydantic import Field
 
 from hlcli.data.datasets.base import Prepared, hold_out, is_file_of_split, note_source
 from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
-from hlcli.data.datasets.coco_labels import LABEL_NAMES, PARENTS
+from hlcli.data.datasets.coco_labels import DRAWN_TOGETHER, LABEL_NAMES, PARENTS, SHORT_NAMES
 from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
@@ -41,6 +41,8 @@ class Coco(DataWithParents):
     """Photos of everyday scenes, MS-COCO 2014 (Lin et al., ECCV 2014), labelled by the objects in them."""
 
     licence = LICENCE
+    drawn_together = DRAWN_TOGETHER
+    short_names = SHORT_NAMES
     sources = SOURCES
     prepare_options = CocoOptions
     label_names = LABEL_NAMES

@@ -57,3 +57,23 @@ class Counts(NamedTuple):
 
 COUNTS = {"train": Counts(82_783, 82_081, 241_035), "val": Counts(40_504, 40_137, None, is_verified=False)}
 """By the year's own split; val is the papers' test set."""
+
+DRAWN_TOGETHER = {
+    "street": ("bicycle", "car", "motorcycle", "bus", "person", "train", "truck", "traffic light", "stop sign",
+               "parking meter"),
+    "animals": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
+    "indoor": ("couch", "potted plant", "bed", "dining table", "person", "chair", "tv", "laptop", "mouse", "keyboard"),
+    "table": ("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich"),
+}  # fmt: skip
+"""The labels that SALGL's program draws in one heat map."""
+
+SHORT_NAMES = {
+    "motorcycle": "mcycle",
+    "traffic light": "tlight",
+    "stop sign": "ssign",
+    "potted plant": "pplant",
+    "dining table": "dtable",
+    "keyboard": "kboard",
+    "parking meter": "pmeter",
+}
+"""How it shortens long names beside one."""

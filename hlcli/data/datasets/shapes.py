@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hlcli.data.datasets.shapes_captions import describe
 from hlcli.data.datasets.shapes_drawing import SceneDrawing
@@ -34,6 +34,16 @@ class Shapes(DataSection):
     render_size: int | None = Field(
         None, ge=16, le=4096, description="Side of the drawn images in pixels; default the longer one of image_size."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_single_positive(cls, values: Any) -> Any:
+        """Runs of older versions stored a key of that name; `labels_kept: single` says what it said."""
+        if not isinstance(values, dict) or "single_positive" not in values:
+            return values
+        if values["single_positive"]:
+            raise ValueError("single_positive is gone; write labels_kept: single, which draws other labels")
+        return {key: value for key, value in values.items() if key != "single_positive"}
 
     def label_space(self) -> LabelSpace:
         """Three levels: 3 coarse, 5 middle, 12 fine labels."""

@@ -92,8 +92,8 @@ class Salgl(LabelAttentionSection):
         else:
             label_embeddings = self.read_embeddings(labels, width, data_folder)
         cooccurrence = Cooccurrence(
-            self.num_scenes,
-            labels.num_labels,
+            num_scenes=self.num_scenes,
+            num_labels=labels.num_labels,
             is_soft=self.scene_assignment == "soft",
             ignore_self=self.ignore_self,
             normalize=self.normalize_graph,
