@@ -18,7 +18,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from test_architecture import floor, modules  # noqa: E402 - the one list of floors
+from test_architecture import arrows, floor, modules  # noqa: E402 - the one list of floors
 
 INK, PAPER, EDGE = "#222222", "#f4f4f1", "#b9b9b2"
 WAYS = {"a training batch": "#2f6db3", "a photo in eval --images": "#c2571a", "a recipe key": "#3b8a4b"}
@@ -41,28 +41,43 @@ FLOORS = {
     1: "settings: no torch",
     0: "nothing below",
 }
-BOX_WIDTH, BOX_HEIGHT, GAP, BOXES_PER_ROW = 1.52, 0.62, 0.14, 7
+BOX_WIDTH, BOX_HEIGHT, GAP, BOXES_PER_ROW = 1.52, 0.7, 0.12, 7
+
+
+def room_of(module: str) -> str:
+    """A package is one room on every floor it has modules on."""
+    level, name = floor(module), module.split(".")[1]
+    if level == 1 and module.count(".") > 1 and name != "recipe_reading":
+        return {"data": "data sets", "embeddings": "label texts"}.get(name, f"{name} config")
+    return f"{name}, its verb" if level == 4 and name in ("data", "features") else name
+
+
+def uses() -> dict[str, set[str]]:
+    """Room → the rooms whose modules it loads."""
+    found: dict[str, set[str]] = {}
+    for module, target in arrows():
+        if module != "hlcli" and room_of(module) != room_of(target):
+            found.setdefault(room_of(module), set()).add(room_of(target))
+    return found
 
 
 def rooms() -> dict[int, dict[str, tuple[int, int]]]:
-    """By floor: room → its files and lines; a package is one room on every floor it has modules on."""
+    """By floor: room → its files and lines."""
     found: dict[int, dict[str, tuple[int, int]]] = {number: {} for number in FLOORS}
     for module, path in modules().items():
         parts = module.split(".")
         if len(parts) == 1 or path.name == "__init__.py":
             continue
-        level = floor(module)
-        name = parts[1] if level != 1 or len(parts) == 2 or parts[1] == "recipe_reading" else f"{parts[1]} config"
-        name = {"data config": "data sets", "embeddings config": "label texts"}.get(name, name)
-        if level == 4 and name in ("data", "features"):
-            name = f"{name}, its verb"
+        level, name = floor(module), room_of(module)
         files, lines = found[level].get(name, (0, 0))
         found[level][name] = (files + 1, lines + len(path.read_text(encoding="utf-8").splitlines()))
     return found
 
 
-def draw_room(axes: Axes, left: float, bottom: float, name: str, size: tuple[int, int]) -> None:
-    """A box with the room's name and size, and the stops of the ways that lead through it."""
+def draw_room(
+    axes: Axes, left: float, bottom: float, name: str, size: tuple[int, int], imports: tuple[int, int]
+) -> None:
+    """A box with the room's name, size and imports, and the stops of the ways that lead through it."""
     axes.add_patch(
         FancyBboxPatch(
             (left, bottom), BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0,rounding_size=0.06",
@@ -73,17 +88,20 @@ def draw_room(axes: Axes, left: float, bottom: float, name: str, size: tuple[int
     counted = f"{lines:,} lines" if files == 1 else f"{files} files, {lines:,} lines"
     axes.text(left + 0.08, bottom + BOX_HEIGHT - 0.16, name, fontsize=8, color=INK, weight="bold", va="center")
     axes.text(left + 0.08, bottom + BOX_HEIGHT - 0.34, counted, fontsize=6, color="#666666", va="center")
-    x = left + 0.15
+    needs, needed = imports
+    axes.text(left + BOX_WIDTH - 0.06, bottom + 0.09, f"needs {needs}, needed by {needed}", fontsize=5, color="#888888",
+              va="center", ha="right")  # fmt: skip
+    x = left + 0.13
     for way, colour in WAYS.items():
         for stop in STOPS[way].get(name, ()):
-            axes.add_patch(Circle((x, bottom + 0.12), 0.085, color=colour))
-            axes.text(x, bottom + 0.115, str(stop), fontsize=5.5, color="white", ha="center", va="center")
-            x += 0.2
+            axes.add_patch(Circle((x, bottom + 0.2), 0.08, color=colour))
+            axes.text(x, bottom + 0.195, str(stop), fontsize=5.5, color="white", ha="center", va="center")
+            x += 0.19
 
 
 def draw() -> plt.Figure:
     """The whole house."""
-    house = rooms()
+    house, needs = rooms(), uses()
     drawn = {name for names in house.values() for name in names}
     strangers = {room for stops in STOPS.values() for room in stops} - drawn
     assert not strangers, f"the ways lead through rooms that are gone: {strangers}"
@@ -106,7 +124,9 @@ def draw() -> plt.Figure:
         for index, (name, size) in enumerate(sorted(names.items(), key=lambda item: -item[1][1])):
             row, column = divmod(index, BOXES_PER_ROW)
             left = 1.75 + column * (BOX_WIDTH + GAP)
-            draw_room(axes, left, top - 0.1 - (row + 1) * BOX_HEIGHT - row * GAP, name, size)
+            bottom = top - 0.1 - (row + 1) * BOX_HEIGHT - row * GAP
+            needed_by = sum(name in others for others in needs.values())
+            draw_room(axes, left, bottom, name, size, (len(needs.get(name, ())), needed_by))
         top -= depth + 0.1
     return figure
 
