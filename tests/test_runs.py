@@ -127,6 +127,13 @@ def test_what_is_not_there_is_named(tmp_path: Path):
     assert run.metrics_length() == 0
 
 
+def test_a_damaged_model_is_not_called_a_missing_one(run: Run):
+    run.model_folder.mkdir(exist_ok=True)
+    (run.model_folder / "model.json").write_text("{half")
+    with pytest.raises(CheckpointError, match=r"model\.json cannot be read: JSONDecodeError"):
+        run.best_model()
+
+
 def test_a_folder_that_cannot_be_made_is_our_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HlcliError, match="cannot be written"):

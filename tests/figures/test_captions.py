@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_captioner import captioner_recipe, write_captioner
 
 import hlcli
-from hlcli.errors import InputError
+from hlcli.errors import InputError, RecipeError
 from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.windows import window_boxes
@@ -60,6 +60,13 @@ def test_images_of_a_split_come_with_a_true_caption(model: Path, tmp_path: Path,
     for (_, caption, words, reference), row in zip(shown, (0, 4), strict=True):
         assert caption == " ".join(words)
         assert reference == records[row].captions[0]
+
+
+@pytest.mark.parametrize("change", ["data.image_size=16", "data.normalization=half"])
+def test_a_recipe_with_other_images_than_the_model_saw_is_refused(model: Path, tmp_path: Path, change: str):
+    recipe = captioner_recipe(change)
+    with pytest.raises(RecipeError, match=f"{change.partition('=')[0]} is .*, but the model was trained with"):
+        hlcli.visualize("captions", model, recipe=recipe, max_images=1, out=tmp_path)
 
 
 def test_what_is_looked_at_sums_to_one(model: Path):
