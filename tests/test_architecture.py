@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hlcli
+from hlcli.recipe import section_classes
 
 ROOT = Path(hlcli.__file__).parent
 
@@ -190,6 +191,21 @@ def assert_no_circle(pairs: Iterable[tuple[str, str]]) -> None:
 
     for module in sorted(graph):
         visit(module, ())
+
+
+def test_no_condition_names_a_method_or_a_data_set():
+    """Outside their own folders code asks what a section offers, never what it is called."""
+    names = {*section_classes("model"), *section_classes("data")} - {"captions"}  # that is a task's name too
+    asked = [
+        f"{module}: {ast.unparse(node)}"
+        for module, path in modules().items()
+        if not module.startswith(("hlcli.methods.", "hlcli.data.datasets."))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare | ast.match_case)
+        for part in ast.walk(node if isinstance(node, ast.Compare) else node.pattern)
+        if isinstance(part, ast.Constant) and part.value in names
+    ]
+    assert asked == []
 
 
 def test_init_files_below_the_top_are_empty():

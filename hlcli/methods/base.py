@@ -124,8 +124,8 @@ class MethodSection(Section):
         return {"classification": self.scale_of(criterion) * losses.sum(dim=1).mean()}
 
     def scale_of(self, criterion: Criterion) -> float:
-        """Factor of the classification loss: `loss_scale`, where the method has that key."""
-        return float(getattr(self, "loss_scale", 1.0))
+        """Factor of the classification loss."""
+        return 1.0
 
     def level_maps(self, model: nn.Module, images: Tensor) -> LevelMaps | None:
         """Scores of images [B, 3, H, W] and where each label looks; None for methods without a map per label."""

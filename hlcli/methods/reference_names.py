@@ -96,7 +96,7 @@ def refuse_unknown(names: Collection[str], method: str) -> None:
     """
     if names:
         raise CheckpointError(
-            f"{len(names)} names do not belong to an {method} checkpoint: {', '.join(sorted(names)[:10])}"
+            f"{len(names)} names do not belong to a checkpoint of {method}: {', '.join(sorted(names)[:10])}"
             f"{'…' if len(names) > 10 else ''}."
         )
 

@@ -84,11 +84,11 @@ def renamed(state: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
 
 def test_foreign_names_are_refused() -> None:
     state = to_upstream(make().state_dict())
-    with pytest.raises(CheckpointError, match=re.escape("20 names do not belong to an HIN checkpoint: encoder.new")):
+    with pytest.raises(CheckpointError, match=re.escape("20 names do not belong to a checkpoint of HIN: encoder.new")):
         from_upstream(renamed(state, "encoder.quer2att_grid", "encoder.new"))
     with pytest.raises(CheckpointError, match="twice, with and without"):
         from_upstream({**state, "module.decoder.fc.weight": state["decoder.fc.weight"]})
-    with pytest.raises(CheckpointError, match=r"do not belong to an HIN checkpoint: backbone\.weight"):
+    with pytest.raises(CheckpointError, match=r"do not belong to a checkpoint of HIN: backbone\.weight"):
         to_upstream({**make().state_dict(), "backbone.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="whole HIN"):
         to_upstream({})

@@ -109,7 +109,7 @@ def test_a_checkpoint_without_counters_is_complete() -> None:
 def test_unknown_names_are_listed() -> None:
     section, model, fresh = pair()
     state = published(model, section) | {"gcn.gc4.weight": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match=r"1 names do not belong to an HSPNet checkpoint: gcn\.gc4\.weight"):
+    with pytest.raises(CheckpointError, match=r"1 names do not belong to a checkpoint of HSPNet: gcn\.gc4\.weight"):
         section.from_upstream(state, fresh)
 
 

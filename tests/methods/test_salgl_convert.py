@@ -173,7 +173,7 @@ def test_counters_of_batch_norms_come_and_go_with_frozen_norms() -> None:
     [
         (
             {"gate": torch.ones(1), "fc.1.weight": torch.ones(1)},
-            r"2 names do not belong to an SALGL checkpoint: fc\.1.*, gate",
+            r"2 names do not belong to a checkpoint of SALGL: fc\.1.*, gate",
         ),
         ({"module.comatrix": torch.ones(1)}, "with and without the prefix"),
         ({"position_embedding.pe": torch.ones(16, 6)}, r"positions have shape \[16, 6\]"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hlcli.methods.base import MethodSection
+from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +22,10 @@ class Linear(MethodSection):
     method: Literal["linear"] = "linear"
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the linear layer.")
     loss_scale: float = Field(1.0, gt=0, description="Factor of the loss, which is summed over labels.")
+
+    def scale_of(self, criterion: Criterion) -> float:
+        """`loss_scale`."""
+        return self.loss_scale
 
     def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
         """The network for that backbone and label space."""

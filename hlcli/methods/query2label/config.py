@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, model_validator
 
-from hlcli.methods.base import LevelMaps, MethodSection
+from hlcli.methods.base import Criterion, LevelMaps, MethodSection
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +36,10 @@ class Query2Label(MethodSection):
         if self.hidden_dim % self.num_heads:
             raise ValueError(f"hidden_dim must be a multiple of num_heads (got {self.hidden_dim} and {self.num_heads})")
         return self
+
+    def scale_of(self, criterion: Criterion) -> float:
+        """`loss_scale`."""
+        return self.loss_scale
 
     def build(self, backbone: GridBackbone, labels: LabelSpace, *, data_folder: Path | None = None) -> nn.Module:
         """The network for that backbone and label space."""
