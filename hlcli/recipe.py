@@ -36,7 +36,7 @@ from hlcli.recipe_reading.conflicts import find_conflicts
 from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.recipe_reading.shipped import find_recipe
 from hlcli.recipe_reading.text import apply_overrides, read_yaml, type_name, write_yaml
-from hlcli.sections import AdamW, Backbone, OneCycle, Optim, Schedule, Section, Train
+from hlcli.sections import AdamW, Backbone, DataSection, OneCycle, Optim, Schedule, Section, Train
 
 Dataset = Annotated[
     Shapes
@@ -113,6 +113,14 @@ class Recipe(Section):
             raise RecipeError(f"{source}: sections were expected, got {type_name(tree)}.")
         return _validate(cls, tree, overrides, source)
 
+    def changed(self, overrides: Sequence[str], *, source: str = "recipe") -> Self:
+        """The recipe with other settings, `section.key=value` each; `source` is what messages call it.
+
+        Raises:
+            RecipeError: listing every mistake.
+        """
+        return self.from_dict(self.to_dict(), overrides, source=source)
+
     @property
     def select_by(self) -> str:
         """The metric that chooses the best model."""
@@ -151,6 +159,32 @@ def section_classes(section: str) -> Mapping[str, type[Section]]:
     return _variants(Recipe)[section].classes
 
 
+def data_sections() -> Mapping[str, type[DataSection]]:
+    """The sections of all data sets, by name."""
+    return section_classes("data")  # type: ignore[return-value]
+
+
+def data_section(
+    name: str, root: str | Path | None = None, overrides: Sequence[str] = (), *, source: str = "data"
+) -> DataSection:
+    """A data set with its settings, as `preprocess`, `embed_labels` and others take it.
+
+    Args:
+        name: of the data set.
+        root: the data root; default `$HLCLI_DATA`, else `./data`.
+        overrides: `key=value` or `data.key=value`.
+        source: what messages call the settings.
+
+    Raises:
+        RecipeError: for an unknown data set or key.
+    """
+    values: dict[str, Any] = {"dataset": name}
+    if root is not None:
+        values["root"] = str(root)
+    keys = [entry if entry.startswith("data.") else f"data.{entry}" for entry in overrides]
+    return read_section("data", values, keys, source=source)
+
+
 def read_section(
     section: str, values: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "recipe"
 ) -> Any:
@@ -171,24 +205,6 @@ def read_section(
     field = Recipe.model_fields[section]
     alone: Any = create_model("OneSection", __base__=Section, **{section: (field.annotation, field)})  # type: ignore[call-overload]
     return getattr(_validate(alone, {section: dict(values)}, overrides, source), section)
-
-
-def change_section(section: str, old: Section, changes: Mapping[str, Any], *, source: str = "recipe") -> Any:
-    """A section of a recipe with other values, its tag perhaps; of another variant it has none of its own keys left.
-
-    Args:
-        section: its name, e.g. `eval`.
-        old: what is changed.
-        changes: values by key.
-        source: what messages call the changes.
-
-    Raises:
-        RecipeError: listing every mistake.
-    """
-    before = {section: old.model_dump(mode="json")}
-    after = {section: {**before[section], **changes}}
-    values = _without_other_variants(before, after, {f"{section}.{key}" for key in changes})[section]
-    return read_section(section, values, source=source)
 
 
 def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[str], source: str) -> _Model:

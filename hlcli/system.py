@@ -23,8 +23,8 @@ sys.exit(0 if value.item() == 3.0 else 1)
 PROBE_SECONDS = 10
 
 
-def describe_system() -> dict[str, Any]:
-    """Versions, devices, caches, data."""
+def describe_system(*, distributed: bool = False) -> dict[str, Any]:
+    """Versions, devices, caches, data; `distributed` also lets two processes add numbers for a few seconds."""
     import torch
 
     facts = environment(_devices(torch))
@@ -32,7 +32,7 @@ def describe_system() -> dict[str, Any]:
     facts.pop("num_processes")
     root = Path(os.environ.get("HLCLI_DATA", "data"))
     found = [path.name for path in sorted(root.glob("*")) if path.is_dir()] if root.is_dir() else []
-    return {
+    described = {
         **facts,
         "threads": torch.get_num_threads(),
         "java": shutil.which("java") or "not found (only needed for SPICE and METEOR)",
@@ -40,6 +40,7 @@ def describe_system() -> dict[str, Any]:
         "data found": ", ".join(found) or "none",
         "hub cache": os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface")),
     }
+    return {**described, "distributed": probe_processes()} if distributed else described
 
 
 def probe_processes() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -39,3 +41,8 @@ def read_thresholds(protocol: ThresholdRule, labels: LabelSpace) -> tuple[float,
     if not all(0 < value < 1 for value in values):
         raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
     return values
+
+
+def thresholds_to_exceed(thresholds: Sequence[float], *, at_threshold: bool) -> tuple[float, ...]:
+    """Numbers that scores must exceed: where one that equals the threshold counts too, the next smaller ones."""
+    return tuple(math.nextafter(value, 0.0) if at_threshold else value for value in thresholds)

@@ -66,18 +66,17 @@ def caption(
     Example: hlcli caption runs/coco --split test
     Example: hlcli caption runs/coco-1 photos --ensemble runs/coco-2 --ensemble runs/coco-3
     """
+    import hlcli
     from hlcli.cli import caption_report as report
 
     report.check_options(images or [], split, out, resume=resume)
-    from hlcli.prediction.captions import FeatureSources  # needs torch: behind what can be refused without
-
     models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
-    features = FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
+    features = hlcli.FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
     asked = {
         "temperature": temperature, "top_p": top_p, "seed": seed, "max_words": max_length,
         "beam_size": beam, "length_penalty": length_penalty, "block_ngrams": block_ngrams,
     }  # fmt: skip
-    decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
+    decoding = report.change_decoding(models[0].recipe, asked, sample=sample)
     predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
     if split is not None:
         report.measure_split(predictor, split, out, resume=resume, as_json=as_json)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+import hlcli
+from hlcli import InputError
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -17,21 +19,21 @@ if TYPE_CHECKING:
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction.caption_rows import Caption
     from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
-    from hlcli.recipe import EvalSection
+    from hlcli.recipe import EvalSection, Recipe
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
 NO_WORD = "(no word)"
 OPTIONS = {
-    "temperature": "--temperature",
-    "top_p": "--top-p",
-    "seed": "--seed",
-    "max_words": "--max-length",
-    "beam_size": "--beam",
-    "length_penalty": "--length-penalty",
-    "block_ngrams": "--block-ngrams",
+    "temperature": ("--temperature", "sample"),
+    "top_p": ("--top-p", "sample"),
+    "seed": ("--seed", "sample"),
+    "max_words": ("--max-length", "both"),
+    "beam_size": ("--beam", "beam"),
+    "length_penalty": ("--length-penalty", "beam"),
+    "block_ngrams": ("--block-ngrams", "beam"),
 }
-"""Keys of `eval` and the options of `hlcli caption` that change them."""
+"""Keys of `eval`, the options of `hlcli caption` that change them, and the decoder that knows them."""
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
@@ -40,9 +42,6 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
     Raises:
         InputError: naming them.
     """
-    from hlcli.errors import InputError
-    from hlcli.prediction.caption_files import check_caption_file
-
     if not images and split is None:
         raise InputError("There is nothing to caption.", "Give images: files, folders, patterns; or --split test.")
     if images and split is not None:
@@ -50,34 +49,31 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
     if resume and out is None:
         raise InputError("--resume goes on with a file.", "Give --out FILE.jsonl.")
     if out is not None:
-        check_caption_file(out)
+        hlcli.check_caption_file(out)
 
 
-def change_decoding(section: EvalSection, asked: Mapping[str, float | None], *, sample: bool) -> EvalSection:
+def change_decoding(recipe: Recipe, asked: Mapping[str, float | None], *, sample: bool) -> EvalSection:
     """A recipe's evaluation section with what options say of captions; one of a search means a search.
 
     Args:
-        section: of the recipe.
-        asked: its keys, each as its option has it, or None.
+        recipe: of the model.
+        asked: keys of `eval`, each as its option has it, or None.
         sample: `--sample`.
 
     Raises:
         InputError: for options of a search with `--sample`, or of sampling without.
         RecipeError: for a value that a key cannot have.
     """
-    from hlcli.captioning.decoders.beam import BeamSearch
-    from hlcli.errors import InputError
-    from hlcli.recipe import change_section, section_classes
-
     changes = {key: value for key, value in asked.items() if value is not None}
-    searches = any(key in BeamSearch.own_keys() for key in changes)
-    decoder = "sample" if sample else "beam" if searches else section.decoder
-    useless = [OPTIONS[key] for key in changes if key not in section_classes("eval")[decoder].model_fields]
+    searches = any(OPTIONS[key][1] == "beam" for key in changes)
+    decoder = "sample" if sample else "beam" if searches else recipe.eval.decoder
+    useless = [OPTIONS[key][0] for key in changes if OPTIONS[key][1] not in ("both", decoder)]
     if useless:
         how, hint = ("Drawing words (--sample)", "Leave") if sample else ("A search", "Give --sample, or leave")
         raise InputError(f"{how} has no use for {', '.join(useless)}.", f"{hint} it out.")
-    source = " ".join(f"{OPTIONS[key]} {value}" for key, value in changes.items())
-    return change_section("eval", section, {"decoder": decoder, **changes}, source=source)  # type: ignore[no-any-return]
+    overrides = [f"eval.{key}={value}" for key, value in {"decoder": decoder, **changes}.items()]
+    source = " ".join(f"{OPTIONS[key][0]} {value}" for key, value in changes.items())
+    return recipe.changed(overrides, source=source).eval
 
 
 def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequence[str]) -> list[LoadedModel]:
@@ -86,29 +82,20 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
     Raises:
         InputError: when one cannot be used, or is no captioner.
     """
-    from hlcli.cli.evaluation_report import open_for, read_recipe
-    from hlcli.model_tasks import check_task
-
-    given = read_recipe(recipe, overrides)
-    models = []
-    for path in paths:
-        models.append(open_for(path, given, overrides))
-        check_task(models[-1].recipe.model, "captions")
-    return models
+    given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides)
+    return [hlcli.load_model(path, given, () if given else overrides, task="captions") for path in paths]
 
 
 def make_predictor(
     models: Sequence[LoadedModel],
-    decoding: EvalSection | None,
+    decoding: EvalSection,
     features: FeatureSources,
     batch_size: int | None,
     workers: int | None,
     num_captions: int = 1,
 ) -> CaptionPredictor:
     """The models as one."""
-    from hlcli.prediction.captions import CaptionPredictor
-
-    return CaptionPredictor(
+    return hlcli.CaptionPredictor(
         models,
         decoding=decoding,
         num_captions=num_captions,
@@ -122,12 +109,9 @@ def caption_and_show(
     predictor: CaptionPredictor, images: Sequence[Path], out: Path | None, *, resume: bool, as_json: bool
 ) -> int:
     """Caption and show; returns the exit code."""
-    from hlcli.prediction.captions import caption_images, named_images
-
-    found = named_images(images)
     is_first = is_first_process()
     show = _show_caption if is_first and out is None and not as_json else None
-    done = caption_images(predictor, found, out, resume=resume, show=show)
+    done = hlcli.caption(predictor, images, out=out, resume=resume, show=show)
     if is_first:
         _show_rest(done, out, as_json=as_json)
     return FAILED_SOME if done.failures else 0
@@ -141,8 +125,6 @@ def _show_caption(caption: Caption) -> None:
 
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     """The document where it is asked for, and what failed."""
-    from hlcli.data.failures import failures_file
-
     if as_json:
         document: dict[str, Any] = {
             "captions": [caption.to_json() for caption in done.captions],
@@ -154,7 +136,7 @@ def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     for failure in done.failures if out is None else done.failures[:5]:
         typer.echo(f"failed: {failure.error}", err=True)
     if done.failures:
-        where = f"; all are listed in {failures_file(out)}" if out is not None else ""
+        where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
         typer.echo(f"{len(done.failures)} images could not be captioned{where}.", err=True)
 
 
@@ -162,8 +144,6 @@ def measure_split(
     predictor: CaptionPredictor, split: str | None, out: Path | None, *, resume: bool = False, as_json: bool
 ) -> None:
     """Caption a split, score it and show."""
-    import hlcli
-
     result = hlcli.evaluate_captions(predictor, split, out=out, resume=resume)
     if not is_first_process():
         return
@@ -193,17 +173,13 @@ def measure_captioner(
     Raises:
         InputError: naming those that were given.
     """
-    from hlcli.errors import InputError
-    from hlcli.prediction.caption_files import check_caption_file
-    from hlcli.prediction.captions import FeatureSources
-
     given = [name for name, value in useless.items() if value]
     if given:
         hint = "Use hlcli caption MODEL IMAGES…" if "--images" in given else "Leave it out."
         raise InputError(f"The model makes captions, and has no use for {', '.join(given)}.", hint)
     if out is not None:
-        check_caption_file(out)
-    predictor = make_predictor([loaded], None, FeatureSources(of_data=True), batch_size, workers)
+        hlcli.check_caption_file(out)
+    predictor = make_predictor([loaded], loaded.recipe.eval, hlcli.FeatureSources(of_data=True), batch_size, workers)
     measure_split(predictor, split, out, as_json=as_json)
 
 
@@ -221,9 +197,6 @@ def score_files(
     Raises:
         InputError: when one of the two is missing, or another option has no use.
     """
-    from hlcli.errors import InputError
-    from hlcli.evaluation.caption_files import score_captions
-
     if captions is None or references is None:
         missing, other = ("--captions", "--references") if captions is None else ("--references", "--captions")
         raise InputError(f"{missing} is missing: {other} alone cannot be scored.", "Give --captions and --references.")
@@ -231,7 +204,7 @@ def score_files(
     if given:
         raise InputError(f"Files of captions are scored as they are; {', '.join(given)} has no use.", "Leave it out.")
     names = {} if metrics is None else {"names": tuple(name.strip() for name in metrics.split(","))}
-    found = score_captions(captions, references, split=split, **names)
+    found = hlcli.score_captions(captions, references, split=split, **names)
     if as_json:
         _show_json(split, found)
     else:
@@ -246,7 +219,7 @@ def _show_json(split: str | None, metrics: CaptionMetrics) -> None:
 def _show_table(title: str, metrics: CaptionMetrics) -> None:
     from rich.console import Console
 
-    from hlcli.report import scores_table
+    from hlcli.cli.tables import scores_table
 
     console = Console()
     console.print(scores_table(metrics.to_json(), title=title))

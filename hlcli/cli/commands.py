@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hlcli.errors import HlcliError
+from hlcli import HlcliError
 from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130

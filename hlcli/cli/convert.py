@@ -24,15 +24,13 @@ def convert(
     Example: hlcli convert runs/quickstart --to upstream --out model_best.pth.tar
     """
     import hlcli
-    from hlcli.conversion import export_upstream
-    from hlcli.errors import InputError
 
     if to == "upstream":
-        made = export_upstream(checkpoint, out, overwrite=overwrite)
+        made = hlcli.export_upstream(checkpoint, out, overwrite=overwrite)
     elif to != "model":
-        raise InputError(f"--to: model or upstream was expected (got {to!r}).")
+        raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).")
     elif recipe is None:
-        raise InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
+        raise hlcli.InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
     else:
         made = hlcli.convert(checkpoint, hlcli.Recipe.from_yaml(recipe, overrides or []), out, overwrite=overwrite)
     typer.echo(str(made))

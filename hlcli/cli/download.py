@@ -79,10 +79,9 @@ def download(
     """
     import hlcli
     from hlcli.cli import download_report as report
-    from hlcli.data.datasets.base import DownloadOptions
 
     names, files = report.sort_out(names, annotations or [])
-    options = DownloadOptions(
+    options = hlcli.DownloadOptions(
         annotations=files, source=source, mirror=mirror, jobs=jobs, overwrite=overwrite, width=width,
         retry_failed=retry_failed, offline=offline, verify=not no_verify, parts=tuple(parts or ()),
         keep_archives=keep_archives, crawl=crawl,

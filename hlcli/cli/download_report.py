@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import hlcli
+
 if TYPE_CHECKING:
     from hlcli.data.datasets.base import DownloadOptions, DownloadReport
 
@@ -32,9 +34,7 @@ def show_terms(names: Sequence[str], root: Path | None, *, with_licence: bool, v
     Raises:
         InputError: for an unknown name.
     """
-    from hlcli.data.download import find_datasets
-
-    for section in find_datasets(names, root):
+    for section in hlcli.find_downloads(names, root):
         if with_licence:
             typer.echo(f"{section.name}: {section.licence}", err=True)
     if not verify:
@@ -43,9 +43,7 @@ def show_terms(names: Sequence[str], root: Path | None, *, with_licence: bool, v
 
 def show_plan(names: Sequence[str], root: Path | None, options: DownloadOptions) -> None:
     """What would be fetched."""
-    from hlcli.data.download import plan_download
-
-    rows = plan_download(names, root, options)
+    rows = hlcli.plan_download(names, root, options)
     typer.echo(f"{'file':45} {'state':15} to fetch")
     for row in rows:
         typer.echo(f"{row.what:45} {row.state:15} {row.size}")

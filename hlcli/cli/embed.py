@@ -73,17 +73,15 @@ def labels(
     """
     import hlcli
     from hlcli.cli.embedding_report import show
-    from hlcli.cli.preparation_report import data_section
-    from hlcli.embeddings.labels import EncoderOptions, TextRules
 
     path, made = hlcli.embed_labels(
-        data_section(dataset, root, overrides or [], source="hlcli embed labels"),
+        hlcli.data_section(dataset, root, overrides or [], source="hlcli embed labels"),
         encoder,
         out=out,
         overwrite=overwrite,
         normalize=normalize,
-        texts=TextRules(names, template, verbatim=verbatim, numbers=force),
-        options=EncoderOptions(pooling, variant, average),
+        texts=hlcli.TextRules(names, template, verbatim=verbatim, numbers=force),
+        options=hlcli.EncoderOptions(pooling, variant, average),
     )
     show(path, made, neighbours, as_json=as_json)
 
@@ -125,26 +123,23 @@ def graph(
     """
     import hlcli
     from hlcli.cli.graph_report import show
-    from hlcli.cli.preparation_report import data_section
-    from hlcli.embeddings.encoders.choice import EncoderOptions
-    from hlcli.embeddings.graphs import DEFAULT_ENCODER, DEFAULT_TEMPLATE, import_graph
-    from hlcli.embeddings.texts import TextRules
-    from hlcli.errors import InputError
 
-    section = data_section(dataset, root, overrides or [], source="hlcli embed graph")
+    section = hlcli.data_section(dataset, root, overrides or [], source="hlcli embed graph")
     if source is not None:
         if encoder or templates or names or pooling or verbatim or force:
-            raise InputError("--from takes a matrix as it is: no --encoder, --template, --names or others beside it.")
-        path, made = import_graph(section, source, out=out, overwrite=overwrite)
+            raise hlcli.InputError(
+                "--from takes a matrix as it is: no --encoder, --template, --names or others beside it."
+            )
+        path, made = hlcli.import_graph(section, source, out=out, overwrite=overwrite)
     else:
         path, made = hlcli.embed_graph(
             section,
-            encoder or DEFAULT_ENCODER,
-            templates=templates or [DEFAULT_TEMPLATE],
+            encoder,
+            templates=templates or None,
             out=out,
             overwrite=overwrite,
-            texts=TextRules(names, verbatim=verbatim, numbers=force),
-            options=EncoderOptions(pooling),
+            texts=hlcli.TextRules(names, verbatim=verbatim, numbers=force),
+            options=hlcli.EncoderOptions(pooling),
         )
     show(path, made, neighbours, as_json=as_json)
 

@@ -24,9 +24,7 @@ CELL_WIDTH = 5
 
 def show(path: Path, made: LabelEmbeddings, count: int, *, as_json: bool) -> None:
     """Every label's nearest neighbours, all cosines if they are few, and where the file is."""
-    from hlcli.embeddings.labels import nearest_labels
-
-    neighbours = nearest_labels(made, count)
+    neighbours = made.nearest(count)
     num_labels, width = made.vectors.shape
     if as_json:
         document = {
@@ -74,9 +72,7 @@ def _cosine_tables(made: LabelEmbeddings, width: int) -> Iterator[Table]:
     from rich.table import Table
     from rich.text import Text
 
-    from hlcli.embeddings.labels import cosines
-
-    rows = cosines(made.vectors).tolist()
+    rows = made.cosines().tolist()
     titles = [Text(f"{number} {name}") for number, name in enumerate(made.label_names, start=1)]
     for title in titles:
         title.truncate(TITLE_WIDTH, overflow="ellipsis")

@@ -21,11 +21,9 @@ def env(
     """
     import json
 
-    from hlcli.system import describe_system, probe_processes
+    import hlcli
 
-    facts = describe_system()
-    if distributed:
-        facts["distributed"] = probe_processes()
+    facts = hlcli.describe_system(distributed=distributed)
     if as_json:
         typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
         return

@@ -73,6 +73,7 @@ def evaluate(
     Example: hlcli eval --recipe hspnet/zero-shot --set data.dataset=coco
     Example: hlcli eval --captions results.json --references captions_val2014.json
     """
+    import hlcli
     from hlcli.cli import caption_report
     from hlcli.cli import evaluation_report as report
 
@@ -87,7 +88,7 @@ def evaluate(
     given = report.read_recipe(recipe, overrides or [])
     model, places = report.sort_out(model, images or [], more_images or [], given)
     report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
-    loaded = report.open_for(model, given, overrides or [])
+    loaded = hlcli.load_model(model, given, () if given else overrides or ())
     if loaded.recipe.model.task == "captions":
         caption_report.measure_captioner(
             loaded, split, out, useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json
@@ -95,10 +96,10 @@ def evaluate(
         return
     protocol = report.read_protocol(thresholds)
     if places and labels is None:
-        values = report.prediction_thresholds(loaded, protocol)
         code = report.predict_images(
-            loaded, places, out, thresholds=values, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json
-        )
+            loaded, places, out,
+            thresholds=protocol, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
+        )  # fmt: skip
         raise typer.Exit(code)
     report.measure_split(
         loaded, split, places, labels, protocol,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+import hlcli
+from hlcli import InputError
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -38,37 +40,7 @@ def read_recipe(recipe: str | None, overrides: Sequence[str]) -> Recipe | None:
     Raises:
         RecipeError: listing every mistake.
     """
-    from hlcli.recipe import Recipe
-
-    return None if recipe is None else Recipe.from_yaml(recipe, overrides)
-
-
-def open_for(model: Path | None, given: Recipe | None, overrides: Sequence[str]) -> LoadedModel:
-    """The model, with the recipe it was trained with, changed where asked; without a model that of the recipe.
-
-    Raises:
-        InputError: when the model or the recipe cannot be used.
-    """
-    from hlcli.errors import InputError
-    from hlcli.evaluation.labels import check_recipe, open_untrained
-    from hlcli.model_folder import open_model
-    from hlcli.recipe import Recipe
-
-    if model is None:
-        return open_untrained(given)
-    loaded = open_model(model, given)
-    if given is None and overrides:
-        given = Recipe.from_dict(loaded.recipe.to_dict(), overrides, source=f"recipe of {model}")
-        if (given.model, given.backbone) != (loaded.recipe.model, loaded.recipe.backbone):
-            raise InputError(
-                f"{model} is trained: its model and backbone are what they are.", "Change data, train or eval settings."
-            )
-    if given is None:
-        return loaded
-    check_recipe(given, loaded)
-    if loaded.recipe.model.task == "captions":  # its section knows the widths of stored features
-        given = given.model_copy(update={"model": loaded.recipe.model})
-    return loaded._replace(recipe=given)
+    return None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides)
 
 
 def check_options(
@@ -79,8 +51,6 @@ def check_options(
     Raises:
         InputError: naming the option.
     """
-    from hlcli.errors import InputError
-
     if labels is not None and len(places) != 1:
         raise InputError("--labels needs one folder of images.", "Give --images FOLDER.")
     if places and split is not None:
@@ -98,8 +68,6 @@ def check_metrics_option(metrics: str | None) -> None:
     Raises:
         InputError: always when it is given.
     """
-    from hlcli.errors import InputError
-
     if metrics is not None:
         raise InputError("--metrics is for --captions FILE.", "For a captioner: --set eval.caption_metrics=[CIDEr].")
 
@@ -110,8 +78,6 @@ def check_caption_overrides(overrides: Sequence[str]) -> None:
     Raises:
         InputError: always when it is given.
     """
-    from hlcli.errors import InputError
-
     if overrides:
         raise InputError(
             "Files of captions are scored as they are; --set has no use.",
@@ -129,37 +95,18 @@ def read_protocol(text: str | None) -> ThresholdRule | None:
         return Path(text)
 
 
-def prediction_thresholds(loaded: LoadedModel, protocol: ThresholdRule | None) -> tuple[float, ...] | None:
-    """Thresholds for images without labels; None stands for the model's own.
-
-    Raises:
-        InputError: for `self`, which needs labels, or for thresholds that cannot be read.
-    """
-    from hlcli.errors import InputError
-    from hlcli.thresholds import read_thresholds
-
-    if protocol == "self":
-        raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
-    return None if protocol is None else read_thresholds(protocol, loaded.labels)
-
-
 def predict_images(
     loaded: LoadedModel,
     places: list[Path],
     out: Path | None,
     *,
-    thresholds: tuple[float, ...] | None,
+    thresholds: ThresholdRule | None,
     batch_size: int | None,
     workers: int | None,
     top_k: int | None,
     as_json: bool,
 ) -> int:
     """Predict and show; returns the exit code."""
-    import hlcli
-    from hlcli.prediction.label_files import check_ending
-
-    if out is not None:
-        check_ending(out)
     workers = loaded.recipe.data.workers if workers is None else workers
     predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
     predictions, failures = hlcli.predict(predictor, places, out)
@@ -171,8 +118,6 @@ def predict_images(
 def _show_predictions(
     predictions: list[Prediction], failures: list[Failure], out: Path | None, *, as_json: bool
 ) -> None:
-    from hlcli.data.failures import failures_file
-
     if as_json:
         rows: dict[str, Any] = {
             "predictions": [row.to_json() for row in predictions],
@@ -182,7 +127,7 @@ def _show_predictions(
     elif out is None:
         from rich.console import Console
 
-        from hlcli.report import prediction_table
+        from hlcli.cli.tables import prediction_table
 
         Console().print(prediction_table(predictions))
     else:
@@ -190,7 +135,7 @@ def _show_predictions(
     for failure in failures if out is None else failures[:5]:
         typer.echo(f"failed: {failure.error}", err=True)
     if failures:
-        where = f"; all are listed in {failures_file(out)}" if out is not None else ""
+        where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
         typer.echo(f"{len(failures)} images could not be decoded{where}.", err=True)
 
 
@@ -208,36 +153,20 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Measure and show."""
-    import hlcli
-    from hlcli.prediction.label_files import check_ending
-
-    if out is not None:
-        check_ending(out)
     result = hlcli.evaluate(
         loaded,
         split=split,
         images=places[0] if places else None,
         labels_file=labels,
         thresholds=protocol,
+        out=out,
         batch_size=batch_size,
         workers=workers,
     )
     if is_first_process():
         if out is not None:
-            _write_split(result, loaded, out)
+            typer.echo(f"Predictions: {out}", err=True)
         _show_metrics(result, per_label=per_label, as_json=as_json)
-
-
-def _write_split(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
-    """Predictions of a split's images."""
-    from hlcli.prediction.label_files import open_writer
-    from hlcli.prediction.labels import split_predictions
-
-    with_scenes = result.scores.scene_probs is not None
-    with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
-        for prediction in split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold):
-            write(prediction)
-    typer.echo(f"Predictions: {out}", err=True)
 
 
 def _show_metrics(result: Evaluation, *, per_label: bool, as_json: bool) -> None:
@@ -250,6 +179,6 @@ def _show_metrics(result: Evaluation, *, per_label: bool, as_json: bool) -> None
         return
     from rich.console import Console
 
-    from hlcli.report import metrics_report
+    from hlcli.cli.tables import metrics_report
 
     Console().print(metrics_report(metrics, title=result.split, per_label=per_label))

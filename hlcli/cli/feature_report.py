@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import typer
+from rich.filesize import decimal
 
-from hlcli.errors import InputError
+import hlcli
+from hlcli import InputError
+from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
     from hlcli.features.embedding import FeatureReport
@@ -36,14 +39,11 @@ def find_source(
     Raises:
         InputError: when it is neither, or a folder is given options of data sets.
     """
-    from hlcli.cli.preparation_report import data_section
-    from hlcli.recipe import section_classes
-
     if name is None:
         raise InputError("Which images? Give a data set or a folder.", "`hlcli embed images --help` shows examples.")
-    known = section_classes("data")
+    known = hlcli.data_sections()
     if name in known:
-        return data_section(name, root, overrides, source="hlcli embed images")
+        return hlcli.data_section(name, root, overrides, source="hlcli embed images")
     folder = Path(name).expanduser()
     if {"/", "\\"} & set(name) and not folder.is_dir():  # a name without a slash may be a data set's
         if folder.exists():
@@ -66,8 +66,6 @@ def read_options(source: DataSection | Path, given: Mapping[str, Any]) -> Featur
     Raises:
         InputError: for a word that is none of an option's.
     """
-    from hlcli.features.extractors import FeatureOptions
-
     values = dict(given)
     for name in FROM_SECTION:
         if values[name] is None and not isinstance(source, Path) and name in source.model_fields_set:
@@ -75,7 +73,7 @@ def read_options(source: DataSection | Path, given: Mapping[str, Any]) -> Featur
     for name, choice in CHOICES.items():
         if values[name] is not None and values[name] not in get_args(choice):
             raise InputError(f"--{name} must be {' or '.join(get_args(choice))} (got {values[name]}).")
-    return FeatureOptions(**values)
+    return hlcli.FeatureOptions(**values)
 
 
 def show_plan(
@@ -88,9 +86,7 @@ def show_plan(
     as_json: bool,
 ) -> None:
     """How large the file would be."""
-    from hlcli.features.embedding import file_size, plan_images
-
-    plan = plan_images(source, options, out=out, splits=splits, dtype=dtype)
+    plan = hlcli.plan_images(source, options, out=out, splits=splits, dtype=dtype)
     if as_json:
         document = {
             "file": str(plan.path),
@@ -103,10 +99,10 @@ def show_plan(
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     at_most = "at most " if plan.at_most else ""
-    typer.echo(f"{plan.path}: {plan.num_images:,} images, {_description(plan.facts)}")
+    typer.echo(f"{plan.path}: {plan.num_images:,} images, {plan.description}")
     typer.echo(
-        f"{at_most}{file_size(plan.num_bytes)}; {at_most}{file_size(plan.peak_bytes)} while it is put together; "
-        f"{file_size(plan.free_bytes)} free"
+        f"{at_most}{decimal(plan.num_bytes)}; {at_most}{decimal(plan.peak_bytes)} while it is put together; "
+        f"{decimal(plan.free_bytes)} free"
     )
 
 
@@ -129,9 +125,6 @@ def embed(
         as_json: print one JSON document.
         how: what else `embed_images` takes.
     """
-    import hlcli
-    from hlcli.launching import is_first_process
-
     report = hlcli.embed_images(source, options, out=out, splits=splits, **how)
     if not is_first_process():
         return 0
@@ -147,20 +140,12 @@ def import_tsv(
     Raises:
         InputError: when images are given beside them, or no file to write.
     """
-    from hlcli.features.embedding import FeatureReport
-    from hlcli.features.vinvl import import_vinvl
-
     if source is not None:
         raise InputError("--from-tsv takes features as they are: no data set or folder beside it.")
-    path = out or folder / "region_features.hdf5"
-    made = import_vinvl(folder, path, dtype=dtype, overwrite=overwrite)
-    _show(FeatureReport(path, made.num_images, [], made.facts), as_json=as_json)
+    _show(hlcli.import_vinvl(folder, out, dtype=dtype, overwrite=overwrite), as_json=as_json)
 
 
 def _show(report: FeatureReport, *, as_json: bool) -> None:
-    from hlcli.data.failures import failures_file
-    from hlcli.features.embedding import file_size
-
     num_bytes = report.path.stat().st_size
     if as_json:
         document = {
@@ -172,23 +157,11 @@ def _show(report: FeatureReport, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
-        facts = _description(report.facts)
-        typer.echo(f"{report.path}: {report.num_images:,} images, {facts}, {file_size(num_bytes)}")
+        facts = report.description
+        typer.echo(f"{report.path}: {report.num_images:,} images, {facts}, {decimal(num_bytes)}")
     if report.failures:
         typer.echo(
             f"{len(report.failures)} images could not be decoded and have no features; they are listed in "
-            f"{failures_file(report.path)}.",
+            f"{hlcli.failures_file(report.path)}.",
             err=True,
         )
-
-
-def _description(facts: Mapping[str, Any]) -> str:
-    """`grid features (16×16) of width 1024 by clip:ViT-L-14, float16`."""
-    from hlcli.encoders.clip_models import short_clip_name
-
-    maker = short_clip_name(facts.get("backbone") or "")
-    if facts["kind"] == "region":
-        maker = " of ".join(filter(None, (facts["detector"], maker)))
-    grid = f" ({facts['grid'][0]}×{facts['grid'][1]})" if facts["kind"] == "grid" else ""
-    width = f" of width {facts['width']}" if "width" in facts else ""
-    return f"{facts['kind']} features{grid}{width} by {maker}, {facts['dtype']}"

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def show(path: Path, made: LabelGraph, count: int, *, as_json: bool) -> None:
     """The nearest of every label and of every parent, and where the file is."""
-    from hlcli.embeddings.graphs import nearest_of
-
-    labels, parents = nearest_of(made, count)
+    labels, parents = made.nearest(count)
     names, above = (*made.label_names, *made.parent_names), len(labels)
     if as_json:
         words = made.texts or (None,) * len(names)

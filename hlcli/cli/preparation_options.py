@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+import hlcli
+from hlcli import InputError
 from hlcli.cli.commands import Command
 
 if TYPE_CHECKING:
@@ -17,22 +19,13 @@ if TYPE_CHECKING:
     from hlcli.sections import DataSection
 
 
-def data_sets() -> Mapping[str, type[DataSection]]:
-    """The sections of all data sets, by name."""
-    from hlcli.recipe import section_classes
-
-    return section_classes("data")  # type: ignore[return-value]
-
-
 def find_data_set(name: str) -> type[DataSection]:
     """The section of a data set.
 
     Raises:
         InputError: for an unknown name.
     """
-    from hlcli.errors import InputError
-
-    known = data_sets()
+    known = hlcli.data_sections()
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else None
@@ -69,11 +62,13 @@ class _SetCommand(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Say whose an option is that belongs to other data sets."""
-        from hlcli.errors import InputError
-
         known = {word for parameter in self.params for word in (*parameter.opts, *parameter.secondary_opts)}
         for word in (argument.partition("=")[0] for argument in args if argument.startswith("--")):
-            owners = [] if word in known else [name for name, section in data_sets().items() if word in _words(section)]
+            owners = (
+                []
+                if word in known
+                else [name for name, section in hlcli.data_sections().items() if word in _words(section)]
+            )
             if owners:
                 raise InputError(
                     f"{word} is an option of {' and '.join(owners)}, not of {self.name}.",
@@ -84,7 +79,9 @@ class _SetCommand(Command):
 
 def name_first(args: list[str]) -> list[str]:
     """A command line with the name of the data set moved before the options that stand before it."""
-    fields = [field for section in data_sets().values() for field in section.prepare_options.model_fields.items()]
+    fields = [
+        field for section in hlcli.data_sections().values() for field in section.prepare_options.model_fields.items()
+    ]
     flags = {f"--{key.replace('_', '-')}" for key, field in fields if field.annotation is bool}
     flags |= {"--overwrite", "--json", "--help", "-h"}
     place = 0

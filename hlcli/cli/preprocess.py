@@ -17,15 +17,16 @@ class DataSets(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the data sets."""
-        from hlcli.cli.preparation_options import data_sets
+        import hlcli
 
-        return list(data_sets())
+        return list(hlcli.data_sections())
 
     def get_command(self, ctx: Any, name: str) -> Any:
         """The command of a data set."""
-        from hlcli.cli.preparation_options import data_sets, make_command
+        import hlcli
+        from hlcli.cli.preparation_options import make_command
 
-        section = data_sets().get(name)
+        section = hlcli.data_sections().get(name)
         return None if section is None else make_command(name, section, preprocess)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -75,12 +76,14 @@ def preprocess(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a data set; `name` and `options` come from its command, the others are common to all."""
-    from hlcli.cli import preparation_report as report
+    import hlcli
+    from hlcli.cli.preparation_report import show
 
-    section = report.data_section(name, root, overrides or [])
-    made = report.prepare(
-        section, source, options, image_size=image_size, workers=workers, overwrite=overwrite, export=export
-    )
-    report.show(made, as_json=as_json)
+    section = hlcli.data_section(name, root, overrides or [], source="hlcli preprocess")
+    made = hlcli.preprocess(
+        section, source=source, options=options,
+        image_size=image_size, workers=workers, overwrite=overwrite, export=export,
+    )  # fmt: skip
+    show(made, as_json=as_json)
     if made.failures:
         raise typer.Exit(3)

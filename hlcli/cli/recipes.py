@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+import hlcli
+from hlcli import InputError, RecipeError
 from hlcli.cli.commands import Command
 from hlcli.cli.options import ReplaceFile
 
@@ -25,9 +27,7 @@ def list_(
     """
     import json
 
-    from hlcli.recipe_reading.shipped import describe_recipes
-
-    rows = describe_recipes()
+    rows = hlcli.describe_recipes()
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1, ensure_ascii=False))
         return
@@ -47,10 +47,7 @@ def show(
 
     Example: hlcli recipes show quickstart
     """
-    from hlcli.recipe import Recipe
-    from hlcli.recipe_reading.shipped import find_recipe
-
-    text = Recipe.from_yaml(name).to_yaml() if resolved else find_recipe(name).read_text(encoding="utf-8")
+    text = hlcli.Recipe.from_yaml(name).to_yaml() if resolved else hlcli.find_recipe(name).read_text(encoding="utf-8")
     typer.echo(text, nl=False)
 
 
@@ -64,9 +61,7 @@ def copy(
 
     Example: hlcli recipes copy hleg/intentonomy mine.yaml
     """
-    from hlcli.recipe_reading.shipped import copy_recipe
-
-    typer.echo(copy_recipe(name, destination, overwrite=overwrite))
+    typer.echo(hlcli.copy_recipe(name, destination, overwrite=overwrite))
 
 
 @app.command("validate", cls=Command)
@@ -81,13 +76,10 @@ def validate(
     Example: hlcli recipes validate mine.yaml --set optim.lr=1e-4
     Example: hlcli recipes validate recipes/hin/*.yaml
     """
-    from hlcli.errors import InputError, RecipeError
-    from hlcli.recipe import Recipe
-
     mistakes: list[InputError] = []
     for name in names:
         try:
-            recipe = Recipe.from_yaml(name, overrides or ())
+            recipe = hlcli.Recipe.from_yaml(name, overrides or ())
         except InputError as error:
             mistakes.append(error)
         else:

@@ -76,14 +76,12 @@ def visualize(
     Example: hlcli visualize captions runs/quickstart-caption --images photos
     """
     import hlcli
-    from hlcli.figures.labels import recipe_of
 
-    given = hlcli.Recipe.from_yaml(recipe, overrides or []) if recipe is not None else None
-    if given is None and overrides:
-        given = recipe_of(model, overrides)
+    given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     drawn = hlcli.visualize(
         kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
-        top_k=top_k, raw=raw, recipe=given, out=out, file_format=file_format,
+        top_k=top_k, raw=raw, recipe=given, overrides=() if given else overrides or (),
+        out=out, file_format=file_format,
     )  # fmt: skip
     _show(drawn, as_json=as_json)
     if drawn.failures:

@@ -27,7 +27,7 @@ def download(
         DownloadError: when a file that is needed cannot be had.
     """
     options = options or DownloadOptions()
-    return [section.download(section.folder(), options) for section in find_datasets(names, root)]
+    return [section.download(section.folder(), options) for section in find_downloads(names, root)]
 
 
 def plan_download(
@@ -39,7 +39,7 @@ def plan_download(
         InputError: for an unknown name.
     """
     options = options or DownloadOptions()
-    sections = find_datasets(names, root)
+    sections = find_downloads(names, root)
     return [row for section in sections for row in section.plan_download(section.folder(), options)]
 
 
@@ -48,7 +48,7 @@ def downloadable() -> list[str]:
     return [name for name, cls in section_classes("data").items() if issubclass(cls, DataSection) and cls.licence]
 
 
-def find_datasets(names: str | Sequence[str], root: Path | str | None = None) -> list[DataSection]:
+def find_downloads(names: str | Sequence[str], root: Path | str | None = None) -> list[DataSection]:
     """The sections of data sets that can be downloaded, by name.
 
     Raises:

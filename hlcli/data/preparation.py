@@ -15,6 +15,7 @@ from pydantic import ValidationError, create_model
 
 from hlcli.captioning.caption_text import build_caption_text, write_caption_text
 from hlcli.data.datasets.base import check_disjoint
+from hlcli.data.export import check_format, write_exports
 from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
 from hlcli.data.store import StoreSplit, store_folder, write_store
@@ -37,6 +38,7 @@ class Preparation(NamedTuple):
     folder: Path
     meta: dict[str, Any]
     failures: list[dict[str, str]]
+    exported: list[Path]
 
 
 def preprocess(
@@ -47,6 +49,7 @@ def preprocess(
     image_size: int = 0,
     workers: int = 1,
     overwrite: bool = False,
+    export: str | None = None,
 ) -> Preparation:
     """Write a data set's store.
 
@@ -58,11 +61,14 @@ def preprocess(
             0 keeps the originals where they are (drawn images are stored as PNG).
         workers: processes that decode and shrink.
         overwrite: replace an existing store.
+        export: also write the papers' own files, see `write_exports`.
 
     Raises:
-        InputError: listing every mistake in the options.
+        InputError: listing every mistake in the options; or for an unknown format to export.
         DataError: when a store exists already, a split has no image, or two splits share images.
     """
+    if export is not None:
+        check_format(export, data)
     chosen = read_options(data, options or {})
     folder = store_folder(data)
     if folder.exists() and not overwrite:
@@ -98,7 +104,7 @@ def preprocess(
             written = write_store(folder, labels, splits, facts, encode=encode, complete=complete)
         finally:
             _report_failures(folder, failures)
-    return Preparation(folder, written, failures)
+    return Preparation(folder, written, failures, [] if export is None else write_exports(data, export))
 
 
 def read_options(data: DataSection, options: Mapping[str, Any] | PrepareOptions) -> PrepareOptions:

@@ -79,12 +79,18 @@ class LabelGraph(NamedTuple):
     encoder: str
     settings: dict[str, Any]
 
+    def nearest(self, count: int) -> tuple[dict[str, list[Neighbour]], dict[str, list[Neighbour]]]:
+        """For every label the `count` most similar other labels, and for every parent such other parents."""
+        size = len(self.label_names)
+        labels = nearest(self.relation[:size, :size], self.label_names, count)
+        return labels, nearest(self.relation[size:, size:], self.parent_names, count)
+
 
 def embed_graph(
     data: DataSection,
-    encoder: str = DEFAULT_ENCODER,
+    encoder: str | None = None,
     *,
-    templates: Sequence[str] = (DEFAULT_TEMPLATE,),
+    templates: Sequence[str] | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     texts: TextRules | None = None,
@@ -94,8 +100,9 @@ def embed_graph(
 
     Args:
         data: the data set; its labels are the store's if it is prepared.
-        encoder: see `make_encoder`.
-        templates: sentences around every text, which takes the place of `{}`; of several a text's mean counts.
+        encoder: see `make_encoder`; default CLIP's RN50.
+        templates: sentences around every text, which takes the place of `{}`; of several a text's mean counts; default
+            `a photo of a {}.`
         out: file to write; default `label_graph.safetensors` in the data set's folder.
         overwrite: replace it if it is there.
         texts: how names become text; underscores become blanks unless `verbatim`, and nothing else is changed.
@@ -107,6 +114,8 @@ def embed_graph(
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
+    encoder = encoder or DEFAULT_ENCODER
+    templates = (DEFAULT_TEMPLATE,) if templates is None else templates
     path = FILE.target(data, out, overwrite=overwrite)
     labels = _labels_of(data)
     names = (*labels.label_names, *parents_of(labels)[0])
@@ -275,10 +284,3 @@ def _check_relation(
             other,
         )
     check_cosines(relation, source=source, hint=hint)
-
-
-def nearest_of(graph: LabelGraph, count: int) -> tuple[dict[str, list[Neighbour]], dict[str, list[Neighbour]]]:
-    """For every label the `count` most similar other labels, and for every parent such other parents."""
-    size = len(graph.label_names)
-    labels = nearest(graph.relation[:size, :size], graph.label_names, count)
-    return labels, nearest(graph.relation[size:, size:], graph.parent_names, count)

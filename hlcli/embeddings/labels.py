@@ -66,6 +66,14 @@ class LabelEmbeddings(NamedTuple):
     encoder: str
     settings: dict[str, Any]
 
+    def cosines(self) -> Tensor:
+        """Cosines [L, L] between all vectors."""
+        return cosines(self.vectors)
+
+    def nearest(self, count: int) -> dict[str, list[Neighbour]]:
+        """For every label the `count` others whose vectors point most nearly its way, nearest first."""
+        return nearest(self.cosines(), self.label_names, count)
+
 
 def embed_labels(
     data: DataSection,
@@ -172,8 +180,3 @@ def _read_vectors(path: Path, num_labels: int) -> Tensor:
         )
     logger.warning("%s holds no label names: whether its rows are in the order of the labels cannot be checked.", path)
     return to_float32(array)
-
-
-def nearest_labels(embeddings: LabelEmbeddings, count: int) -> dict[str, list[Neighbour]]:
-    """For every label the `count` others whose vectors point most nearly its way, nearest first."""
-    return nearest(cosines(embeddings.vectors), embeddings.label_names, count)

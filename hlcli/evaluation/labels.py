@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hlcli.building import build_model, eval_transform, normalize
+from hlcli.building import eval_transform, normalize
 from hlcli.data.loader import EvaluationImages, make_loader, whole_batches
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records, split_names
-from hlcli.errors import DataError, InputError, RecipeError
+from hlcli.errors import DataError, InputError
 from hlcli.evaluation.label_scoring import Scored, score_split
 from hlcli.launching import make_accelerator
 from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import MetricOptions, summarise
-from hlcli.model_folder import LoadedModel, open_model, upstream_labels
+from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import load_model
 from hlcli.model_tasks import check_task
-from hlcli.thresholds import ThresholdRule, read_thresholds
+from hlcli.prediction.label_files import check_prediction_file, open_writer
+from hlcli.prediction.label_rows import Prediction, make_prediction
+from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,6 +50,7 @@ def evaluate(
     labels_file: Path | None = None,
     thresholds: ThresholdRule | None = None,
     recipe: Recipe | None = None,
+    out: Path | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Evaluation:
@@ -61,16 +65,18 @@ def evaluate(
         thresholds: `self` tunes on this split, `val` on val, a number is taken as it is, a file holds
             one number per level by name; default what the recipe says.
         recipe: for an upstream checkpoint, or to measure on another data set of the same labels.
+        out: also write the predictions of all images, `.jsonl`, `.csv` or `.parquet`.
         batch_size: images per step; default the recipe's.
         workers: loader processes; default the recipe's.
 
     Raises:
         InputError: when the model, the split or the thresholds cannot be used.
     """
-    loaded = _open(model, recipe)
-    check_task(loaded.recipe.model, "labels")
-    active = recipe or loaded.recipe
-    check_recipe(active, loaded)
+    if out is not None:
+        check_prediction_file(out)
+    loaded = load_model(model, recipe)
+    active = loaded.recipe
+    check_task(active.model, "labels")
     protocol = active.eval.threshold if thresholds is None else thresholds
     values = read_thresholds(protocol, loaded.labels)
     accelerator = make_accelerator(cpu=active.train.cpu, precision=active.train.precision)
@@ -80,7 +86,7 @@ def evaluate(
 
     def score(records: Records, title: str) -> Scored:
         loader = evaluation_loader(records, active, loaded.labels, accelerator, batch_size, workers)
-        to_floats = normalize(loaded.recipe.data).to(accelerator.device)
+        to_floats = normalize(active.data).to(accelerator.device)
         return score_split([network], loader, to_floats, accelerator, loaded.labels, num_rows=len(records), title=title)
 
     if images is None:
@@ -96,38 +102,34 @@ def evaluate(
             tuned = score(open_records(active.data, "val"), "Tuning thresholds on val")
             values = measure(tuned, 0, loaded.labels, active.eval, None).thresholds
     metrics = measure(scored, 0, loaded.labels, active.eval, values)
-    return Evaluation(split, metrics, scored.models[0], records)
+    result = Evaluation(split, metrics, scored.models[0], records)
+    if out is not None and accelerator.is_main_process:
+        _write_predictions(result, loaded, out)
+    return result
 
 
-def _open(model: str | Path | LoadedModel | None, recipe: Recipe | None) -> LoadedModel:
-    if model is None:
-        return open_untrained(recipe)
-    return model if isinstance(model, LoadedModel) else open_model(model, recipe)
+def split_predictions(
+    evaluation: Evaluation, labels: LabelSpace, *, at_threshold: bool = False
+) -> Iterator[Prediction]:
+    """Predictions of a split that was measured, at the thresholds it was measured with."""
+    cuts = thresholds_to_exceed(evaluation.metrics.thresholds, at_threshold=at_threshold)
+    for row in range(len(evaluation.records)):
+        levels = tuple(level[row] for level in evaluation.scores.levels)
+        scene_probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
+        name = evaluation.records[row].image_id
+        yield make_prediction(name, levels, labels, cuts, scene_probs=scene_probs)
+
+
+def _write_predictions(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
+    with_scenes = result.scores.scene_probs is not None
+    with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
+        for prediction in split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold):
+            write(prediction)
 
 
 def default_split(recipe: Recipe) -> str:
     """Test where there is one, else the recipe's own."""
     return "test" if "test" in split_names(recipe.data) else recipe.eval.split
-
-
-def open_untrained(recipe: Recipe | None) -> LoadedModel:
-    """The model of a recipe whose method needs no training.
-
-    Raises:
-        InputError: when the method does, or there is no recipe.
-    """
-    if recipe is None:
-        raise InputError("MODEL is missing.", "Give a run folder, a model folder or a checkpoint.")
-    if recipe.model.needs_training:
-        raise RecipeError(
-            f"MODEL is missing: method {recipe.model.name} has to be trained before it can be measured.",
-            "Give a run folder, a model folder or a checkpoint, or a recipe such as hspnet/zero-shot.",
-        )
-    labels = upstream_labels(recipe)
-    from hlcli.encoders.clip_models import short_clip_name
-
-    facts = {"source": short_clip_name(recipe.backbone.name), "weights": "untrained"}
-    return LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, facts)
 
 
 def evaluation_loader(
@@ -159,22 +161,6 @@ def measure(
         ignore=scored.ignore,
         scene_probs=scored.models[index].scene_probs,
     )
-
-
-def check_recipe(recipe: Recipe, loaded: LoadedModel) -> None:
-    """Refuse to show a network other images than those it was made for.
-
-    Raises:
-        RecipeError: naming the setting that differs.
-    """
-    made_for, asked = loaded.recipe.data, recipe.data
-    for key, old, new in (
-        ("image_size", made_for.height_width, asked.height_width),
-        ("resize", made_for.resize, asked.resize),
-        ("normalization", made_for.normalization, asked.normalization),
-    ):
-        if old != new:
-            raise RecipeError(f"data.{key} is {new}, but the model was trained with {old}.", "Give that one.")
 
 
 def check_labels(recipe: Recipe, labels: LabelSpace) -> None:

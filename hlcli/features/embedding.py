@@ -7,16 +7,17 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rich.filesize import decimal
 from torch.utils.data import DataLoader
 
 from hlcli import __version__
 from hlcli.data.failures import Failure, failures_file, write_failures
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
+from hlcli.features.file_report import FeaturePlan, FeatureReport
 from hlcli.features.images import ImageList, Loaded, LoadedImages, list_images
 from hlcli.features.layout import feature_key
 from hlcli.features.reading import FeatureFile
@@ -29,47 +30,6 @@ from hlcli.sections import DataSection
 logger = logging.getLogger(__name__)
 
 DTYPES = ("float16", "float32")
-
-
-class FeaturePlan(NamedTuple):
-    """What is going to be written.
-
-    Args:
-        path: the file.
-        num_images: images that are read.
-        num_bytes: size of the file; with a detector the most it can be.
-        free_bytes: room on its disk.
-        facts: what the file will say of itself.
-        at_most: whether the size is an upper bound.
-    """
-
-    path: Path
-    num_images: int
-    num_bytes: int
-    free_bytes: int
-    facts: dict[str, Any]
-    at_most: bool
-
-    @property
-    def peak_bytes(self) -> int:
-        """Room that is needed in the end, when the parts are put together: they and the file."""
-        return 2 * self.num_bytes
-
-
-class FeatureReport(NamedTuple):
-    """What was written.
-
-    Args:
-        path: the file.
-        num_images: images in it.
-        failures: images that could not be decoded, listed in `….failures.jsonl` beside it.
-        facts: what the file says of itself.
-    """
-
-    path: Path
-    num_images: int
-    failures: list[Failure]
-    facts: dict[str, Any]
 
 
 def plan_images(
@@ -214,13 +174,13 @@ def _announce(plan: FeaturePlan, shards: Shards) -> None:
         plan.path,
         f"{plan.num_images:,}",
         "at most " if plan.at_most else "",
-        file_size(plan.num_bytes),
-        file_size(plan.peak_bytes),
-        file_size(plan.free_bytes),
+        decimal(plan.num_bytes),
+        decimal(plan.peak_bytes),
+        decimal(plan.free_bytes),
     )
     if needed > plan.free_bytes:
         raise HlcliError(
-            f"{plan.path} needs {file_size(needed)} of room, and {file_size(plan.free_bytes)} are free.",
+            f"{plan.path} needs {decimal(needed)} of room, and {decimal(plan.free_bytes)} are free.",
             "Give --out on another disk, --dtype float16, or fewer splits with --split.",
         )
 
@@ -280,13 +240,3 @@ def _finish(shards: Shards, report: FeatureReport) -> None:
         )
     with Progress("Putting together", total=shards.num_images, unit="image") as bar:
         shards.merge(report.facts, bar.advance)
-
-
-def file_size(num_bytes: int) -> str:
-    """`129.3 GB`, `4.2 MB`."""
-    size, units = float(num_bytes), ("B", "kB", "MB", "GB", "TB")
-    for unit in units[:-1]:
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} {units[-1]}"

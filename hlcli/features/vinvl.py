@@ -7,12 +7,12 @@ import binascii
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from hlcli import __version__
 from hlcli.errors import DataError, InputError
+from hlcli.features.file_report import FeatureReport
 from hlcli.features.layout import feature_key
 from hlcli.features.writer import FeatureWriter
 from hlcli.progress import Progress
@@ -23,19 +23,14 @@ BOX_COLUMNS = 6
 """The last numbers of each row say where its box is; they are no features."""
 
 
-class Imported(NamedTuple):
-    """How many images were taken over, and what the file says of itself."""
-
-    num_images: int
-    facts: dict[str, Any]
-
-
-def import_vinvl(folder: Path, out: Path, *, dtype: str = "float16", overwrite: bool = False) -> Imported:
+def import_vinvl(
+    folder: Path, out: Path | None = None, *, dtype: str = "float16", overwrite: bool = False
+) -> FeatureReport:
     """Write a feature file from `features.tsv` and `predictions.tsv`, row by row.
 
     Args:
         folder: where the two tables are.
-        out: the file to write.
+        out: the file to write; default `region_features.hdf5` in the folder.
         dtype: precision of the features, `float16` or `float32`.
         overwrite: replace a file that is there.
 
@@ -43,6 +38,7 @@ def import_vinvl(folder: Path, out: Path, *, dtype: str = "float16", overwrite: 
         InputError: when the file exists.
         DataError: when a table is missing or damaged, or the two do not belong together; the message names the row.
     """
+    out = out or folder / "region_features.hdf5"
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists.", "Give --overwrite to replace it.")
     width = STORED_WIDTH - BOX_COLUMNS
@@ -66,7 +62,7 @@ def import_vinvl(folder: Path, out: Path, *, dtype: str = "float16", overwrite: 
             bar.advance()
         if not count:
             raise DataError(f"{folder / FEATURES} holds no image.")
-    return Imported(count, facts)
+    return FeatureReport(out, count, [], facts)
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

@@ -30,7 +30,7 @@ from hlcli.figures.images import (
 from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
 from hlcli.metrics.multilabel import above_threshold
-from hlcli.model_folder import open_model
+from hlcli.model_opening import load_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear
@@ -79,7 +79,7 @@ def draw_attention(
     Raises:
         InputError: when the method has no maps, for an unknown label or level, or when there are no images.
     """
-    loaded = open_model(model, recipe)
+    loaded = load_model(model, recipe)
     method = loaded.recipe.model
     check_offers(method, "level_maps", "attention per label")
     predictor = Predictor(loaded)
@@ -89,7 +89,7 @@ def draw_attention(
             "--labels true: nobody knows the true labels of images.", "Give a --split, or `--labels predicted`."
         )
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
-    items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, count)
+    items = choose_images(images, loaded.recipe, loaded.labels, split, count)
     size = loaded.recipe.data.height_width if raw else None
     page = Page(out / "attention", file_format, loaded.labels, wanted, predictor.thresholds, size)
     stems = file_stems(items.names)

@@ -15,13 +15,13 @@ from torch import Tensor
 from hlcli.captioning.generated import read_captions
 from hlcli.data.failures import Failure
 from hlcli.errors import InputError
-from hlcli.evaluation.labels import check_recipe
 from hlcli.features.extractors import WINDOWS
 from hlcli.features.windows import window_boxes
 from hlcli.figures.files import Figures, file_stems
 from hlcli.figures.images import IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
 from hlcli.figures.pages import draw_groups
-from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import load_model
 from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, LoadedPhotos, NamedImages
 from hlcli.prediction.captions import CaptionPredictor
 from hlcli.prediction.labels import DrawnImage
@@ -58,10 +58,7 @@ def draw_captions(
     Raises:
         InputError: when the model makes no captions, or there are no images.
     """
-    loaded = open_model(model, recipe)
-    if recipe is not None:
-        check_recipe(recipe, loaded)
-        loaded = loaded._replace(recipe=recipe.model_copy(update={"model": loaded.recipe.model}))
+    loaded = load_model(model, recipe)
     predictor = CaptionPredictor(loaded, features=FeatureSources(of_data=not images))
     view = find_view(loaded, of_data=not images)
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)

@@ -86,7 +86,13 @@ KINDS = (
 
 
 def visualize(
-    kind: str, model: str | Path, *, out: Path | None = None, file_format: str = "png", **options: Unpack[Options]
+    kind: str,
+    model: str | Path,
+    *,
+    out: Path | None = None,
+    file_format: str = "png",
+    overrides: Sequence[str] = (),
+    **options: Unpack[Options],
 ) -> Figures:
     """Draw figures and write them to files.
 
@@ -98,12 +104,15 @@ def visualize(
             also an upstream checkpoint (then with `recipe`).
         out: folder for the files; default `figures` inside the run or model folder, else `./figures`.
         file_format: png, svg or pdf.
+        overrides: `section.key=value`, changes of the recipe.
         **options: see `Options`; each kind takes those that `KINDS` lists.
 
     Raises:
         InputError: for an unknown kind, or options that it has no use for.
         MissingDependencyError: when matplotlib is not installed.
     """
+    if overrides:
+        options["recipe"] = _changed(options.get("recipe"), model, overrides)
     chosen = {name: value for name, value in options.items() if value}
     draw = _find_kind(kind, list(chosen)).load()
     check_format(file_format)
@@ -132,6 +141,13 @@ def _find_kind(name: str, given: Sequence[str]) -> Kind:
     if "images" in given and "split" in given:
         raise InputError("--images and --split exclude each other.", "Leave one of them out.")
     return kinds[name]
+
+
+def _changed(recipe: Recipe | None, model: str | Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe, or that of the model, with changes."""
+    from hlcli.figures.labels import recipe_of
+
+    return recipe_of(model, overrides) if recipe is None else recipe.changed(overrides)
 
 
 def _figures_folder(model: str | Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -181,14 +181,11 @@ def check_offers(method: MethodSection, offer: Literal["level_maps", "cooccurren
     Raises:
         InputError: naming the methods that do.
     """
-    if getattr(type(method), offer) is not getattr(MethodSection, offer):
+    if method.offers(offer):
         return
     check_task(method, "labels")
-    able = [
-        name
-        for name, section in section_classes("model").items()
-        if getattr(section, offer) is not getattr(MethodSection, offer)
-    ]
+    methods: Mapping[str, type[MethodSection]] = section_classes("model")  # type: ignore[assignment]
+    able = [name for name, section in methods.items() if section.offers(offer)]
     raise InputError(
         f"A model of method {getattr(method, 'method', type(method).__name__)} has no {what}.",
         f"Methods that have: {', '.join(able)}.",

@@ -60,7 +60,7 @@ def recipe_of(model: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.from_yaml(model, overrides)
     from hlcli.model_folder import open_model  # a run folder or a recipe needs no torch
 
-    return Recipe.from_dict(open_model(path).recipe.to_dict(), overrides, source=f"recipe of {model}")
+    return open_model(path).recipe.changed(overrides, source=f"recipe of {model}")
 
 
 def count_labels(records: Records, labels: LabelSpace) -> list[list[int]]:

@@ -14,7 +14,8 @@ from hlcli.figures.files import Figures, remove_older, safe_name
 from hlcli.figures.images import Items, Photo, check_offers, choose_images, shrink
 from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
-from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import load_model
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -66,7 +67,7 @@ def draw_scenes(
     Raises:
         InputError: when the method has no scenes, or for labels that there are not.
     """
-    loaded = open_model(model, recipe)
+    loaded = load_model(model, recipe)
     check_offers(loaded.recipe.model, "cooccurrence", "scenes")
     counts = loaded.recipe.model.cooccurrence(loaded.model)
     assert counts is not None
@@ -75,7 +76,7 @@ def draw_scenes(
         return draw_counts(numbers, loaded.labels, out, file_format, labels, data=loaded.recipe.data)
     if labels:
         raise InputError("--labels chooses labels of heat maps; images have none.", "Leave one of the two out.")
-    items = choose_images(images, recipe or loaded.recipe, loaded.labels, split, max_images)
+    items = choose_images(images, loaded.recipe, loaded.labels, split, max_images)
     return draw_images(loaded, items, scene_names(numbers, loaded.labels), out, file_format)
 
 

@@ -70,6 +70,11 @@ class MethodSection(Section):
         """The method's name, as in `model.method`."""
         return str(type(self).model_fields["method"].default)
 
+    @classmethod
+    def offers(cls, what: Literal["level_maps", "cooccurrence"]) -> bool:
+        """Whether models of the method have what only some have."""
+        return getattr(cls, what) is not getattr(MethodSection, what)
+
     def completed(self, data: DataSection) -> Self:
         """The section with what only the data's files tell; said once, when a training begins."""
         return self

@@ -22,7 +22,7 @@ from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.files import whole_file
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.caption_work import WorkRecord, differences
-from hlcli.prediction.label_files import check_ending
+from hlcli.prediction.label_files import check_prediction_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,8 +38,8 @@ def partial_file(out: Path) -> Path:
 
 
 def check_caption_file(out: Path) -> None:
-    """Refuse a file of another format, and a folder; see `check_ending`."""
-    check_ending(out, ENDINGS)
+    """Refuse a file of another format, and a folder; see `check_prediction_file`."""
+    check_prediction_file(out, ENDINGS)
 
 
 class CaptionFile:

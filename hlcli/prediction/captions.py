@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from hlcli.data.failures import Failure, printable
 from hlcli.data.image_files import find_images
-from hlcli.model_folder import LoadedModel, open_model
-from hlcli.prediction.caption_files import CaptionFile
+from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import load_model
+from hlcli.prediction.caption_files import CaptionFile, check_caption_file
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
 from hlcli.prediction.caption_predictor import CaptionPredictor
 from hlcli.prediction.caption_rows import Caption
@@ -33,6 +34,7 @@ def caption(
     out: Path | None = None,
     resume: bool = False,
     recipe: Recipe | None = None,
+    show: Callable[[Caption], None] | None = None,
     **options: Any,
 ) -> Captions:
     """Caption files, folders and globs; write the captions to a file, or return them.
@@ -43,6 +45,7 @@ def caption(
         out: `.jsonl`, or `.json` for COCO's result format; failures go to `….failures.jsonl` beside it.
         resume: go on with a file that was begun with the same images and options.
         recipe: what an upstream checkpoint is.
+        show: is told each caption as soon as it is found.
         **options: those of `CaptionPredictor`.
 
     Returns:
@@ -51,13 +54,14 @@ def caption(
     Raises:
         InputError: when there is no image, the file has another ending, or there is nothing to go on with.
     """
+    if out is not None:
+        check_caption_file(out)
     found = named_images([Path(place) for place in images])
     if not isinstance(model, CaptionPredictor):
-        loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
-        model = CaptionPredictor(loaded, **options)
+        model = CaptionPredictor(load_model(model, recipe), **options)
     elif options:
         raise TypeError(f"Expected no options beside a predictor, but got {', '.join(options)}.")
-    return caption_images(model, found, out, resume=resume)
+    return caption_images(model, found, out, resume=resume, show=show)
 
 
 def named_images(places: Sequence[Path]) -> NamedImages:

@@ -38,7 +38,7 @@ def open_writer(
     if path is None:
         yield otherwise
         return
-    check_ending(path)
+    check_prediction_file(path)
     if path.suffix == ".parquet":
         with _parquet_writer(path, with_scenes) as write:
             yield write
@@ -54,7 +54,7 @@ def open_writer(
             yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
-def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+def check_prediction_file(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """Refuse a file whose format is not known, and a folder.
 
     Raises:

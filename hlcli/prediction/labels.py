@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,20 +20,18 @@ from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
-from hlcli.errors import DataError
+from hlcli.errors import DataError, InputError
 from hlcli.launching import make_accelerator
-from hlcli.methods.base import MethodSection
 from hlcli.methods.outputs import level_scores, scene_probs_of
-from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import load_model
 from hlcli.model_tasks import check_task
 from hlcli.prediction.image_stream import in_order
+from hlcli.prediction.label_files import check_prediction_file, open_writer
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
-from hlcli.thresholds import read_thresholds
-
-if TYPE_CHECKING:
-    from hlcli.evaluation.labels import Evaluation
+from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
 
 __all__ = ["Failure", "PredictedLabel", "Prediction", "Predictions", "Predictor", "Scene", "load", "predict"]
 
@@ -46,18 +43,22 @@ class Predictor:
 
     Args:
         loaded: what `open_model` gives.
-        thresholds: one per level, coarse → fine; default the recipe's fixed one, the model's own, or 0.5.
+        thresholds: one per level, coarse → fine; or one for all, a file with one per level by name, or `val` for the
+            model's own, tuned on val; default the recipe's fixed one, the model's own, or 0.5.
         batch_size: images per step.
         workers: loader processes.
         cpu: stay on the CPU.
         top_k: list this many labels per level instead of those above the thresholds.
+
+    Raises:
+        InputError: for a model that makes no labels, or thresholds that cannot be used.
     """
 
     def __init__(
         self,
         loaded: LoadedModel,
         *,
-        thresholds: Sequence[float] | None = None,
+        thresholds: Sequence[float] | ThresholdRule | None = None,
         batch_size: int | None = None,
         workers: int = 0,
         cpu: bool = False,
@@ -76,7 +77,7 @@ class Predictor:
         self.normalize = normalize(recipe.data).to(self.accelerator.device)
         self.transform = eval_transform(recipe.data)
         self.is_consistent = recipe.eval.consistent
-        self.tells_scenes = type(recipe.model).cooccurrence is not MethodSection.cooccurrence
+        self.tells_scenes = recipe.model.offers("cooccurrence")
 
     def predict(self, images: Iterable[str | Path | Image | bytes]) -> Predictions:
         """Predict images given as paths, encoded bytes or PIL images.
@@ -123,30 +124,20 @@ class Predictor:
         return list(zip(zip(*levels, strict=True), scenes, strict=True))
 
 
-def split_predictions(
-    evaluation: Evaluation, labels: LabelSpace, *, at_threshold: bool = False
-) -> Iterator[Prediction]:
-    """Predictions of a split that was measured, at the thresholds it was measured with."""
-    thresholds = _cuts(evaluation.metrics.thresholds, at_threshold)
-    for row in range(len(evaluation.records)):
-        levels = tuple(level[row] for level in evaluation.scores.levels)
-        scene_probs = None if evaluation.scores.scene_probs is None else evaluation.scores.scene_probs[row]
-        name = evaluation.records[row].image_id
-        yield make_prediction(name, levels, labels, thresholds, scene_probs=scene_probs)
-
-
-def _cuts(thresholds: Sequence[float], at_threshold: bool) -> tuple[float, ...]:
-    """Numbers that scores must exceed: where one that equals the threshold counts too, the next smaller ones."""
-    return tuple(math.nextafter(value, 0.0) if at_threshold else value for value in thresholds)
-
-
-def _choose_thresholds(given: Sequence[float] | None, loaded: LoadedModel) -> tuple[float, ...]:
+def _choose_thresholds(given: Sequence[float] | ThresholdRule | None, loaded: LoadedModel) -> tuple[float, ...]:
     """Those given, else the recipe's fixed one, else those tuned on val, else 0.5 with a warning."""
-    chosen = given or read_thresholds(loaded.recipe.eval.threshold, loaded.labels) or loaded.thresholds
+    if given == "self":
+        raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
+    rule = loaded.recipe.eval.threshold if given is None else given
+    chosen = tuple(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else _read(rule, loaded)
     if chosen is None:
         logger.warning("No thresholds were tuned for this model: labels above 0.5 are listed.")
         chosen = (0.5,) * len(loaded.labels.levels)
-    return _cuts(chosen, loaded.recipe.eval.at_threshold)
+    return thresholds_to_exceed(chosen, at_threshold=loaded.recipe.eval.at_threshold)
+
+
+def _read(rule: ThresholdRule, loaded: LoadedModel) -> tuple[float, ...] | None:
+    return read_thresholds(rule, loaded.labels) or loaded.thresholds
 
 
 class ImageSources(Dataset):
@@ -177,9 +168,11 @@ class DrawnImage:
         return self.image
 
 
-def load(model: str | Path, *, recipe: Recipe | None = None, **options: Any) -> Predictor:
-    """Load a run folder, model folder or upstream checkpoint for prediction; options are those of `Predictor`."""
-    return Predictor(open_model(model, recipe), **options)
+def load(
+    model: str | Path, *, recipe: Recipe | None = None, overrides: Sequence[str] = (), **options: Any
+) -> Predictor:
+    """Load a run folder, model folder or upstream checkpoint for prediction; see `load_model` and `Predictor`."""
+    return Predictor(load_model(model, recipe, overrides), **options)
 
 
 def predict(
@@ -198,8 +191,8 @@ def predict(
     Raises:
         InputError: when there is no image, or the file has another ending.
     """
-    from hlcli.prediction.label_files import open_writer
-
+    if out is not None:
+        check_prediction_file(out)
     sources = [(printable(path), path) for path in find_images(images)]
     kept: list[Prediction] = []
     failures: list[Failure] = []

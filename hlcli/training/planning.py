@@ -62,7 +62,7 @@ def _in_words(count: int) -> str:
     return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
 
 
-def plan(recipe: Recipe, num_processes: int = 1) -> Plan:
+def plan_training(recipe: Recipe, num_processes: int = 1) -> Plan:
     """Work out a recipe's costs; weights are neither loaded nor made.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import run
-from tiny_captioner import WORDS, captioner_recipe, write_captioner
+from tiny_captioner import WORDS, captioner_recipe, change_eval, write_captioner
 from tiny_captions import tiny_captions
 
 import hlcli
@@ -17,7 +17,7 @@ from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING, UNKNOWN
 from hlcli.errors import RecipeError
 from hlcli.model_folder import open_model
-from hlcli.recipe import Recipe, change_section
+from hlcli.recipe import Recipe
 
 LABELS = {"data": {"dataset": "shapes"}, "model": {"method": "linear"}}
 
@@ -46,14 +46,15 @@ def captioned(*words: object) -> Any:
 )
 def test_impossible_values_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        change_section("eval", captioner_recipe().eval, changes)
+        change_eval(captioner_recipe(), changes)
 
 
 def test_another_decoder_takes_over_what_all_share() -> None:
-    drawn = change_section("eval", captioner_recipe("eval.beam_size=3").eval, {"decoder": "sample", "top_p": 0.5})
+    drawn = change_eval(captioner_recipe("eval.beam_size=3"), {"decoder": "sample", "top_p": 0.5})
+    draws = captioner_recipe("eval.decoder=sample", "eval.top_p=0.5")
     assert (drawn.batch_size, drawn.max_words, drawn.top_p) == (3, 8, 0.5)
-    assert captioner_recipe("eval.decoder=sample", "eval.top_p=0.5").eval == drawn
-    assert change_section("eval", drawn, {"decoder": "beam"}) == captioner_recipe("eval.beam_size=5").eval
+    assert draws.eval == drawn
+    assert change_eval(draws, {"decoder": "beam"}) == captioner_recipe("eval.beam_size=5").eval
 
 
 def test_a_recipe_without_a_decoder_searches_and_may_be_told_to_draw() -> None:
@@ -80,7 +81,7 @@ def test_drawn_captions_hold_words_alone(tmp_path: Path) -> None:
         memory = loaded.model.encode(CaptionInputs(images=images))  # type: ignore[operator]
         for allow_unknown, missing in ((True, {PADDING, BEGIN}), (False, {UNKNOWN, PADDING, BEGIN})):
             changes = {"decoder": "sample", "temperature": 100.0, "allow_unknown": allow_unknown}
-            section = change_section("eval", loaded.recipe.eval, changes)
+            section = change_eval(loaded.recipe, changes)
             found = section.find_captions(loaded.model.network, memory, 12, first_row=0)
             again, elsewhere = (
                 section.find_captions(loaded.model.network, memory, 12, first_row=row) for row in (0, 3)

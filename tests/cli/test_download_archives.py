@@ -15,7 +15,7 @@ from hlcli.cli.main import app
 from hlcli.data.datasets import nuswide_download
 from hlcli.data.datasets.base import Source
 from hlcli.data.datasets.voc import Voc2007
-from hlcli.data.download import downloadable, find_datasets
+from hlcli.data.download import downloadable, find_downloads
 from hlcli.data.transfers import archive_download
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.data.transfers.session import Session
@@ -90,7 +90,7 @@ def test_all_sets_with_a_licence_can_be_downloaded(root):
     names = ["intentonomy", "coco", "coco-karpathy", "voc2007", "voc2012", "nuswide", "vg500", "cub"]
     assert downloadable() == [*names, "flickr8k", "flickr30k"]
     shared = {"coco-karpathy": "coco"}  # the same photos
-    for section in find_datasets(downloadable(), root):
+    for section in find_downloads(downloadable(), root):
         assert section.folder() == root / shared.get(section.name, section.name)
     result = run(root, "shapes")
     assert result.exit_code == 2

@@ -52,7 +52,7 @@ def test_a_dry_run_says_the_size_and_writes_nothing():
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].endswith("11 images, grid features (2×2) of width 512 by clip:tiny, float16")
-    assert lines[1].startswith("54.2 kB; 108 kB while it is put together; ")
+    assert lines[1].startswith("54.2 kB; 108.3 kB while it is put together; ")
     assert not Path("data").exists()
     document = json.loads(run(*SHAPES, *TINY, "--dry-run", "--json").stdout)
     assert (document["images"], document["peak_bytes"]) == (11, 2 * document["bytes"])

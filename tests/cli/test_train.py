@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +19,9 @@ from hlcli.runs import Run
 def shown_after_training(recipe: Path, capsys: pytest.CaptureFixture[str], split: str = "val") -> list[str]:
     """The lines on stderr."""
     facts = {"weights": "regular", "epoch": 1, "split": split, "metrics": {"mAP": 0.5}}
-    stub: Any = SimpleNamespace(folder="RUN", recipe_path=lambda: recipe, best_model=lambda: facts)
-    show_run(stub, as_json=False)
+    run: Any = Run(Path("RUN"))
+    run.recipe_path, run.best_model = lambda: recipe, lambda: facts
+    show_run(run, as_json=False)
     return capsys.readouterr().err.splitlines()
 
 

@@ -17,7 +17,6 @@ from hlcli.embeddings.graphs import (
     LabelGraph,
     embed_graph,
     import_graph,
-    nearest_of,
     parents_of,
     read_label_graph,
 )
@@ -196,7 +195,7 @@ def test_neighbours_are_looked_for_on_the_same_level():
     relation[0, 2] = relation[2, 0] = 0.25
     relation[0, 3] = relation[3, 0] = 0.75
     graph = LabelGraph(relation, ("a", "b", "c"), ("a", "d"), (), "x", {})
-    labels, parents = nearest_of(graph, 2)
+    labels, parents = graph.nearest(2)
     assert labels["a"] == [("b", 0.5), ("c", 0.25)]
     assert parents == {"a": [("d", 0.0)], "d": [("a", 0.0)]}
 

@@ -21,7 +21,6 @@ from hlcli.embeddings.labels import (
     TextRules,
     cosines,
     embed_labels,
-    nearest_labels,
     open_label_embeddings,
     read_label_embeddings,
     write_label_embeddings,
@@ -235,7 +234,7 @@ def test_the_target_is_a_safetensors_file(tmp_path: Path, glove: str):
 
 def test_neighbours_are_ordered_by_cosine_and_never_the_label_itself():
     vectors = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0], [-3.0, 0.0]])
-    found = nearest_labels(made(vectors, ("a", "b", "c", "d")), 2)
+    found = made(vectors, ("a", "b", "c", "d")).nearest(2)
     root = 0.5**0.5
     assert [(near.label, pytest.approx(near.cosine, abs=1e-6)) for near in found["a"]] == [("b", root), ("c", 0.0)]
     assert [near.label for near in found["b"]] == ["a", "c"]  # equal: the first one first
@@ -244,8 +243,8 @@ def test_neighbours_are_ordered_by_cosine_and_never_the_label_itself():
 
 
 def test_there_are_no_more_neighbours_than_other_labels():
-    assert nearest_labels(made(VECTORS[:1], ("cat",)), 3) == {"cat": []}
-    assert [len(near) for near in nearest_labels(made(), 9).values()] == [2, 2, 2]
+    assert made(VECTORS[:1], ("cat",)).nearest(3) == {"cat": []}
+    assert [len(near) for near in made().nearest(9).values()] == [2, 2, 2]
 
 
 def test_vectors_made_for_the_other_paper_get_a_warning(tmp_path, caplog):

@@ -168,14 +168,14 @@ def test_the_size_is_announced_and_nearly_right(tmp_path: Path, caplog: pytest.L
     assert plan.num_images == 84
     with caplog.at_level(logging.INFO):
         embed(DATA, TINY, out)
-    assert "84 images, 414 kB; 827 kB while it is put together" in caplog.text
+    assert "84 images, 413.6 kB; 827.2 kB while it is put together" in caplog.text
     assert out.stat().st_size == pytest.approx(plan.num_bytes, rel=0.05)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     usage = namedtuple("usage", "free")(500_000)
     monkeypatch.setattr(hlcli.features.embedding.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(HlcliError, match=r"needs 827 kB of room, and 500 kB are free"):
+    with pytest.raises(HlcliError, match=r"needs 827.2 kB of room, and 500.0 kB are free"):
         embed(DATA, TINY, tmp_path / "a.hdf5")
     assert list(tmp_path.iterdir()) == []
 

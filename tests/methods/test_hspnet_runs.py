@@ -17,7 +17,7 @@ from hlcli.conversion import export_upstream
 from hlcli.errors import DataError, HlcliError, RecipeError
 from hlcli.evaluation.labels import evaluate
 from hlcli.recipe import Recipe
-from hlcli.training.planning import plan
+from hlcli.training.planning import plan_training
 
 CLIP = {
     "embed_dim": 16,
@@ -100,7 +100,7 @@ def test_an_evaluation_reads_the_texts_of_labels_once(
 
 def test_a_run_is_planned_without_weights_or_files(recipe_of: Any, tmp_path: Path) -> None:
     (tmp_path / "graph.npy").unlink()
-    costs = plan(recipe_of())
+    costs = plan_training(recipe_of())
     assert costs.steps_per_epoch == 4
     assert 0 < costs.trained < costs.parameters
     assert "graph.npy" in costs.missing_file

@@ -191,9 +191,9 @@ def test_training_is_refused(recipe_file: Path, tmp_path: Path):
 
 
 def test_a_saved_model_keeps_its_label_features(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from hlcli.evaluation.labels import open_untrained
+    from hlcli.model_opening import load_model
 
-    made = open_untrained(Recipe.from_yaml(recipe_file))
+    made = load_model(None, Recipe.from_yaml(recipe_file))
     save_model(tmp_path / "saved", cpu_state(made.model), made.recipe, made.labels, thresholds=None, facts={})
     (tmp_path / "weights.pt").unlink()
     monkeypatch.setattr(TextTower, "forward", lambda *given: pytest.fail("encoded again"))

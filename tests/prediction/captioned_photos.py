@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_captioner import captioner_recipe, write_captioner
+from tiny_captioner import captioner_recipe, change_eval, write_captioner
 
-from hlcli.recipe import EvalSection, change_section
+from hlcli.recipe import EvalSection
 
 BACKBONE = "test_resnet.r160_in1k"
 
@@ -37,8 +37,7 @@ def given_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def decoding(**changes: Any) -> EvalSection:
     """As the model's recipe finds captions, with changes."""
-    changed: EvalSection = change_section("eval", captioner_recipe().eval, changes)
-    return changed
+    return change_eval(captioner_recipe(), changes)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

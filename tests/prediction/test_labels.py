@@ -22,7 +22,8 @@ from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
 from hlcli.model_folder import open_model
 from hlcli.prediction.label_rows import make_prediction
-from hlcli.prediction.labels import Predictor, _cuts, predict
+from hlcli.prediction.labels import Predictor, predict
+from hlcli.thresholds import thresholds_to_exceed
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def test_models_without_scenes_have_no_columns_for_them(model: Path, photos: Pat
 def test_a_score_at_the_threshold_is_listed_where_it_counts_as_predicted():
     labels = LabelSpace.flat("ab")
     scores = np.array([0.5, 0.4999], dtype=np.float32)
-    strict = make_prediction("a.jpg", (scores,), labels, _cuts((0.5,), at_threshold=False))
-    inclusive = make_prediction("a.jpg", (scores,), labels, _cuts((0.5,), at_threshold=True))
+    strict = make_prediction("a.jpg", (scores,), labels, thresholds_to_exceed((0.5,), at_threshold=False))
+    inclusive = make_prediction("a.jpg", (scores,), labels, thresholds_to_exceed((0.5,), at_threshold=True))
     assert [row.name for row in strict.labels] == []
     assert [row.name for row in inclusive.labels] == ["a"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hlcli.building import build_model, self_contained
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.data.labels import LabelSpace
 from hlcli.model_folder import cpu_state, save_model
-from hlcli.recipe import Recipe
+from hlcli.recipe import EvalSection, Recipe
 
 WORDS = {word: 9 - i for i, word in enumerate(("a", "red", "blue", "circle", "square", "above", "the", "sun", "two"))}
 
@@ -34,6 +36,11 @@ TINY_CAPTIONER: dict[str, dict[str, Any]] = {
 def captioner_recipe(*overrides: str) -> Recipe:
     """The tiny recipe, with overrides such as `eval.beam_size=3`."""
     return Recipe.from_dict(TINY_CAPTIONER, overrides)
+
+
+def change_eval(recipe: Recipe, changes: Mapping[str, Any]) -> EvalSection:
+    """The evaluation section of a recipe with other values by key."""
+    return recipe.changed([f"eval.{key}={json.dumps(value)}" for key, value in changes.items()]).eval
 
 
 def write_captioner(

@@ -11,13 +11,13 @@ from tiny import TINY, tiny_recipe
 from hlcli.building import build_model
 from hlcli.errors import DataError, RecipeError
 from hlcli.recipe import Recipe
-from hlcli.training.planning import GIB, Plan, plan
+from hlcli.training.planning import GIB, Plan, plan_training
 
 
 def test_parameters_and_steps_are_those_of_the_run():
     recipe = tiny_recipe("backbone.frozen=[conv1, layer1]", "train.epochs=3")
     model = build_model(recipe, recipe.data.label_space())
-    costs = plan(recipe)
+    costs = plan_training(recipe)
     assert costs.parameters == sum(p.numel() for p in model.parameters())
     assert costs.trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert costs.trained < costs.parameters
@@ -26,26 +26,26 @@ def test_parameters_and_steps_are_those_of_the_run():
 
 
 def test_weights_count_average_and_moments():
-    costs = plan(tiny_recipe())
+    costs = plan_training(tiny_recipe())
     assert costs.weight_bytes == costs.parameters * 4 * (1 + 1 + 1 + 2)
-    assert plan(tiny_recipe("train.ema_decay=null")).weight_bytes == costs.parameters * 4 * (1 + 1 + 2)
+    assert plan_training(tiny_recipe("train.ema_decay=null")).weight_bytes == costs.parameters * 4 * (1 + 1 + 2)
     sgd = {**tiny_recipe("train.ema_decay=null").to_dict(), "optim": {"optimizer": "sgd"}}
-    assert plan(Recipe.from_dict(sgd)).weight_bytes == costs.parameters * 4 * (1 + 1 + 1)
+    assert plan_training(Recipe.from_dict(sgd)).weight_bytes == costs.parameters * 4 * (1 + 1 + 1)
 
 
 def test_activations_grow_with_the_share_of_a_process():
-    whole = plan(tiny_recipe()).activation_bytes
+    whole = plan_training(tiny_recipe()).activation_bytes
     near = functools.partial(pytest.approx, rel=0.03)  # queries of labels are as many for any number of images
-    assert plan(tiny_recipe("train.batch_size=16")).activation_bytes == near(2 * whole)
-    assert plan(tiny_recipe("train.accumulation_steps=2")).activation_bytes == near(whole / 2)
-    assert plan(tiny_recipe(), num_processes=4).activation_bytes == near(whole / 4)
-    assert plan(tiny_recipe("train.precision=bf16")).activation_bytes == whole // 2
+    assert plan_training(tiny_recipe("train.batch_size=16")).activation_bytes == near(2 * whole)
+    assert plan_training(tiny_recipe("train.accumulation_steps=2")).activation_bytes == near(whole / 2)
+    assert plan_training(tiny_recipe(), num_processes=4).activation_bytes == near(whole / 4)
+    assert plan_training(tiny_recipe("train.precision=bf16")).activation_bytes == whole // 2
     assert whole > 8 * 3 * 32 * 32 * 4
 
 
 def test_texts_of_labels_do_not_grow_with_the_batch():
     sizes = [
-        plan(Recipe.from_yaml("hspnet/shapes", [f"train.batch_size={images}"])).activation_bytes
+        plan_training(Recipe.from_yaml("hspnet/shapes", [f"train.batch_size={images}"])).activation_bytes
         for images in (32, 64, 128)
     ]
     assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=1e-6)
@@ -56,28 +56,28 @@ def test_texts_of_labels_do_not_grow_with_the_batch():
 
 def test_nothing_is_put_on_a_device(monkeypatch: pytest.MonkeyPatch):
     before = torch.get_rng_state()
-    costs = plan(tiny_recipe("backbone.name=resnet101", "backbone.pretrained=true", "data.image_size=448"))
+    costs = plan_training(tiny_recipe("backbone.name=resnet101", "backbone.pretrained=true", "data.image_size=448"))
     assert costs.parameters > 40_000_000
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_data_set_that_is_not_there_yet_only_hides_the_steps(tmp_path):
     recipe = tiny_recipe(f"data.store={tmp_path / 'none'}")
-    costs = plan(recipe)
+    costs = plan_training(recipe)
     assert costs.steps_per_epoch is None
     assert costs.total_steps is None
     assert "unknown: " in costs.lines()[1]
     assert "hlcli preprocess shapes" in costs.lines()[1]
-    assert costs.parameters == plan(tiny_recipe()).parameters
+    assert costs.parameters == plan_training(tiny_recipe()).parameters
 
 
 def test_batches_that_cannot_be_are_refused():
     with pytest.raises(DataError, match=r"has 48 images, fewer than train\.batch_size 64"):
-        plan(tiny_recipe("train.batch_size=64"))
+        plan_training(tiny_recipe("train.batch_size=64"))
     with pytest.raises(DataError, match="cannot be cut into 3 processes"):
-        plan(tiny_recipe(), num_processes=3)
+        plan_training(tiny_recipe(), num_processes=3)
     with pytest.raises(RecipeError, match="knows no model"):
-        plan(tiny_recipe("backbone.name=nothing"))
+        plan_training(tiny_recipe("backbone.name=nothing"))
 
 
 def test_sizes_are_written_in_words():
@@ -90,5 +90,5 @@ def test_sizes_are_written_in_words():
 def test_label_embeddings_that_are_missing_are_named_before_training(tmp_path) -> None:
     model = {"method": "sgre", "label_embeddings": "prepared", "attention_dim": 16, "feedforward_dim": 32}
     tree = {**TINY, "data": {**TINY["data"], "root": str(tmp_path)}, "model": model}
-    (line,) = [line for line in plan(Recipe.from_dict(tree)).lines() if line.startswith("missing: ")]
+    (line,) = [line for line in plan_training(Recipe.from_dict(tree)).lines() if line.startswith("missing: ")]
     assert "label_embeddings.safetensors is missing. Run `hlcli embed labels DATASET` first" in line

@@ -7,12 +7,12 @@ import io
 import numpy as np
 from rich.console import Console
 
+from hlcli.cli.tables import metrics_report, numbers_table, prediction_table, scores_table
 from hlcli.data.labels import LabelSpace
 from hlcli.metrics.hierarchy import lift_scores, lift_targets
 from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import summarise
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
-from hlcli.report import metrics_report, numbers_table, prediction_table, scores_table
 
 LONG = "manageable, make plans, and then some more words that no window is wide enough for"
 PARENTS = ((0, 0, 1), (0, 0, 1, 2, 2))

@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hlcli.metrics.results import LabelRow, Metrics, as_text
+from hlcli import Metrics
 
 if TYPE_CHECKING:
+    from hlcli.metrics.results import LabelRow
     from hlcli.prediction.label_rows import Prediction
 
 
@@ -44,7 +45,7 @@ def scores_table(numbers: Mapping[str, float | None], *, title: str | None = Non
     table.add_column("metric", no_wrap=True)
     table.add_column("score", justify="right")
     for name, value in numbers.items():
-        table.add_row(name, as_text(math.nan if value is None else value))
+        table.add_row(name, _as_text(math.nan if value is None else value))
     return _below_title(title, table)
 
 
@@ -88,7 +89,7 @@ def _label_table(labels: tuple[LabelRow, ...]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row, following in zip(labels, (*labels[1:], None), strict=True):
         last = following is None or following.level != row.level
-        numbers = (as_text(row.AP), as_text(row.F1), as_text(row.precision), as_text(row.recall))
+        numbers = (_as_text(row.AP), _as_text(row.F1), _as_text(row.precision), _as_text(row.recall))
         table.add_row(row.level, Text(row.name), f"{row.positives:,}", *numbers, end_section=last)
     return table
 
@@ -108,3 +109,7 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
             lines.append(f"scene: {prediction.scene.index} ({prediction.scene.score:.2f})")
         table.add_row(Text(prediction.image), Text("\n".join(lines)))
     return table
+
+
+def _as_text(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.4f}"
