@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hlcli.prediction.caption_predictor import CaptionPredictor
     from hlcli.prediction.captions import caption
     from hlcli.prediction.labels import Predictor, load, predict
-    from hlcli.recipe import Recipe, data_section, data_sections
+    from hlcli.recipe import Recipe, change_section, data_section, data_sections
     from hlcli.recipe_reading.shipped import copy_recipe, describe_recipes, find_recipe
     from hlcli.runs import Run
     from hlcli.system import describe_system
@@ -63,6 +63,7 @@ __all__ = [
     "TextRules",
     "__version__",
     "caption",
+    "change_section",
     "check_caption_file",
     "convert",
     "copy_recipe",
@@ -110,6 +111,7 @@ _HOMES = {
     "RecipeError": "hlcli.errors",
     "Run": "hlcli.runs",
     "TextRules": "hlcli.embeddings.texts",
+    "change_section": "hlcli.recipe",
     "caption": "hlcli.prediction.captions",
     "check_caption_file": "hlcli.prediction.caption_files",
     "convert": "hlcli.conversion",

@@ -18,8 +18,8 @@ from hlcli.encoders.backbone_weights import freeze_parameters, load_backbone_wei
 from hlcli.encoders.cvt import build_cvt, is_cvt
 from hlcli.errors import RecipeError
 
-TRESNET_LV2 = "tresnet_lv2"
-TRESNET_LV2_SLOPE = 1e-6
+_TRESNET_LV2 = "tresnet_lv2"
+_TRESNET_LV2_SLOPE = 1e-6
 
 
 class GridBackbone(nn.Module):
@@ -196,7 +196,7 @@ def _create(
     position_antialias: bool,
 ) -> nn.Module:
     """The timm model, cut after a stage if there is one, with its weights."""
-    if name == TRESNET_LV2:
+    if name == _TRESNET_LV2:
         return _create_tresnet_lv2(image_size, pretrained, weights, stage)
     sizes: dict[str, Any] = {"img_size": image_size} if _has_fixed_size(name) else {}
     state: dict[str, Tensor] | None = None
@@ -241,13 +241,13 @@ def _create_tresnet_lv2(
     """SGRE's `tresnet_lv2`: timm's `tresnet_v2_l` with almost no slope below zero; nobody publishes its weights."""
     if pretrained and weights is None:
         raise RecipeError(
-            f"backbone.name: {TRESNET_LV2} has no weights to fetch.",
+            f"backbone.name: {_TRESNET_LV2} has no weights to fetch.",
             "Set backbone.weights: FILE or backbone.pretrained: false, or take tresnet_v2_l.miil_in21k.",
         )
     model = _create("tresnet_v2_l", image_size, False, weights, stage, True)
     for module in model.modules():
         if isinstance(module, nn.LeakyReLU):
-            module.negative_slope = TRESNET_LV2_SLOPE
+            module.negative_slope = _TRESNET_LV2_SLOPE
     return model
 
 

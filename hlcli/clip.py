@@ -17,7 +17,7 @@ from hlcli.encoders.clip_models import check_clip_size, clip_tokenizer, find_cli
 from hlcli.errors import RecipeError
 from hlcli.layers.attention_pool import AttentionPool, resize_positions
 
-FITTING_MODELS = "RN50-quickgelu, ViT-B-32-quickgelu, ViT-B-16-quickgelu or ViT-L-14"
+_FITTING_MODELS = "RN50-quickgelu, ViT-B-32-quickgelu, ViT-B-16-quickgelu or ViT-L-14"
 
 
 class TextTower(nn.Module):
@@ -144,7 +144,7 @@ def towers_of(
     if reason:
         raise RecipeError(
             f"backbone.name: the text tower of {name or 'this model'} cannot be used: {reason}.",
-            f"Take a CLIP model such as {FITTING_MODELS}.",
+            f"Take a CLIP model such as {_FITTING_MODELS}.",
         )
     if hasattr(model.visual, "attnpool"):
         model.visual.attnpool = _own_pool(model.visual.attnpool, image_size)

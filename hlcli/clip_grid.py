@@ -22,7 +22,7 @@ from hlcli.encoders.clip_weights import PREFIX
 from hlcli.errors import RecipeError
 
 
-class ImageFeatures(NamedTuple):
+class _ImageFeatures(NamedTuple):
     """Features of a batch of images: grid cells [B, N, D], row by row, and whole images [B, G]."""
 
     grid_features: Tensor
@@ -82,19 +82,19 @@ class ClipGrid(nn.Module):
             return self._map(images).flatten(2).transpose(1, 2)  # [B, D, h, w] → [B, N, D]
         return self.visual.ln_post(self._tokens(images)[:, 1:])
 
-    def features(self, images: Tensor) -> ImageFeatures:
+    def features(self, images: Tensor) -> _ImageFeatures:
         """Grid and global features of images [B, 3, H, W]; the latter in the space that texts share, not normalised."""
         if not self.has_global:
             raise ValueError("Expected a tower with its global feature, but it was left out (`with_global`).")
         visual = self.visual
         if self.trunk is not None:
-            return ImageFeatures(self.trunk(images), visual(images))
+            return _ImageFeatures(self.trunk(images), visual(images))
         if self.is_resnet:
             cells = self._map(images)
-            return ImageFeatures(cells.flatten(2).transpose(1, 2), visual.attnpool(cells))
+            return _ImageFeatures(cells.flatten(2).transpose(1, 2), visual.attnpool(cells))
         tokens = self._tokens(images)
         pooled, _ = visual._pool(tokens)
-        return ImageFeatures(visual.ln_post(tokens[:, 1:]), pooled if visual.proj is None else pooled @ visual.proj)
+        return _ImageFeatures(visual.ln_post(tokens[:, 1:]), pooled if visual.proj is None else pooled @ visual.proj)
 
     def _tokens(self, images: Tensor) -> Tensor:
         """Class token and patches [B, 1 + N, D] before the last norm."""
@@ -147,7 +147,7 @@ def build_grid_backbone(
     return ClipGrid(towers.visual, image_size, name=towers.name, with_global=with_global)
 
 
-def image_features(backbone: GridBackbone | ClipGrid, images: Tensor) -> ImageFeatures:
+def image_features(backbone: GridBackbone | ClipGrid, images: Tensor) -> _ImageFeatures:
     """Grid and global features of images [B, 3, H, W] by a backbone of `build_grid_backbone`.
 
     The global feature of a timm model is its class token, or, without one, the mean of the grid.
@@ -156,8 +156,8 @@ def image_features(backbone: GridBackbone | ClipGrid, images: Tensor) -> ImageFe
         return backbone.features(images)
     features = backbone(images)
     if backbone.class_tokens:
-        return ImageFeatures(features[:, 1:], features[:, 0])
-    return ImageFeatures(features, features.mean(dim=1))
+        return _ImageFeatures(features[:, 1:], features[:, 0])
+    return _ImageFeatures(features, features.mean(dim=1))
 
 
 def native_image_size(name: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXIT_CODE_FILE = "HLCLI_EXIT_CODE_FILE"
 """Environment variable: where the first process leaves its exit code, which launchers lose."""
 
-RIGHT_COMMAND = (
+_RIGHT_COMMAND = (
     "Use `hlcli train --num-processes N …`, or "
     "`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N -m hlcli train …` for N CPU processes."
 )
@@ -38,7 +38,7 @@ def check_launch(cpu: bool) -> None:
     is_simple_launch = "ACCELERATE_USE_CPU" in os.environ and "WORLD_SIZE" not in os.environ
     has_mpi = any(name in os.environ for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"))
     if is_simple_launch and "MASTER_ADDR" in os.environ and not has_mpi:
-        raise InputError("The launcher was asked for several processes but started one.", RIGHT_COMMAND)
+        raise InputError("The launcher was asked for several processes but started one.", _RIGHT_COMMAND)
     if world_size > 1 and not cpu and not _env_says_cpu():
         import torch
 
@@ -46,7 +46,7 @@ def check_launch(cpu: bool) -> None:
             raise InputError(
                 f"{world_size} processes were started for GPUs, but there is no GPU: each would train alone "
                 "and all would write the same files.",
-                RIGHT_COMMAND,
+                _RIGHT_COMMAND,
             )
 
 

@@ -22,7 +22,7 @@ from hlcli.recipe import Recipe
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
 
-FORMAT = 1
+_FORMAT = 1
 MODEL_FILES = ("model.safetensors", "model.json")
 
 
@@ -57,7 +57,7 @@ def save_model(
 
     mean, std = NORMALIZATIONS[recipe.data.normalization]
     description = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "hlcli": __version__,
         "facts": dict(facts),
         "thresholds": None if thresholds is None else list(thresholds),
@@ -151,9 +151,9 @@ def _open_folder(folder: Path) -> LoadedModel:
         raise CheckpointError(f"{folder} holds no model: model.json is missing.", hint)
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
-        if description["format"] > FORMAT:
+        if description["format"] > _FORMAT:
             raise CheckpointError(
-                f"{description_file} has format {description['format']}; this hlcli reads up to {FORMAT}.",
+                f"{description_file} has format {description['format']}; this hlcli reads up to {_FORMAT}.",
                 f"Upgrade: it was written by hlcli {description.get('hlcli')}.",
             )
         labels = LabelSpace.from_json(description["labels"])

@@ -9,7 +9,7 @@ from hlcli.errors import InputError
 if TYPE_CHECKING:
     from hlcli.methods.base import MethodSection
 
-OTHER_COMMANDS = {
+_OTHER_COMMANDS = {
     "captions": "`hlcli caption MODEL IMAGES…` uses it, `hlcli caption MODEL --split test` measures it, and "
     "`hlcli visualize captions MODEL` shows where it looks.",
     "labels": "`hlcli eval MODEL --images …` uses it.",
@@ -25,5 +25,5 @@ def check_task(method: MethodSection, task: Literal["labels", "captions"]) -> No
     if method.task != task:
         raise InputError(
             f"The model ({method.name}) makes {method.task}; a model that makes {task} is needed here.",
-            OTHER_COMMANDS[method.task],
+            _OTHER_COMMANDS[method.task],
         )

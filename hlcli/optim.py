@@ -13,14 +13,14 @@ from hlcli import sections
 from hlcli.errors import RecipeError
 
 
-class Point(NamedTuple):
+class _Point(NamedTuple):
     """What a schedule says for one step."""
 
     lr_factor: float  # times the learning rate of each group
     momentum: float | None  # beta1 of Adam, momentum of SGD; None leaves it as it is
 
 
-def schedule_point(section: sections.AnySchedule, step: int, total: int, steps_per_epoch: int = 1) -> Point:
+def schedule_point(section: sections.AnySchedule, step: int, total: int, steps_per_epoch: int = 1) -> _Point:
     """The schedule's value during a step.
 
     Args:
@@ -31,19 +31,19 @@ def schedule_point(section: sections.AnySchedule, step: int, total: int, steps_p
     """
     if isinstance(section, sections.ByEpoch):
         epoch = step // steps_per_epoch
-        return Point([factor for first, factor in section.factors if first <= epoch][-1], None)
+        return _Point([factor for first, factor in section.factors if first <= epoch][-1], None)
     step = min(step, total - 1)
     if isinstance(section, sections.OneCycle):
         return _one_cycle(section, step, total)
     if step < section.warmup_steps:
-        return Point((step + 1) / section.warmup_steps, None)
+        return _Point((step + 1) / section.warmup_steps, None)
     if isinstance(section, sections.Constant):
-        return Point(1.0, None)
+        return _Point(1.0, None)
     progress = (step - section.warmup_steps) / max(1, total - 1 - section.warmup_steps)
-    return Point(_cosine(1.0, section.final_fraction, progress), None)
+    return _Point(_cosine(1.0, section.final_fraction, progress), None)
 
 
-def _one_cycle(section: sections.OneCycle, step: int, total: int) -> Point:
+def _one_cycle(section: sections.OneCycle, step: int, total: int) -> _Point:
     """Two cosine phases as in `torch.optim.lr_scheduler.OneCycleLR`, without its state."""
     first = 1.0 / section.start_divisor
     last = first / section.final_divisor
@@ -56,7 +56,7 @@ def _one_cycle(section: sections.OneCycle, step: int, total: int) -> Point:
         fraction = (step - peak) / (total - 1 - peak)
         lr = _cosine(1.0, last, fraction)
         momentum = _cosine(section.base_momentum, section.max_momentum, fraction)
-    return Point(lr, momentum if section.cycle_momentum else None)
+    return _Point(lr, momentum if section.cycle_momentum else None)
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:
@@ -120,7 +120,7 @@ def _make(section: sections.AnyOptim, groups: list[dict[str, Any]]) -> torch.opt
     return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps, fused=True)
 
 
-def apply_schedule(optimizer: torch.optim.Optimizer, point: Point) -> None:
+def apply_schedule(optimizer: torch.optim.Optimizer, point: _Point) -> None:
     """Set learning rates and momenta for the coming step."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * point.lr_factor

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PLAIN_SECONDS = 30.0
+_PLAIN_SECONDS = 30.0
 """Shortest time between two lines where there is no terminal."""
 
 
@@ -70,7 +70,7 @@ class Progress:
             self.count += units
         if self._bar is not None and Progress._screen is not None:
             Progress._screen.update(self._bar, completed=self.count, speed=self._speed())
-        elif self._enabled and time.monotonic() - self._spoke >= PLAIN_SECONDS:
+        elif self._enabled and time.monotonic() - self._spoke >= _PLAIN_SECONDS:
             self._spoke = time.monotonic()
             logger.info(self._line())
 

@@ -56,9 +56,9 @@ Dataset = Annotated[
     Field(discriminator="dataset"),
 ]
 
-Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
+_Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
 
-Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
+_Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
 
 EvalSection = Annotated[BeamSearch | Sampling, Field(discriminator="decoder")]
 
@@ -81,8 +81,8 @@ class Recipe(Section):
 
     data: Dataset
     backbone: Backbone = Backbone()
-    model: Method
-    objective: Objective = Asymmetric()
+    model: _Method
+    objective: _Objective = Asymmetric()
     optim: Optim = AdamW()
     schedule: Schedule = OneCycle()
     train: Train = Train()
@@ -205,6 +205,24 @@ def read_section(
     field = Recipe.model_fields[section]
     alone: Any = create_model("OneSection", __base__=Section, **{section: (field.annotation, field)})  # type: ignore[call-overload]
     return getattr(_validate(alone, {section: dict(values)}, overrides, source), section)
+
+
+def change_section(section: str, old: Section, changes: Mapping[str, Any], *, source: str = "recipe") -> Any:
+    """A section of a recipe with other values, its tag perhaps; of another variant it has none of its own keys left.
+
+    Args:
+        section: its name, e.g. `eval`.
+        old: what is changed.
+        changes: values by key.
+        source: what messages call the changes.
+
+    Raises:
+        RecipeError: listing every mistake.
+    """
+    before = {section: old.model_dump(mode="json")}
+    after = {section: {**before[section], **changes}}
+    values = _without_other_variants(before, after, {f"{section}.{key}" for key in changes})[section]
+    return read_section(section, values, source=source)
 
 
 def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[str], source: str) -> _Model:

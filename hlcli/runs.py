@@ -20,9 +20,9 @@ from hlcli.recipe import Recipe
 if TYPE_CHECKING:
     from hlcli.methods.base import MethodSection
 
-PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
+_PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
 
-MAY_CHANGE = {
+_MAY_CHANGE = {
     "data": {"root", "store", "workers"},
     "train": {"log_every_steps", "checkpoint_every_steps", "trackers"},
     "eval": {"batch_size"},
@@ -103,7 +103,7 @@ class Run:
         differences = [
             f"{section}.{key} (was {old[section].get(key)!r}, now {new[section].get(key)!r})"
             for section in new
-            for key in sorted({*old[section], *new[section]} - MAY_CHANGE.get(section, set()))
+            for key in sorted({*old[section], *new[section]} - _MAY_CHANGE.get(section, set()))
             if old[section].get(key) != new[section].get(key)
         ]
         if differences:
@@ -231,7 +231,7 @@ def _numbered(name: str, number: int) -> str:
 def environment(device: str = "", num_processes: int = 1) -> dict[str, Any]:
     """Versions and machine, for `environment.json` and bug reports."""
     versions = {}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

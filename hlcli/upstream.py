@@ -17,15 +17,15 @@ from torch import Tensor
 
 from hlcli.errors import CheckpointError
 
-CONTAINERS = ("state_dict", "model")
+_CONTAINERS = ("state_dict", "model")
 # What torch.load and the pickle machine raise for damaged files, beside UnpicklingError.
-DAMAGE = (
+_DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
     ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 # A best score may have been saved as a NumPy number, the state of NumPy's random numbers (HIN) as an array; newer and
 # older NumPy name their makers differently.
-NUMPY_VALUES: list[Any] = [
+_NUMPY_VALUES: list[Any] = [
     *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *((np.zeros(1).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     np.ndarray,
@@ -34,14 +34,14 @@ NUMPY_VALUES: list[Any] = [
 ]
 
 
-class Upstream(NamedTuple):
+class _Upstream(NamedTuple):
     """A foreign checkpoint: its weights as they are named there, and what else it says of itself."""
 
     state: dict[str, Tensor]
     info: dict[str, Any]
 
 
-def read_upstream(path: Path | str) -> Upstream:
+def read_upstream(path: Path | str) -> _Upstream:
     """Read a torch or safetensors file; tensors stay on disk until they are used where the format allows it.
 
     The weights may lie under `state_dict` or `model`, or be the whole file. `info` holds the plain values beside
@@ -56,14 +56,14 @@ def read_upstream(path: Path | str) -> Upstream:
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a mapping of names to weights.")
-    container = next((name for name in CONTAINERS if isinstance(content.get(name), Mapping)), None)
+    container = next((name for name in _CONTAINERS if isinstance(content.get(name), Mapping)), None)
     state = content if container is None else content[container]
     strangers = [repr(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strangers or not state:
         found = f"{len(strangers)} entries are no weights: {', '.join(strangers[:5])}" if strangers else "it is empty"
         raise CheckpointError(
             f"{path} is not a state dict: {found}.",
-            f"The weights are looked for under {' and '.join(map(repr, CONTAINERS))}, then in the whole file.",
+            f"The weights are looked for under {' and '.join(map(repr, _CONTAINERS))}, then in the whole file.",
         )
     odd = [f"{name!r} ({value.layout})" for name, value in state.items() if _is_odd(value)]
     if odd:
@@ -71,7 +71,7 @@ def read_upstream(path: Path | str) -> Upstream:
             f"{path}: {len(odd)} weights are sparse, quantised or nested: {', '.join(odd[:5])}.",
             "Ask its authors for plain (dense) weights.",
         )
-    return Upstream(dict(state), {} if container is None else _plain_values(content))
+    return _Upstream(dict(state), {} if container is None else _plain_values(content))
 
 
 def _is_odd(value: Tensor) -> bool:
@@ -87,14 +87,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(NUMPY_VALUES):
+        with torch.serialization.safe_globals(_NUMPY_VALUES):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is damaged, is no checkpoint, or asks to run code, which is refused: {_first_line(error)}",
             "Ask its authors for the bare weights, best as safetensors.",
         ) from error
-    except DAMAGE as error:
+    except _DAMAGE as error:
         raise CheckpointError(f"{path} is damaged or no torch checkpoint: {_first_line(error)}") from error
 
 

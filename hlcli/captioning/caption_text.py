@@ -21,13 +21,13 @@ from hlcli.files import whole_file
 from hlcli.metrics.captioning.cider import DocumentFrequencies, document_frequencies
 from hlcli.metrics.captioning.ptb import ptb_tokenize
 
-WORDS_FILE = "words.json"
-FREQUENCIES_FILE = "document_frequencies.{unit}.json"
-UNITS = ("caption", "image")
-AGAIN = "Run hlcli preprocess again."
+_WORDS_FILE = "words.json"
+_FREQUENCIES_FILE = "document_frequencies.{unit}.json"
+_UNITS = ("caption", "image")
+_AGAIN = "Run hlcli preprocess again."
 
 
-class CaptionText(NamedTuple):
+class _CaptionText(NamedTuple):
     """Counts over the captions of a data set.
 
     Args:
@@ -43,8 +43,8 @@ def build_caption_text(
     train_captions: Sequence[Sequence[str]],
     val_captions: Iterable[Sequence[str]] = (),
     *,
-    df_units: Sequence[str] = UNITS,
-) -> CaptionText:
+    df_units: Sequence[str] = _UNITS,
+) -> _CaptionText:
     """Count the words and document frequencies of captions.
 
     Args:
@@ -56,7 +56,7 @@ def build_caption_text(
         ValueError: for an unknown unit, or when there is no training caption.
     """
     words = count_words(chain.from_iterable(chain(train_captions, val_captions)))
-    return CaptionText(words, {unit: build_frequencies(train_captions, unit) for unit in df_units})
+    return _CaptionText(words, {unit: build_frequencies(train_captions, unit) for unit in df_units})
 
 
 def build_frequencies(train_captions: Iterable[Sequence[str]], df_unit: str = "caption") -> DocumentFrequencies:
@@ -76,23 +76,23 @@ def build_frequencies(train_captions: Iterable[Sequence[str]], df_unit: str = "c
     return document_frequencies(images)
 
 
-def write_caption_text(folder: Path, text: CaptionText) -> None:
+def write_caption_text(folder: Path, text: _CaptionText) -> None:
     """Write `words.json`, and `document_frequencies.UNIT.json` for each unit."""
     by_count = sorted(text.words.items(), key=lambda item: (-item[1], item[0]))
-    _write(folder / WORDS_FILE, {"words": dict(by_count)})
+    _write(folder / _WORDS_FILE, {"words": dict(by_count)})
     digest = _digest(folder)
     for unit, frequencies in text.frequencies.items():
-        _write(folder / FREQUENCIES_FILE.format(unit=unit), {"words_sha256": digest, **frequencies.to_json()})
+        _write(folder / _FREQUENCIES_FILE.format(unit=unit), {"words_sha256": digest, **frequencies.to_json()})
 
 
-def read_caption_text(folder: Path) -> CaptionText:
+def read_caption_text(folder: Path) -> _CaptionText:
     """Read what `write_caption_text` wrote, as many units as there are.
 
     Raises:
         DataError: when files are missing, damaged, or do not belong together.
     """
-    present = [unit for unit in UNITS if (folder / FREQUENCIES_FILE.format(unit=unit)).is_file()]
-    return CaptionText(read_words(folder), {unit: read_frequencies(folder, unit) for unit in present})
+    present = [unit for unit in _UNITS if (folder / _FREQUENCIES_FILE.format(unit=unit)).is_file()]
+    return _CaptionText(read_words(folder), {unit: read_frequencies(folder, unit) for unit in present})
 
 
 def read_words(folder: Path) -> Counter[str]:
@@ -101,10 +101,10 @@ def read_words(folder: Path) -> Counter[str]:
     Raises:
         DataError: when the file is missing or damaged.
     """
-    path = folder / WORDS_FILE
+    path = folder / _WORDS_FILE
     words = _read(path).get("words")
     if not isinstance(words, dict) or any(type(count) is not int for count in words.values()):
-        raise DataError(f"{path} is damaged: it has no counts of words.", AGAIN)
+        raise DataError(f"{path} is damaged: it has no counts of words.", _AGAIN)
     return Counter(words)
 
 
@@ -116,23 +116,23 @@ def read_frequencies(folder: Path, df_unit: str = "caption") -> DocumentFrequenc
         DataError: when the file is missing or damaged, or was made with other words.
     """
     _check_unit(df_unit)
-    path = folder / FREQUENCIES_FILE.format(unit=df_unit)
+    path = folder / _FREQUENCIES_FILE.format(unit=df_unit)
     document = _read(path)
     if document.get("words_sha256") != _digest(folder):
-        raise DataError(f"{path} was made with other words than those of {folder / WORDS_FILE}.", AGAIN)
+        raise DataError(f"{path} was made with other words than those of {folder / _WORDS_FILE}.", _AGAIN)
     try:
         return DocumentFrequencies.from_json(document)
     except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}.", AGAIN) from error
+        raise DataError(f"{path} is damaged: {error}.", _AGAIN) from error
 
 
 def _check_unit(unit: str) -> None:
-    if unit not in UNITS:
-        raise ValueError(f"Expected `df_unit` to be one of {', '.join(UNITS)}, but got {unit!r}")
+    if unit not in _UNITS:
+        raise ValueError(f"Expected `df_unit` to be one of {', '.join(_UNITS)}, but got {unit!r}")
 
 
 def _digest(folder: Path) -> str:
-    return hashlib.sha256(_read_bytes(folder / WORDS_FILE)).hexdigest()
+    return hashlib.sha256(_read_bytes(folder / _WORDS_FILE)).hexdigest()
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
@@ -144,9 +144,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(_read_bytes(path))
     except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}.", AGAIN) from error
+        raise DataError(f"{path} is damaged: {error}.", _AGAIN) from error
     if not isinstance(document, dict):
-        raise DataError(f"{path} is damaged: it holds no JSON object.", AGAIN)
+        raise DataError(f"{path} is damaged: it holds no JSON object.", _AGAIN)
     return document
 
 
@@ -154,6 +154,6 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.", AGAIN) from error
+        raise DataError(f"{path} is missing.", _AGAIN) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.", AGAIN) from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.", _AGAIN) from error

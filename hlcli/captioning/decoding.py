@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FINISHED_SCORE = -999.0
+_FINISHED_SCORE = -999.0
 """Score of all continuations of a finished caption but one: the reference's number."""
 FILL = 0
 """The word with which a finished caption goes on, at no cost."""
@@ -25,7 +25,7 @@ def continuations(log_probs: Tensor, scores: Tensor, alive: Tensor) -> Tensor:
         scores: [B, K] of the captions so far.
         alive: bool [B, K]; a finished caption goes on with word 0 and its own score, or with any other and -999.
     """
-    finished = torch.full_like(log_probs, FINISHED_SCORE)
+    finished = torch.full_like(log_probs, _FINISHED_SCORE)
     finished = torch.cat((scores[..., None], finished[..., 1:]), dim=-1)
     return torch.where(alive[..., None], scores[..., None] + log_probs, finished)
 

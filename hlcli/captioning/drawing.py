@@ -33,7 +33,7 @@ def draw(
         num_captions: n.
         seed: text that decides the draws.
     """
-    network = Drawable(decoder)
+    network = _Drawable(decoder)
     generator = torch.Generator(decoder.start(memory)[0].device)
     found = sample(
         network,
@@ -50,7 +50,7 @@ def draw(
     return Hypotheses(token_ids, log_probs.masked_fill(network.is_lost[:, None, None], torch.nan), scores)
 
 
-class Drawable:
+class _Drawable:
     """A captioner whose words can always be drawn: with equal chances where its probabilities are no numbers.
 
     Args:

@@ -43,7 +43,7 @@ class Decoder(Protocol):
         """The state of captions that continue those at beams [B, K'], places below the former K."""
 
 
-class TeacherForced(Decoder, Protocol):
+class _TeacherForced(Decoder, Protocol):
     """A decoder that can also read whole captions at once."""
 
     def decode(self, memory: Any, token_ids: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ def greedy(decoder: Decoder, memory: Any, *, max_length: int = 20, early_stop: b
 
 
 def search_then_score(
-    decoder: TeacherForced, memory: Any, *, beam_size: int, max_length: int = 20, early_stop: bool = True
+    decoder: _TeacherForced, memory: Any, *, beam_size: int, max_length: int = 20, early_stop: bool = True
 ) -> Hypotheses:
     """All K captions of a beam search, whose log_probs come from one pass over whole captions.
 

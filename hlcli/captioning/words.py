@@ -15,7 +15,7 @@ from hlcli.errors import CheckpointError, DataError
 from hlcli.files import write_json
 from hlcli.metrics.captioning.cider import DocumentFrequencies
 
-VOCABULARY_FILE = "vocabulary.json"
+_VOCABULARY_FILE = "vocabulary.json"
 
 
 def open_vocabulary(data: DataSection) -> Vocabulary:
@@ -57,7 +57,7 @@ def open_frequencies(data: DataSection, unit: str) -> DocumentFrequencies:
 
 def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     """Keep a run's words."""
-    write_json(folder / VOCABULARY_FILE, vocabulary.to_json())
+    write_json(folder / _VOCABULARY_FILE, vocabulary.to_json())
 
 
 def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
@@ -66,10 +66,10 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     Raises:
         CheckpointError: when they differ.
     """
-    if read_vocabulary(folder / VOCABULARY_FILE).fingerprint() != vocabulary.fingerprint():
+    if read_vocabulary(folder / _VOCABULARY_FILE).fingerprint() != vocabulary.fingerprint():
         raise CheckpointError(
             f"The words of the data set are not those of {folder}.",
-            f"Set data.vocabulary={folder / VOCABULARY_FILE}, or start a new run.",
+            f"Set data.vocabulary={folder / _VOCABULARY_FILE}, or start a new run.",
         )
 
 

@@ -76,7 +76,7 @@ def caption(
         "temperature": temperature, "top_p": top_p, "seed": seed, "max_words": max_length,
         "beam_size": beam, "length_penalty": length_penalty, "block_ngrams": block_ngrams,
     }  # fmt: skip
-    decoding = report.change_decoding(models[0].recipe, asked, sample=sample)
+    decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
     predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
     if split is not None:
         report.measure_split(predictor, split, out, resume=resume, as_json=as_json)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hlcli.model_folder import LoadedModel
     from hlcli.prediction.caption_rows import Caption
     from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
-    from hlcli.recipe import EvalSection, Recipe
+    from hlcli.recipe import EvalSection
 
 FAILED_SOME = 3
 NUM_EXAMPLES = 3
@@ -52,11 +52,11 @@ def check_options(images: Sequence[Path], split: str | None, out: Path | None, *
         hlcli.check_caption_file(out)
 
 
-def change_decoding(recipe: Recipe, asked: Mapping[str, float | None], *, sample: bool) -> EvalSection:
+def change_decoding(section: EvalSection, asked: Mapping[str, float | None], *, sample: bool) -> EvalSection:
     """A recipe's evaluation section with what options say of captions; one of a search means a search.
 
     Args:
-        recipe: of the model.
+        section: of the recipe.
         asked: keys of `eval`, each as its option has it, or None.
         sample: `--sample`.
 
@@ -66,14 +66,13 @@ def change_decoding(recipe: Recipe, asked: Mapping[str, float | None], *, sample
     """
     changes = {key: value for key, value in asked.items() if value is not None}
     searches = any(OPTIONS[key][1] == "beam" for key in changes)
-    decoder = "sample" if sample else "beam" if searches else recipe.eval.decoder
+    decoder = "sample" if sample else "beam" if searches else section.decoder
     useless = [OPTIONS[key][0] for key in changes if OPTIONS[key][1] not in ("both", decoder)]
     if useless:
         how, hint = ("Drawing words (--sample)", "Leave") if sample else ("A search", "Give --sample, or leave")
         raise InputError(f"{how} has no use for {', '.join(useless)}.", f"{hint} it out.")
-    overrides = [f"eval.{key}={value}" for key, value in {"decoder": decoder, **changes}.items()]
     source = " ".join(f"{OPTIONS[key][0]} {value}" for key, value in changes.items())
-    return recipe.changed(overrides, source=source).eval
+    return hlcli.change_section("eval", section, {"decoder": decoder, **changes}, source=source)  # type: ignore[no-any-return]
 
 
 def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequence[str]) -> list[LoadedModel]:

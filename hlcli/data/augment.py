@@ -27,7 +27,7 @@ OPERATIONS = (
     "Solarize",
     "Brightness",
 )
-NUM_LEVELS = 9
+_NUM_LEVELS = 9
 # Value at level 0 and at level 9; the levels between lie evenly on the line.
 _GRIDS = {
     "Cutout": (0.0, 20.0),
@@ -62,10 +62,10 @@ def operation_value(name: str, level: int) -> float:
     """
     if name not in OPERATIONS:
         raise ValueError(f"Expected an operation of {', '.join(OPERATIONS)}, but got {name!r}.")
-    if not 0 <= level <= NUM_LEVELS:
-        raise ValueError(f"Expected a level from 0 to {NUM_LEVELS}, but got {level}.")
+    if not 0 <= level <= _NUM_LEVELS:
+        raise ValueError(f"Expected a level from 0 to {_NUM_LEVELS}, but got {level}.")
     first, last = _GRIDS.get(name, (0.0, 0.0))
-    value = first + level * ((last - first) / NUM_LEVELS)
+    value = first + level * ((last - first) / _NUM_LEVELS)
     return float(round(value)) if name in _WHOLE_NUMBERS else value
 
 
@@ -112,7 +112,7 @@ def apply_operation(
 
 def rand_augment(image: Image.Image, rng: random.Random) -> Image.Image:
     """Draw two operations with their levels and apply each with probability one half."""
-    policy = [(rng.choice(OPERATIONS), rng.randint(1, NUM_LEVELS)) for _ in range(2)]
+    policy = [(rng.choice(OPERATIONS), rng.randint(1, _NUM_LEVELS)) for _ in range(2)]
     for name, level in policy:
         if rng.random() < 0.5:
             sign = rng.choice((-1, 1))

@@ -10,7 +10,7 @@ from hlcli.errors import DataError
 from hlcli.files import write_json
 
 NUMBER = re.compile(r"[0-9]{1,18}")
-COCO_NAME = re.compile(r"(?:.*/)?(?:COCO_[a-z]+[0-9]{4}_)?([0-9]{12})(?:\.(?i:jpe?g|png))?", re.DOTALL)
+_COCO_NAME = re.compile(r"(?:.*/)?(?:COCO_[a-z]+[0-9]{4}_)?([0-9]{12})(?:\.(?i:jpe?g|png))?", re.DOTALL)
 
 
 def coco_image_id(image: str) -> int:
@@ -25,7 +25,7 @@ def coco_image_id(image: str) -> int:
     """
     if NUMBER.fullmatch(image) is not None:
         return int(image)
-    match = COCO_NAME.fullmatch(image.replace("\\", "/"))
+    match = _COCO_NAME.fullmatch(image.replace("\\", "/"))
     if match is None:
         raise DataError(
             f"Image {image[:80]!r} has no number of COCO's, which COCO's result files (.json) need.",

@@ -48,15 +48,15 @@ def check_format(form: str, data: DataSection) -> None:
         DataError: when the format is of labels, and the data set has none.
     """
     _writer(form)
-    if form in LABEL_FORMATS:
+    if form in _LABEL_FORMATS:
         data.label_space().require_labels(data.name)
 
 
 def _writer(form: str) -> Callable[[DataSection], list[Path]]:
-    if form not in WRITERS:
-        known = " and ".join(", ".join(WRITERS).rsplit(", ", 1))
+    if form not in _WRITERS:
+        known = " and ".join(", ".join(_WRITERS).rsplit(", ", 1))
         raise InputError(f"--export: the known formats are {known} (got {form!r}).")
-    return WRITERS[form]
+    return _WRITERS[form]
 
 
 def _export_matrices(data: DataSection) -> list[Path]:
@@ -166,9 +166,9 @@ def _write_matrix(path: Path, rows: Sequence[Sequence[int]], num_labels: int, dt
         np.save(handle, matrix)
 
 
-LABEL_FORMATS = ("npy", "lists", "indices")
+_LABEL_FORMATS = ("npy", "lists", "indices")
 
-WRITERS = {
+_WRITERS = {
     "npy": _export_matrices,
     "lists": _export_lists,
     "indices": _export_indices,

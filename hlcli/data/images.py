@@ -15,11 +15,11 @@ from hlcli.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 178_956_970
+_MAX_PIXELS = 178_956_970
 """Largest image that is decoded; Pillow itself refuses more (a small file can unfold to gigabytes)."""
 
 # Only formats that Pillow decodes itself: EPS, for one, would start another program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 
 # What Pillow's decoders are known to raise on damaged files.
 _DECODE_ERRORS = (
@@ -44,7 +44,7 @@ def load_image(
     source: ImageSource,
     *,
     name: str = "",
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = _MAX_PIXELS,
     shrink_to: tuple[int, int] | None = None,
 ) -> Image:
     """Decode an image to RGB.
@@ -136,11 +136,11 @@ def _to_rgb(image: Image) -> Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that the installed Pillow has."""
+    """Those of `_FORMATS` that the installed Pillow has."""
     import PIL.Image
 
     PIL.Image.init()
-    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
+    return tuple(name for name in _FORMATS if name in PIL.Image.OPEN)
 
 
 def _why_unidentified(source: bytes | Path) -> str:
@@ -149,7 +149,7 @@ def _why_unidentified(source: bytes | Path) -> str:
     head = source[:256] if isinstance(source, bytes) else source.open("rb").read(256)
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
-    return f"it is not an image in a known format ({', '.join(FORMATS)})"
+    return f"it is not an image in a known format ({', '.join(_FORMATS)})"
 
 
 def _decode_error(name: str, reason: str) -> DataError:

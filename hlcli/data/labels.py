@@ -9,7 +9,7 @@ from typing import Any
 
 from hlcli.errors import DataError
 
-LEVEL_NAMES = {1: ("fine",), 2: ("coarse", "fine"), 3: ("coarse", "middle", "fine")}
+_LEVEL_NAMES = {1: ("fine",), 2: ("coarse", "fine"), 3: ("coarse", "middle", "fine")}
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class LabelSpace:
 
 def level_titles(depth: int) -> tuple[str, ...]:
     """Names of the levels of a tree with that many levels, coarse → fine."""
-    return LEVEL_NAMES.get(depth) or (*(f"level{i + 1}" for i in range(depth - 1)), "fine")
+    return _LEVEL_NAMES.get(depth) or (*(f"level{i + 1}" for i in range(depth - 1)), "fine")
 
 
 def _read_branch(node: Any, depth: int, parent: int | None, names: list[list[str]], parents: list[list[int]]) -> None:

@@ -27,8 +27,8 @@ from hlcli.sections import DataSection, PrepareOptions, Section
 
 logger = logging.getLogger(__name__)
 
-JPEG_QUALITY = 92
-LONGEST_JPEG = 65_500
+_JPEG_QUALITY = 92
+_LONGEST_JPEG = 65_500
 """Pixels along a side that the encoder takes."""
 
 
@@ -199,16 +199,16 @@ def encode_image(record: Record, image_size: int) -> tuple[bytes | Path, str | N
     if factor < 1:
         size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         image = image.resize(size, Resampling.LANCZOS)
-    if max(image.size) > LONGEST_JPEG:
+    if max(image.size) > _LONGEST_JPEG:
         return b"", f"Image {record.image_id} cannot be stored: {max(image.size):,} pixels are too long for JPEG."
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return buffer.getvalue(), None
 
 
 def _encoding(image_size: int) -> str:
     if image_size == 0:
         return "originals; drawn images as PNG"
-    return f"shorter side at most {image_size} px, Lanczos, JPEG quality {JPEG_QUALITY}, 4:4:4; drawn images as PNG"
+    return f"shorter side at most {image_size} px, Lanczos, JPEG quality {_JPEG_QUALITY}, 4:4:4; drawn images as PNG"
 
 
 def _versions() -> dict[str, str]:

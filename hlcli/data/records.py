@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Drawable(Protocol):
+class _Drawable(Protocol):
     """An image that is drawn when it is needed."""
 
     def draw(self) -> Image:
         """Draw the image, RGB."""
 
 
-ImageSource = bytes | Path | Drawable
+ImageSource = bytes | Path | _Drawable
 
 
 @dataclass(frozen=True, slots=True)

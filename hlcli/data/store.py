@@ -14,7 +14,7 @@ from hlcli.errors import DataError
 from hlcli.files import recover_folder, whole_folder, write_json
 from hlcli.sections import DataSection
 
-STORE_VERSION = 1
+_STORE_VERSION = 1
 
 
 class StoreSplit(Sequence[Record]):
@@ -174,9 +174,9 @@ def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
     meta = _read_json(path, data)
     if not isinstance(meta, dict) or not isinstance(meta.get("splits"), list) or "image_root" not in meta:
         raise DataError(f"{path} does not describe a store.", "Run `hlcli preprocess` again.")
-    if meta.get("version") != STORE_VERSION:
+    if meta.get("version") != _STORE_VERSION:
         raise DataError(
-            f"{path} has version {meta.get('version')}; this hlcli reads version {STORE_VERSION}.",
+            f"{path} has version {meta.get('version')}; this hlcli reads version {_STORE_VERSION}.",
             "Run `hlcli preprocess` again, with --overwrite.",
         )
     return meta
@@ -225,7 +225,7 @@ def write_store(
             counts[split] = _write_split(building / split, encode(records), folder.parent, labels.num_labels)
         if not any(count["images"] for count in counts.values()):
             raise DataError(f"{folder}: not one image could be prepared.")
-        written = {"version": STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
+        written = {"version": _STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
         write_json(building / "labels.json", labels.to_json())
         write_json(building / "meta.json", written)
         if complete is not None:

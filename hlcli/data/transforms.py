@@ -27,7 +27,7 @@ NORMALIZATIONS = {
 Resize = Literal["stretch", "crop"]
 """How an image of any shape gets the wanted one: distorted, or scaled to cover it and cut at the edges."""
 
-LONGEST_COVER = 16
+_LONGEST_COVER = 16
 """Of images that would be this many times as long as the target when they cover it, only the middle is scaled."""
 
 
@@ -148,7 +148,7 @@ def crop(image: Image.Image, height: int, width: int) -> Image.Image:
         covering = (width, width * image.height // image.width)
     else:
         covering = (height * image.width // image.height, height)
-    if max(covering[0] // width, covering[1] // height) > LONGEST_COVER:
+    if max(covering[0] // width, covering[1] // height) > _LONGEST_COVER:
         return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     if covering != image.size:
         image = image.resize(covering, Image.Resampling.BICUBIC)

@@ -41,12 +41,12 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ENCODER = "clip:RN50-quickgelu"
-DEFAULT_TEMPLATE = PHOTO_TEMPLATE
-FLAT_PARENT = "object"
+_DEFAULT_ENCODER = "clip:RN50-quickgelu"
+_DEFAULT_TEMPLATE = PHOTO_TEMPLATE
+_FLAT_PARENT = "object"
 """What stands above all labels of a data set without parents."""
 
-FILE = FileKind(
+_FILE = FileKind(
     title="a label graph",
     name=PREPARED_GRAPH,
     tensor="relation",
@@ -114,9 +114,9 @@ def embed_graph(
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
-    encoder = encoder or DEFAULT_ENCODER
-    templates = (DEFAULT_TEMPLATE,) if templates is None else templates
-    path = FILE.target(data, out, overwrite=overwrite)
+    encoder = encoder or _DEFAULT_ENCODER
+    templates = (_DEFAULT_TEMPLATE,) if templates is None else templates
+    path = _FILE.target(data, out, overwrite=overwrite)
     labels = _labels_of(data)
     names = (*labels.label_names, *parents_of(labels)[0])
     words = label_words(names, texts)
@@ -147,7 +147,7 @@ def import_graph(
     Raises:
         HlcliError: when the array is no such graph, or the file cannot be written; the kind says why.
     """
-    path = FILE.target(data, out, overwrite=overwrite)
+    path = _FILE.target(data, out, overwrite=overwrite)
     if source.suffix != ".npy":
         raise InputError(f"--from: the name of an .npy file was expected (got {str(source)!r}).")
     labels = _labels_of(data)
@@ -167,7 +167,7 @@ def parents_of(labels: LabelSpace) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """
     fine = labels.levels[-1]
     if fine.parent_index is None:
-        return (FLAT_PARENT,), (0,) * len(fine)
+        return (_FLAT_PARENT,), (0,) * len(fine)
     return labels.levels[-2].label_names, fine.parent_index
 
 
@@ -175,7 +175,7 @@ def _labels_of(data: DataSection) -> LabelSpace:
     labels = current_labels(data)
     if len(labels.levels) == 1:
         text = "%s has no level above its labels: one parent, %r. For others, %s."
-        logger.info(text, data.name, FLAT_PARENT, _way_to_parents(data))
+        logger.info(text, data.name, _FLAT_PARENT, _way_to_parents(data))
     return labels
 
 
@@ -217,7 +217,7 @@ def _cosines(directions: Tensor) -> Tensor:
 def write_label_graph(path: Path, graph: LabelGraph) -> None:
     """Write the file of a label graph; it appears when it is whole. Identical graphs give identical bytes."""
     lists = (graph.label_names, graph.parent_names, graph.texts)
-    FILE.write(path, Content(graph.relation, lists, graph.encoder, graph.settings))
+    _FILE.write(path, Content(graph.relation, lists, graph.encoder, graph.settings))
 
 
 def open_label_graph(path: Path) -> LabelGraph:
@@ -226,8 +226,8 @@ def open_label_graph(path: Path) -> LabelGraph:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    relation, (label_names, parent_names, texts), encoder, settings = FILE.read(path)
-    _check_relation(relation, len(label_names), len(parent_names), source=path, hint=FILE.again, other=FILE.again)
+    relation, (label_names, parent_names, texts), encoder, settings = _FILE.read(path)
+    _check_relation(relation, len(label_names), len(parent_names), source=path, hint=_FILE.again, other=_FILE.again)
     return LabelGraph(relation, label_names, parent_names, texts, encoder, settings)
 
 
@@ -237,7 +237,7 @@ def describe_label_graph(path: Path) -> str:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    return FILE.describe(path, open_label_graph)
+    return _FILE.describe(path, open_label_graph)
 
 
 def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
@@ -251,10 +251,10 @@ def read_label_graph(path: Path, labels: LabelSpace) -> Tensor:
         DataError: when the file cannot be read, or belongs to another label space.
     """
     if path.suffix == ".npy":
-        return _read_published(path, labels, missing=FILE.first, other=f"{_PARENTS} {_TREES}")
+        return _read_published(path, labels, missing=_FILE.first, other=f"{_PARENTS} {_TREES}")
     graph = open_label_graph(path)
-    check_names(path, graph.label_names, labels.label_names, hint=FILE.again)
-    check_names(path, graph.parent_names, parents_of(labels)[0], hint=FILE.again, kind="parent")
+    check_names(path, graph.label_names, labels.label_names, hint=_FILE.again)
+    check_names(path, graph.parent_names, parents_of(labels)[0], hint=_FILE.again, kind="parent")
     return graph.relation
 
 

@@ -37,9 +37,9 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ENCODER = "bert-base-uncased"
+_DEFAULT_ENCODER = "bert-base-uncased"
 
-FILE = FileKind(
+_FILE = FileKind(
     title="label embeddings",
     name=PREPARED_EMBEDDINGS,
     tensor="embeddings",
@@ -77,7 +77,7 @@ class LabelEmbeddings(NamedTuple):
 
 def embed_labels(
     data: DataSection,
-    encoder: str = DEFAULT_ENCODER,
+    encoder: str = _DEFAULT_ENCODER,
     *,
     out: Path | None = None,
     overwrite: bool = False,
@@ -102,7 +102,7 @@ def embed_labels(
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
-    path, texts = FILE.target(data, out, overwrite=overwrite), texts or TextRules()
+    path, texts = _FILE.target(data, out, overwrite=overwrite), texts or TextRules()
     label_names = current_labels(data).label_names
     wording = label_texts(label_names, texts)
     made = make_encoder(encoder, wording, options or EncoderOptions())
@@ -120,7 +120,7 @@ def embed_labels(
 def write_label_embeddings(path: Path, embeddings: LabelEmbeddings) -> None:
     """Write the file of label embeddings; it appears when it is whole. Identical vectors give identical bytes."""
     lists = (embeddings.label_names, embeddings.texts)
-    FILE.write(path, Content(embeddings.vectors, lists, embeddings.encoder, embeddings.settings))
+    _FILE.write(path, Content(embeddings.vectors, lists, embeddings.encoder, embeddings.settings))
 
 
 def open_label_embeddings(path: Path) -> LabelEmbeddings:
@@ -129,9 +129,9 @@ def open_label_embeddings(path: Path) -> LabelEmbeddings:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    vectors, (label_names, texts), encoder, settings = FILE.read(path)
+    vectors, (label_names, texts), encoder, settings = _FILE.read(path)
     if vectors.ndim != 2 or len(vectors) != len(label_names):
-        raise DataError(f"{path}: {len(label_names)} labels, but vectors of shape {list(vectors.shape)}.", FILE.again)
+        raise DataError(f"{path}: {len(label_names)} labels, but vectors of shape {list(vectors.shape)}.", _FILE.again)
     return LabelEmbeddings(vectors, label_names, texts, encoder, settings)
 
 
@@ -141,7 +141,7 @@ def describe_label_embeddings(path: Path) -> str:
     Raises:
         DataError: when the file is missing, damaged, or something else.
     """
-    return FILE.describe(path, open_label_embeddings)
+    return _FILE.describe(path, open_label_embeddings)
 
 
 def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") -> Tensor:
@@ -159,7 +159,7 @@ def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") 
         vectors = _read_vectors(path, labels.num_labels)
     else:
         made = open_label_embeddings(path)
-        check_names(path, made.label_names, labels.label_names, hint=FILE.again)
+        check_names(path, made.label_names, labels.label_names, hint=_FILE.again)
         vectors = made.vectors
         used = made.settings.get("variant")
         if variant and used and used != variant:
@@ -172,11 +172,11 @@ def read_label_embeddings(path: Path, labels: LabelSpace, *, variant: str = "") 
 
 
 def _read_vectors(path: Path, num_labels: int) -> Tensor:
-    check_exists(path, hint=FILE.first)
+    check_exists(path, hint=_FILE.first)
     array = read_array(path)
     if array.ndim != 2 or len(array) != num_labels or array.dtype.kind not in "fiu":
         raise DataError(
-            f"{path}: {num_labels} rows of numbers were expected, got {array.dtype} {list(array.shape)}.", FILE.again
+            f"{path}: {num_labels} rows of numbers were expected, got {array.dtype} {list(array.shape)}.", _FILE.again
         )
     logger.warning("%s holds no label names: whether its rows are in the order of the labels cannot be checked.", path)
     return to_float32(array)

@@ -17,7 +17,7 @@ PREPARED_EMBEDDINGS = "label_embeddings.safetensors"
 PREPARED_GRAPH = "label_graph.safetensors"
 """What `hlcli embed graph DATASET` writes into the data set's folder."""
 
-CLEANED = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
+_CLEANED = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
 """Pascal VOC's words written together, as SALGL and SGRE part them; they change nothing else."""
 
 
@@ -49,7 +49,7 @@ def label_texts(label_names: Sequence[str], rules: TextRules) -> tuple[str, ...]
     if rules.template.count("{}") != 1:
         raise InputError(f"--template: one {{}} was expected, for the label's text (got {rules.template!r}).")
     given = {} if rules.names is None else _read_names(rules.names, label_names)
-    cleaned = {} if rules.verbatim else CLEANED
+    cleaned = {} if rules.verbatim else _CLEANED
     texts = [given.get(label, cleaned.get(label, label)) for label in label_names]
     if not rules.numbers:
         _refuse_numbers(texts, rules.names)

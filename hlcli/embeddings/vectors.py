@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # What NumPy raises for a file that is no array, or whose header promises more than there is.
 _NO_ARRAY = (OSError, ValueError, EOFError, MemoryError, ArithmeticError, TypeError, SyntaxError, tokenize.TokenError)
 
-ROUNDING = 1e-4
+_ROUNDING = 1e-4
 """How far cosines may be from what cosines are; the published graphs are 3e-6 off."""
 
 _UNFIT = (SafetensorError, OSError, LookupError, ValueError, TypeError)
@@ -108,9 +108,9 @@ def check_cosines(relation: Tensor, *, source: object, hint: str) -> None:
     """
     problems = {
         "not all entries are finite": not relation.isfinite().all(),
-        "it is not symmetric": (relation - relation.T).abs().max() > ROUNDING,
-        "its diagonal is not 1": (relation.diagonal() - 1).abs().max() > ROUNDING,
-        "not all entries lie between -1 and 1": relation.abs().max() > 1 + ROUNDING,
+        "it is not symmetric": (relation - relation.T).abs().max() > _ROUNDING,
+        "its diagonal is not 1": (relation.diagonal() - 1).abs().max() > _ROUNDING,
+        "not all entries lie between -1 and 1": relation.abs().max() > 1 + _ROUNDING,
     }
     for problem, is_there in problems.items():
         if is_there:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Family = Literal["resnet", "tresnet", "vit", "swin", "cvt", "other"]
+_Family = Literal["resnet", "tresnet", "vit", "swin", "cvt", "other"]
 
 # Architectures of the published codes that are called otherwise here; the rest have timm's names.
 TIMM_NAMES = {
@@ -27,7 +27,7 @@ TIMM_NAMES = {
 }
 
 # Parts that belong to a classifier, and constants that are computed.
-DROPPED: dict[Family, tuple[str, ...]] = {
+_DROPPED: dict[_Family, tuple[str, ...]] = {
     "resnet": ("fc.",),
     "tresnet": ("head.",),
     "vit": ("head.", "pre_logits."),
@@ -35,18 +35,18 @@ DROPPED: dict[Family, tuple[str, ...]] = {
     "cvt": ("head.", "classifier."),
     "other": (),
 }
-SWIN_CONSTANTS = ("relative_position_index", "attn_mask")
+_SWIN_CONSTANTS = ("relative_position_index", "attn_mask")
 
-ABN_OFFSET = 1e-5
+_ABN_OFFSET = 1e-5
 """The in-place activated batch norm of the reference scales by |weight| + this."""
-TRESNET_RULES = (  # the first that fits counts
+_TRESNET_RULES = (  # the first that fits counts
     (re.compile(r"(conv\d)\.0\.0\."), r"\1.conv."),  # units with blur
     (re.compile(r"(conv\d)\.0\.1\."), r"\1.bn."),
     (re.compile(r"(conv\d|downsample\.\d)\.0\."), r"\1.conv."),
     (re.compile(r"(conv\d|downsample\.\d)\.1\."), r"\1.bn."),
 )
 
-CVT_PARTS = {
+_CVT_PARTS = {
     "patch_embed.proj": "embedding.convolution_embeddings.projection",
     "patch_embed.norm": "embedding.convolution_embeddings.normalization",
     "attn.proj": "attention.output.dense",
@@ -57,15 +57,15 @@ CVT_PARTS = {
 }
 for _short, _long in (("q", "query"), ("k", "key"), ("v", "value")):
     _projection = f"attention.attention.convolution_projection_{_long}.convolution_projection"
-    CVT_PARTS[f"attn.conv_proj_{_short}.conv"] = f"{_projection}.convolution"
-    CVT_PARTS[f"attn.conv_proj_{_short}.bn"] = f"{_projection}.normalization"
-    CVT_PARTS[f"attn.proj_{_short}"] = f"attention.attention.projection_{_long}"
-CVT_PARTS_BACK = {ours: theirs for theirs, ours in CVT_PARTS.items()}
-CVT_THEIRS = re.compile(r"stage(\d)\.(?:blocks\.(\d+)\.)?(?:(.+)\.)?(\w+)")
-CVT_OURS = re.compile(r"encoder\.stages\.(\d)\.(?:layers\.(\d+)\.)?(?:(.+)\.)?(\w+)")
+    _CVT_PARTS[f"attn.conv_proj_{_short}.conv"] = f"{_projection}.convolution"
+    _CVT_PARTS[f"attn.conv_proj_{_short}.bn"] = f"{_projection}.normalization"
+    _CVT_PARTS[f"attn.proj_{_short}"] = f"attention.attention.projection_{_long}"
+_CVT_PARTS_BACK = {ours: theirs for theirs, ours in _CVT_PARTS.items()}
+_CVT_THEIRS = re.compile(r"stage(\d)\.(?:blocks\.(\d+)\.)?(?:(.+)\.)?(\w+)")
+_CVT_OURS = re.compile(r"encoder\.stages\.(\d)\.(?:layers\.(\d+)\.)?(?:(.+)\.)?(\w+)")
 
 
-def family(backbone_name: str) -> Family:
+def family(backbone_name: str) -> _Family:
     """Which rules a backbone's names follow: `tresnet_l.miil_in1k_448` → `tresnet`."""
     architecture = backbone_name.removeprefix("hf-hub:").rpartition("/")[2]
     if backbone_name.startswith("cvt:"):
@@ -84,7 +84,7 @@ def from_reference_backbone(state: Mapping[str, Tensor], backbone_name: str) -> 
         backbone_name: the recipe's `backbone.name`.
     """
     kind = family(backbone_name)
-    body = {key: value for key, value in state.items() if not key.startswith(DROPPED[kind])}
+    body = {key: value for key, value in state.items() if not key.startswith(_DROPPED[kind])}
     if kind == "tresnet":
         return _tresnet_from_reference(body)
     if kind == "swin":
@@ -116,12 +116,12 @@ def _tresnet_from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         name = _first_rule(key)
         is_scale = name != key and name.endswith(".bn.weight")
-        ours[name] = value.abs() + ABN_OFFSET if is_scale else value
+        ours[name] = value.abs() + _ABN_OFFSET if is_scale else value
     return ours
 
 
 def _first_rule(key: str) -> str:
-    for pattern, replacement in TRESNET_RULES:
+    for pattern, replacement in _TRESNET_RULES:
         name, count = pattern.subn(replacement, key)
         if count:
             return name
@@ -144,7 +144,7 @@ def _tresnet_to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif rest == "running_mean":
             theirs[f"{unit}{inner}.1.{rest}"] = value * sign
         elif rest == "weight":
-            theirs[f"{unit}{inner}.1.{rest}"] = (value.abs() - ABN_OFFSET).clamp(min=0)
+            theirs[f"{unit}{inner}.1.{rest}"] = (value.abs() - _ABN_OFFSET).clamp(min=0)
         else:
             theirs[f"{unit}{inner}.1.{rest}"] = value
     return theirs
@@ -159,7 +159,7 @@ def _has_blur(unit: str, state: Mapping[str, Tensor]) -> bool:
 
 
 def _swin_from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    body = {key: value for key, value in state.items() if not key.endswith(SWIN_CONSTANTS)}
+    body = {key: value for key, value in state.items() if not key.endswith(_SWIN_CONSTANTS)}
     if not any(key.startswith("layers.0.downsample.") for key in body):  # timm's names
         return body
     return {_shift_downsample(key, 1): value for key, value in body.items()}
@@ -171,18 +171,18 @@ def _shift_downsample(key: str, by: int) -> str:
 
 
 def _cvt_name_from_reference(key: str) -> str:
-    match = CVT_THEIRS.fullmatch(key)
+    match = _CVT_THEIRS.fullmatch(key)
     if match is None:
         return re.sub(r"^norm\.", "layernorm.", key.removeprefix("cvt."))
     stage, block, part, leaf = match.groups()
     inside = "" if block is None else f"layers.{block}."
-    return f"encoder.stages.{stage}.{inside}{'' if part is None else CVT_PARTS.get(part, part) + '.'}{leaf}"
+    return f"encoder.stages.{stage}.{inside}{'' if part is None else _CVT_PARTS.get(part, part) + '.'}{leaf}"
 
 
 def _cvt_name_to_reference(key: str) -> str:
-    match = CVT_OURS.fullmatch(key)
+    match = _CVT_OURS.fullmatch(key)
     if match is None:
         return re.sub(r"^layernorm\.", "norm.", key)
     stage, block, part, leaf = match.groups()
     inside = "" if block is None else f"blocks.{block}."
-    return f"stage{stage}.{inside}{'' if part is None else CVT_PARTS_BACK.get(part, part) + '.'}{leaf}"
+    return f"stage{stage}.{inside}{'' if part is None else _CVT_PARTS_BACK.get(part, part) + '.'}{leaf}"

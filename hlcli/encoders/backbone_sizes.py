@@ -16,10 +16,10 @@ from hlcli.errors import RecipeError
 
 logger = logging.getLogger(__name__)
 
-SWIN_STRIDE = 32
+_SWIN_STRIDE = 32
 
 
-class SizeRule(NamedTuple):
+class _SizeRule(NamedTuple):
     """Sides of images are multiples of `step`, and no less than `least`."""
 
     step: tuple[int, int]
@@ -51,19 +51,19 @@ def check_image_size(model: nn.Module, name: str, image_size: tuple[int, int]) -
         _warn_of_padding(model, name, image_size)
 
 
-def _size_rule(model: nn.Module) -> SizeRule | None:
+def _size_rule(model: nn.Module) -> _SizeRule | None:
     """The rule of a backbone; None for one that takes any size, or whose rule is not known here."""
     if isinstance(model, Cvt):
-        return SizeRule((CVT_STRIDE, CVT_STRIDE), CVT_STRIDE)
+        return _SizeRule((CVT_STRIDE, CVT_STRIDE), CVT_STRIDE)
     if isinstance(model, TResNet):  # 4×4 pixels become channels; the last blur reflects, for which it needs 2×2
-        return SizeRule((4, 4), 20)
+        return _SizeRule((4, 4), 20)
     patches = getattr(getattr(model, "model", model), "patch_embed", None)
     if isinstance(patches, PatchEmbed) and not patches.dynamic_img_pad:
-        return SizeRule(patches.patch_size, max(patches.patch_size))
+        return _SizeRule(patches.patch_size, max(patches.patch_size))
     return None
 
 
-def _fitting(image_size: tuple[int, int], rule: SizeRule, *, up: bool) -> tuple[int, int]:
+def _fitting(image_size: tuple[int, int], rule: _SizeRule, *, up: bool) -> tuple[int, int]:
     """The nearest size that fits, downwards or upwards side by side."""
     height, width = (
         max(-(-side // step) if up else side // step, -(-rule.least // step) if up else 0) * step
@@ -77,7 +77,7 @@ def _warn_of_padding(model: Any, name: str, image_size: tuple[int, int]) -> None
     blocks = [block for layer in model.layers for block in layer.blocks]
     sides = {pair for block in blocks for pair in zip(block.input_resolution, block.window_size, strict=True)}
     if any(side % window for side, window in sides):
-        whole = max(window for _, window in sides) * SWIN_STRIDE
+        whole = max(window for _, window in sides) * _SWIN_STRIDE
         logger.warning(
             "%s fills its windows up with zeros at %d×%d pixels. The published code cannot run at this size; whole "
             "windows need multiples of %d.",

@@ -13,9 +13,9 @@ from hlcli.encoders.backbone_names import from_reference_backbone
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.upstream import read_upstream
 
-POSITIONS = "pos_embed"
+_POSITIONS = "pos_embed"
 COUNTER = "num_batches_tracked"
-MOST_NAMES = 40
+_MOST_NAMES = 40
 """Names listed of each kind of mistake; a file with more is another model's."""
 
 
@@ -45,8 +45,8 @@ def load_backbone_weights(
     """
     own = model.state_dict()
     state = dict(state)
-    if POSITIONS in state and POSITIONS in own:
-        state[POSITIONS] = fit_positions(state[POSITIONS], model, antialias=position_antialias)
+    if _POSITIONS in state and _POSITIONS in own:
+        state[_POSITIONS] = fit_positions(state[_POSITIONS], model, antialias=position_antialias)
     classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
     missing = [key for key in own if key not in state and not key.endswith(COUNTER)]
     unexpected = [key for key in state if key not in own and key not in classifier]
@@ -67,8 +67,8 @@ def load_backbone_weights(
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(sorted(names)[:MOST_NAMES]) + more
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(sorted(names)[:_MOST_NAMES]) + more
 
 
 def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor:
@@ -81,7 +81,7 @@ def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor
         model: a timm transformer, built for its image size.
         antialias: timm's default, which smooths even where it enlarges; False is plain bicubic, as published.
     """
-    own: Tensor = model.state_dict()[POSITIONS]
+    own: Tensor = model.state_dict()[_POSITIONS]
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if grid is None or table.shape == own.shape or table.ndim != 3 or table.shape[-1] != own.shape[-1]:
         return table

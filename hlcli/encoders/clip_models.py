@@ -19,13 +19,13 @@ from hlcli.encoders.loading import first_line, optional_package
 from hlcli.errors import InputError, RecipeError
 
 DEFAULT_WEIGHTS = "openai"
-RESNET_STRIDE = 32
-JSON = ".json"
-SHOWN = 40
+_RESNET_STRIDE = 32
+_JSON = ".json"
+_SHOWN = 40
 """Characters of an inline configuration that messages show."""
 
 TINY = "tiny"
-TINY_CONFIG: dict[str, Any] = {
+_TINY_CONFIG: dict[str, Any] = {
     "embed_dim": 64,
     "quick_gelu": True,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "patch_size": None},
@@ -52,7 +52,7 @@ _WHOLE_NUMBERS = {
 """Keys of a configuration that must be whole numbers above 0 where they are given."""
 
 
-class ClipSource(NamedTuple):
+class _ClipSource(NamedTuple):
     """Where a CLIP model comes from."""
 
     name: str  # the recipe's, cut short where it is a whole configuration
@@ -97,12 +97,12 @@ def check_architecture(library: ModuleType, architecture: str) -> None:
 
 def is_untrained_clip(name: str) -> bool:
     """Whether what follows `clip:` is a configuration (a file, inline, or `tiny`), which has no weights of its own."""
-    return name == TINY or name.startswith("{") or name.endswith(JSON)
+    return name == TINY or name.startswith("{") or name.endswith(_JSON)
 
 
 def short_clip_name(name: str) -> str:
     """What messages call a model: its name, or the beginning of an inline configuration."""
-    return f"{name[:SHOWN]}…" if name.startswith(f"{PREFIX}{{") and len(name) > SHOWN else name
+    return f"{name[:_SHOWN]}…" if name.startswith(f"{PREFIX}{{") and len(name) > _SHOWN else name
 
 
 def inline_clip_name(name: str) -> str:
@@ -112,13 +112,13 @@ def inline_clip_name(name: str) -> str:
         RecipeError: when the file holds no configuration.
     """
     rest = name.removeprefix(PREFIX)
-    if rest == name or rest.startswith("{") or not rest.endswith(JSON):
+    if rest == name or rest.startswith("{") or not rest.endswith(_JSON):
         return name
     config = _read_config(Path(rest).expanduser())
     return PREFIX + json.dumps(config, sort_keys=True, separators=(",", ":"))
 
 
-def find_clip_model(name: str) -> ClipSource:
+def find_clip_model(name: str) -> _ClipSource:
     """The source of `clip:NAME`, `clip:NAME/TAG`, `clip:FILE.json`, `clip:{…}` (that file's content) or `clip:tiny`.
 
     Raises:
@@ -129,11 +129,11 @@ def find_clip_model(name: str) -> ClipSource:
     shown = short_clip_name(name)
     library = open_clip(f"backbone.name: {shown}")
     if rest.startswith("{"):
-        return ClipSource(shown, "", "", _parse_config(rest, shown))
-    if rest.endswith(JSON):
-        return ClipSource(name, "", "", _read_config(Path(rest).expanduser()))
+        return _ClipSource(shown, "", "", _parse_config(rest, shown))
+    if rest.endswith(_JSON):
+        return _ClipSource(name, "", "", _read_config(Path(rest).expanduser()))
     if rest == TINY:
-        return ClipSource(name, "", "", deepcopy(TINY_CONFIG))
+        return _ClipSource(name, "", "", deepcopy(_TINY_CONFIG))
     architecture, tag = split_clip_name(rest)
     try:
         check_architecture(library, architecture)
@@ -150,7 +150,7 @@ def find_clip_model(name: str) -> ClipSource:
     config = library.get_model_config(architecture)
     if uses_quick_gelu(library, architecture, tag):
         config["quick_gelu"] = True
-    return ClipSource(name, architecture, tag, config)
+    return _ClipSource(name, architecture, tag, config)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _unfit(source: str, reason: str) -> RecipeError:
     )
 
 
-def check_clip_size(source: ClipSource, image_size: tuple[int, int]) -> None:
+def check_clip_size(source: _ClipSource, image_size: tuple[int, int]) -> None:
     """Refuse images whose edges would be cut off.
 
     Raises:
@@ -214,7 +214,7 @@ def check_clip_size(source: ClipSource, image_size: tuple[int, int]) -> None:
     vision = source.config["vision_cfg"]
     if vision.get("timm_model_name"):
         return  # its own error names the size
-    step = RESNET_STRIDE if source.is_resnet else int(vision.get("patch_size") or 16)
+    step = _RESNET_STRIDE if source.is_resnet else int(vision.get("patch_size") or 16)
     if any(side % step or side < step for side in image_size):
         raise RecipeError(
             f"data.image_size: {source.name} does not take images of {image_size[0]}×{image_size[1]} pixels: sides "
@@ -224,11 +224,11 @@ def check_clip_size(source: ClipSource, image_size: tuple[int, int]) -> None:
 
 def resnet_grid(image_size: tuple[int, int]) -> tuple[int, int]:
     """Cells of a CLIP ResNet's last map."""
-    return image_size[0] // RESNET_STRIDE, image_size[1] // RESNET_STRIDE
+    return image_size[0] // _RESNET_STRIDE, image_size[1] // _RESNET_STRIDE
 
 
 def make_clip_model(
-    source: ClipSource, image_size: tuple[int, int], *, pretrained: bool = False, weights: Path | None = None
+    source: _ClipSource, image_size: tuple[int, int], *, pretrained: bool = False, weights: Path | None = None
 ) -> Any:
     """open_clip's model in float32; a ResNet at its own size, others at `image_size`.
 
@@ -253,7 +253,7 @@ def make_clip_model(
     return model
 
 
-def _construct(library: ModuleType, source: ClipSource, image_size: tuple[int, int] | None) -> Any:
+def _construct(library: ModuleType, source: _ClipSource, image_size: tuple[int, int] | None) -> Any:
     config = deepcopy(source.config)
     if image_size is not None:
         config["vision_cfg"]["image_size"] = image_size
@@ -268,7 +268,7 @@ def _construct(library: ModuleType, source: ClipSource, image_size: tuple[int, i
         raise RecipeError(f"backbone.name: {source.name} {reason}") from error
 
 
-def _refuse_foreign_text(source: ClipSource) -> None:
+def _refuse_foreign_text(source: _ClipSource) -> None:
     text = source.config["text_cfg"]
     if text.get("hf_model_name") or text.get("hf_tokenizer_name") or "multimodal_cfg" in source.config:
         raise RecipeError(
@@ -277,7 +277,7 @@ def _refuse_foreign_text(source: ClipSource) -> None:
         )
 
 
-def _published(library: ModuleType, source: ClipSource, image_size: tuple[int, int] | None) -> Any:
+def _published(library: ModuleType, source: _ClipSource, image_size: tuple[int, int] | None) -> Any:
     if not source.tag:
         tags = library.list_pretrained_tags_by_model(source.architecture)
         raise RecipeError(
@@ -289,7 +289,7 @@ def _published(library: ModuleType, source: ClipSource, image_size: tuple[int, i
     )
 
 
-def clip_tokenizer(source: ClipSource) -> Callable[[list[str]], Tensor]:
+def clip_tokenizer(source: _ClipSource) -> Callable[[list[str]], Tensor]:
     """Texts to token ids, one column wider than the model reads, so that what does not fit can be seen."""
     library = open_clip(f"backbone.name: {source.name}")
     text = source.config["text_cfg"]

@@ -15,9 +15,9 @@ from hlcli.errors import CheckpointError, DownloadError
 from hlcli.upstream import read_upstream
 
 PREFIX = "clip:"
-OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")
+_OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's files hold beside the weights."""
-MOST_NAMES = 5
+_MOST_NAMES = 5
 
 
 def uses_quick_gelu(library: ModuleType, architecture: str, tag: str) -> bool:
@@ -69,7 +69,7 @@ def load_clip_weights(model: Any, path: Path) -> None:
 
     _refuse_program(path)
     state = {key.removeprefix("module."): value for key, value in read_upstream(path).state.items()}
-    state = {key: value for key, value in state.items() if key not in OPENAI_FACTS}
+    state = {key: value for key, value in state.items() if key not in _OPENAI_FACTS}
     if hasattr(model, "text") and "positional_embedding" in state:
         state = convert_to_custom_text_state_dict(state)
     own = model.state_dict()
@@ -83,7 +83,7 @@ def load_clip_weights(model: Any, path: Path) -> None:
         "unexpected": [key for key in state if key not in own],
         "of another shape": [key for key in own if key in state and state[key].shape != own[key].shape],
     }
-    found = [f"{len(names)} {kind} ({', '.join(names[:MOST_NAMES])})" for kind, names in mistakes.items() if names]
+    found = [f"{len(names)} {kind} ({', '.join(names[:_MOST_NAMES])})" for kind, names in mistakes.items() if names]
     if found:
         raise CheckpointError(
             f"{path} does not fit this CLIP model: {', '.join(found)}.",

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from transformers import CvtConfig, CvtForImageClassification
 
 STRIDE = 16
-FREE_NAME = "cvt:"
+_FREE_NAME = "cvt:"
 W24 = "cvt_w24_384.in22k"
-W24_ON_THE_HUB = "microsoft/cvt-w24-384-22k"
-W24_SIZES: dict[str, Any] = {
+_W24_ON_THE_HUB = "microsoft/cvt-w24-384-22k"
+_W24_SIZES: dict[str, Any] = {
     "num_labels": 0,
     "embed_dim": [192, 768, 1024],
     "depth": [2, 2, 20],
@@ -81,7 +81,7 @@ def _follow_the_published_code(layers: Any, drop_path: float) -> None:
 
 def is_cvt(name: str) -> bool:
     """Whether a backbone's name is for this module: `cvt_w24_384.in22k` or `cvt:FOLDER_OR_HUB_NAME`."""
-    return name.startswith((FREE_NAME, "cvt_"))
+    return name.startswith((_FREE_NAME, "cvt_"))
 
 
 def build_cvt(name: str, image_size: tuple[int, int], *, pretrained: bool = False) -> Cvt:
@@ -102,11 +102,11 @@ def build_cvt(name: str, image_size: tuple[int, int], *, pretrained: bool = Fals
         raise MissingDependencyError(
             f"backbone.name: {name} needs the package transformers.", 'Run: pip install "hlcli[cvt]"'
         ) from error
-    if not name.startswith(FREE_NAME) and name not in (W24, W24.partition(".")[0]):
+    if not name.startswith(_FREE_NAME) and name not in (W24, W24.partition(".")[0]):
         raise RecipeError(
-            f"backbone.name: no CvT is named {name!r}.", f"Write {W24}, or {FREE_NAME}FOLDER_OR_HUGGING_FACE_NAME."
+            f"backbone.name: no CvT is named {name!r}.", f"Write {W24}, or {_FREE_NAME}FOLDER_OR_HUGGING_FACE_NAME."
         )
-    source = name.removeprefix(FREE_NAME) if name.startswith(FREE_NAME) else W24_ON_THE_HUB
+    source = name.removeprefix(_FREE_NAME) if name.startswith(_FREE_NAME) else _W24_ON_THE_HUB
     try:
         if pretrained:
             published = CvtForImageClassification.from_pretrained(source, config=_read_config(source))
@@ -124,9 +124,9 @@ def _config(name: str) -> CvtConfig:
     """The sizes of a named CvT; those of a folder or a Hugging Face name are read there."""
     from transformers import CvtConfig
 
-    if name.startswith(FREE_NAME):
-        return _read_config(name.removeprefix(FREE_NAME))
-    return CvtConfig(**W24_SIZES)
+    if name.startswith(_FREE_NAME):
+        return _read_config(name.removeprefix(_FREE_NAME))
+    return CvtConfig(**_W24_SIZES)
 
 
 def _read_config(source: str) -> CvtConfig:

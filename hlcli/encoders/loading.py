@@ -18,10 +18,10 @@ from hlcli.errors import DownloadError, InputError, MissingDependencyError
 
 Loaded = TypeVar("Loaded")
 
-SECONDS_TO_ANSWER = 10
+_SECONDS_TO_ANSWER = 10
 """How long the hub has to answer at all; its own client would try again for a minute."""
 
-FOLDER_HINT = "Is the name right? Without a network, copy the model's folder here and give its path to --encoder."
+_FOLDER_HINT = "Is the name right? Without a network, copy the model's folder here and give its path to --encoder."
 
 
 class Encoder(NamedTuple):
@@ -100,7 +100,7 @@ def _check_name(name: str) -> None:
         raise InputError(f"{name!r} is neither a folder nor a name on the Hugging Face hub: {error}") from error
 
 
-def ask_hub(name: str, hint: str = FOLDER_HINT) -> None:
+def ask_hub(name: str, hint: str = _FOLDER_HINT) -> None:
     """Ask the hub once whether it is there, whatever it answers.
 
     Raises:
@@ -112,12 +112,12 @@ def ask_hub(name: str, hint: str = FOLDER_HINT) -> None:
     if constants.HF_HUB_OFFLINE:
         return
     try:
-        httpx.head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+        httpx.head(constants.ENDPOINT, timeout=_SECONDS_TO_ANSWER)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _not_fetched(name, error, hint) from error
 
 
-def _not_fetched(name: str, error: Exception, hint: str = FOLDER_HINT) -> DownloadError:
+def _not_fetched(name: str, error: Exception, hint: str = _FOLDER_HINT) -> DownloadError:
     return DownloadError(f"{name} cannot be fetched from the Hugging Face hub: {first_line(error)}", hint)
 
 

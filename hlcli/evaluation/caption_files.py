@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from hlcli.errors import DataError, InputError
 from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, CaptionMetrics, caption_metrics, check_metrics
 
-MAX_SHOWN = 5
-COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")
-PART_OF_TRAIN = {"restval": "train"}  # Karpathy's name for the rest of COCO's val, which all papers train on
+_MAX_SHOWN = 5
+_COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")
+_PART_OF_TRAIN = {"restval": "train"}  # Karpathy's name for the rest of COCO's val, which all papers train on
 
 
 class Result(NamedTuple):
@@ -29,7 +29,7 @@ class Result(NamedTuple):
     caption: str
 
 
-class Reference(NamedTuple):
+class _Reference(NamedTuple):
     """The true captions of one image.
 
     Args:
@@ -108,7 +108,7 @@ def _result(path: Path, position: int, row: Any) -> Result:
     return Result(name, fields["caption"])
 
 
-def _read_references(path: Path) -> list[Reference]:
+def _read_references(path: Path) -> list[_Reference]:
     """True captions, for the images that have any, in the order of the file.
 
     Raises:
@@ -130,21 +130,21 @@ def _read_references(path: Path) -> list[Reference]:
     return found
 
 
-def _read_coco(document: Mapping[str, Any]) -> list[Reference]:
+def _read_coco(document: Mapping[str, Any]) -> list[_Reference]:
     files = {str(_whole(image["id"])): str(image.get("file_name", "")) for image in document.get("images", ())}
     captions: dict[str, list[str]] = {}
     for entry in document["annotations"]:
         captions.setdefault(str(_whole(entry["image_id"])), []).append(_text(entry["caption"]))
-    return [Reference(image, files.get(image, ""), None, tuple(texts)) for image, texts in captions.items()]
+    return [_Reference(image, files.get(image, ""), None, tuple(texts)) for image, texts in captions.items()]
 
 
-def _read_karpathy(image: Mapping[str, Any]) -> Reference:
+def _read_karpathy(image: Mapping[str, Any]) -> _Reference:
     file = PurePosixPath(image.get("filepath", ""), image["filename"])
     split = str(image["split"])
-    return Reference(
+    return _Reference(
         str(_whole(image["cocoid"])) if "cocoid" in image else file.stem,
         str(file),
-        PART_OF_TRAIN.get(split, split),
+        _PART_OF_TRAIN.get(split, split),
         tuple(_text(sentence["raw"]) for sentence in image["sentences"]),
     )
 
@@ -155,7 +155,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _match(found: Sequence[Result], known: Sequence[Reference], results: Path, references: Path) -> dict[int, str]:
+def _match(found: Sequence[Result], known: Sequence[_Reference], results: Path, references: Path) -> dict[int, str]:
     """Row of the reference → generated caption."""
     rows = _rows_by_name(known)
     captions: dict[int, str] = {}
@@ -185,7 +185,7 @@ def _match(found: Sequence[Result], known: Sequence[Reference], results: Path, r
     return captions
 
 
-def _rows_by_name(known: Sequence[Reference]) -> dict[str, int]:
+def _rows_by_name(known: Sequence[_Reference]) -> dict[str, int]:
     """Everything that an image may be called → its row; -1 where several are called so. Numbers go before files."""
     files: dict[str, int] = {}
     numbers: dict[str, int] = {}
@@ -204,14 +204,14 @@ def _possible_names(name: str) -> Iterator[str]:
     path = PurePosixPath(name.replace("\\", "/"))
     parts = path.parts
     yield from ("/".join(parts[first:]) for first in range(len(parts)))
-    number = COCO_NAME.fullmatch(path.stem)
+    number = _COCO_NAME.fullmatch(path.stem)
     if number is not None:
         yield str(int(number[1]))
 
 
-def _expected(known: Sequence[Reference], captions: Iterable[int], split: str | None, references: Path) -> list[int]:
+def _expected(known: Sequence[_Reference], captions: Iterable[int], split: str | None, references: Path) -> list[int]:
     """Rows of the references that must have a result."""
-    splits = {known[row].split for row in captions} if split is None else {PART_OF_TRAIN.get(split, split)}
+    splits = {known[row].split for row in captions} if split is None else {_PART_OF_TRAIN.get(split, split)}
     if len(splits) > 1:
         raise DataError(
             f"The captions are for images of several splits of {references}: {', '.join(sorted(map(str, splits)))}.",
@@ -277,5 +277,5 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more
+    more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ScoredCaptions(NamedTuple):
+class _ScoredCaptions(NamedTuple):
     """What one model says about a split. `loss` is the mean cross entropy of the references' words."""
 
     captions: list[GeneratedCaption]
@@ -101,7 +101,7 @@ class CaptionScorer:
 
     def score(
         self, models: Sequence[nn.Module], *, check: Callable[[], None] = lambda: None, title: str = ""
-    ) -> list[ScoredCaptions]:
+    ) -> list[_ScoredCaptions]:
         """Captions and metrics of networks in evaluation mode; each image is loaded once."""
         said: list[list[tuple[int, GeneratedCaption]]] = [[] for _ in models]
         sums: list[list[tuple[float, int]]] = [[] for _ in models]
@@ -124,7 +124,7 @@ class CaptionScorer:
                 check()
         return [self._measure(captions, losses) for captions, losses in zip(said, sums, strict=True)]
 
-    def _measure(self, own: list[tuple[int, GeneratedCaption]], own_sums: list[tuple[float, int]]) -> ScoredCaptions:
+    def _measure(self, own: list[tuple[int, GeneratedCaption]], own_sums: list[tuple[float, int]]) -> _ScoredCaptions:
         """All processes' captions in the order of the split, measured by the first one."""
         many = self.accelerator.num_processes > 1
         captions = dict(gather_object(own) if many else own)
@@ -145,7 +145,7 @@ class CaptionScorer:
         if many:
             broadcast_object_list(answer)
         loss = math.fsum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
-        return ScoredCaptions(ordered, answer[0], loss)
+        return _ScoredCaptions(ordered, answer[0], loss)
 
 
 def on_device(batch: CaptionBatch, device: torch.device, to_floats: Callable[[Tensor], Tensor]) -> CaptionBatch:

@@ -30,7 +30,7 @@ class CaptionEvaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RecordImages:
+class _RecordImages:
     """The image of a record, looked for when it is asked for."""
 
     records: Records
@@ -65,7 +65,7 @@ def evaluate_captions(
     is_known = _check_references(references, split, has_file=out is not None)
     if is_known:
         check_metrics(recipe.eval.caption_metrics)
-    images = NamedImages([image_id for image_id, _ in split_labels(records)], RecordImages(records))
+    images = NamedImages([image_id for image_id, _ in split_labels(records)], _RecordImages(records))
     done = caption_images(predictor, images, out, resume=resume, keep=True, title=f"Captioning {split}")
     if done.failures:
         shown = "; ".join(failure.error for failure in done.failures[:5])

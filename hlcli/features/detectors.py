@@ -15,11 +15,11 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from hlcli.errors import CheckpointError, DownloadError, InputError
 from hlcli.upstream import read_upstream
 
-SMALLEST_SIDE = 1e-2
+_SMALLEST_SIDE = 1e-2
 """Boxes thinner than this many pixels hold nothing."""
 
 
-class Regions(NamedTuple):
+class _Regions(NamedTuple):
     """The regions of one image, surest first: features [R, D], boxes [R, 4] in its pixels, scores [R] in 0…1."""
 
     features: Tensor
@@ -49,7 +49,7 @@ class RegionDetector(nn.Module):
         predictor: Any = self.model.roi_heads.box_predictor
         return int(predictor.cls_score.in_features)
 
-    def forward(self, images: Sequence[Tensor]) -> list[Regions]:
+    def forward(self, images: Sequence[Tensor]) -> list[_Regions]:
         """Regions of images [3, H, W] of any sizes, floats in 0…1."""
         heads: Any = self.model.roi_heads
         batch, _ = self.model.transform(list(images))
@@ -69,7 +69,7 @@ class RegionDetector(nn.Module):
         boxes = [boxes for boxes, _ in chosen]
         features = heads.box_head(heads.box_roi_pool(maps, boxes, batch.image_sizes)).split([len(b) for b in boxes])
         return [
-            Regions(feature, _rescale(own, size, image), scores)
+            _Regions(feature, _rescale(own, size, image), scores)
             for feature, (own, scores), size, image in zip(features, chosen, batch.image_sizes, images, strict=True)
         ]
 
@@ -79,7 +79,7 @@ class RegionDetector(nn.Module):
         own = boxes[torch.arange(len(boxes), device=boxes.device), label + 1]
         own = clip_boxes_to_image(own, image_size)
         sides = own[:, 2:] - own[:, :2]
-        solid = (sides.min(dim=1).values >= SMALLEST_SIDE).nonzero().flatten()
+        solid = (sides.min(dim=1).values >= _SMALLEST_SIDE).nonzero().flatten()
         own, best, label = own[solid], best[solid], label[solid]
         kept = batched_nms(own, best, label, float(self.model.roi_heads.nms_thresh))[: self.max_regions]
         return own[kept], best[kept]

@@ -29,7 +29,7 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-DTYPES = ("float16", "float32")
+_DTYPES = ("float16", "float32")
 
 
 def plan_images(
@@ -112,8 +112,8 @@ def _target(source: DataSection | Path, options: FeatureOptions, out: Path | Non
 
 def _plan(extractor: Extractor, options: FeatureOptions, path: Path, images: ImageList, dtype: str) -> FeaturePlan:
     """The size is found with one empty image."""
-    if dtype not in DTYPES:
-        raise InputError(f"--dtype must be {' or '.join(DTYPES)} (got {dtype}).")
+    if dtype not in _DTYPES:
+        raise InputError(f"--dtype must be {' or '.join(_DTYPES)} (got {dtype}).")
     size = extractor.most_bytes(np.dtype(dtype))
     place = next(folder for folder in path.absolute().parents if folder.exists())
     facts = {**extractor.facts, "dtype": dtype, "images": images.digest(), "hlcli": __version__}

@@ -28,14 +28,14 @@ from hlcli.features.detectors import RegionDetector, build_detector
 from hlcli.features.layout import BYTES_PER_DATASET, FeatureKind
 from hlcli.features.windows import WindowPool
 
-DEFAULT_BACKBONE = "clip:ViT-L-14"
+_DEFAULT_BACKBONE = "clip:ViT-L-14"
 WINDOWS = "windows"
-RANDOM = "random"
+_RANDOM = "random"
 
 BOX_BYTES, SIZE_BYTES, SCORE_BYTES = 16, 16, 4
 """Four float32 of a box, two int64 of an image's size, a float32 of a score."""
 
-Parts = dict[str, np.ndarray]
+_Parts = dict[str, np.ndarray]
 """What is stored of one image: arrays by their names in `hlcli.features.reading.PARTS`."""
 
 
@@ -58,7 +58,7 @@ class FeatureOptions:
     """
 
     kind: FeatureKind = "grid"
-    backbone: str = DEFAULT_BACKBONE
+    backbone: str = _DEFAULT_BACKBONE
     weights: Path | None = None
     pretrained: bool = True
     image_size: int | tuple[int, int] | None = None
@@ -77,7 +77,7 @@ class FeatureOptions:
             if facts.get(name) is not None
         }
         size = facts.get("image_size")
-        pretrained = facts.get("weights", facts.get("detector_weights")) != RANDOM
+        pretrained = facts.get("weights", facts.get("detector_weights")) != _RANDOM
         return cls(
             **{
                 **given,
@@ -147,7 +147,7 @@ class GridExtractor(nn.Module):
         if self.windows is not None:
             self.facts |= {"detector": WINDOWS, "max_regions": options.max_regions}
 
-    def forward(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Parts]:
+    def forward(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[_Parts]:
         """Arrays of each image.
 
         Args:
@@ -193,7 +193,7 @@ class GridExtractor(nn.Module):
         return boxes * np.array([seen_width, seen_height] * 2, dtype=np.float32) + corner
 
 
-class DetectorExtractor(nn.Module):
+class _DetectorExtractor(nn.Module):
     """Region features by a detector, which resizes and normalises images itself.
 
     Args:
@@ -215,7 +215,7 @@ class DetectorExtractor(nn.Module):
             "width": detector.num_features,
         }
 
-    def forward(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Parts]:
+    def forward(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[_Parts]:
         """Arrays of images uint8 [3, H, W] of any sizes."""
         regions = self.detector([image.float() / 255 for image in images])
         return [
@@ -234,7 +234,7 @@ class DetectorExtractor(nn.Module):
         return self.detector.max_regions * row + SIZE_BYTES + 4 * BYTES_PER_DATASET
 
 
-Extractor = GridExtractor | DetectorExtractor
+Extractor = GridExtractor | _DetectorExtractor
 
 
 def build_extractor(options: FeatureOptions, *, initial_weights: bool = True) -> Extractor:
@@ -265,7 +265,7 @@ def build_extractor(options: FeatureOptions, *, initial_weights: bool = True) ->
                 weights=weights,
                 image_size=size,
             )
-            return DetectorExtractor(detector, options, _weights_sum(detector, weights, pretrained)).eval()
+            return _DetectorExtractor(detector, options, _weights_sum(detector, weights, pretrained)).eval()
         assert isinstance(options.image_size, tuple)
         is_empty = not initial_weights and options.backbone.startswith(PREFIX)  # large, and asked for its sizes only
         with torch.device("meta" if is_empty else "cpu"):
@@ -276,7 +276,7 @@ def build_extractor(options: FeatureOptions, *, initial_weights: bool = True) ->
 
 
 def _weights_sum(model: nn.Module, weights: Path | None, pretrained: bool) -> str:
-    return weights_sum(model) if pretrained or weights is not None else RANDOM
+    return weights_sum(model) if pretrained or weights is not None else _RANDOM
 
 
 def weights_sum(model: nn.Module) -> str:

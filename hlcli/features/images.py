@@ -25,7 +25,7 @@ _LINE = "\n"
 
 
 @dataclass(frozen=True)
-class ImagesOfSplits:
+class _ImagesOfSplits:
     """Images of records of several splits, looked for when they are asked for; loader processes get a copy.
 
     Args:
@@ -90,7 +90,7 @@ def list_images(source: DataSection | Path, splits: Sequence[str] = ()) -> Image
         records = open_records(source, split)
         for row, (image_id, _) in enumerate(split_labels(records)):
             places.setdefault(image_id, (records, row))
-    return ImageList(list(places), ImagesOfSplits(tuple(places.values())))
+    return ImageList(list(places), _ImagesOfSplits(tuple(places.values())))
 
 
 class Loaded(NamedTuple):

@@ -18,7 +18,7 @@ CAST_PARTS = PARTS[:2]
 BYTES_PER_DATASET = 350
 """What HDF5 itself needs for a dataset, more or less: its header and its name."""
 
-IDENTITY = ("kind", "backbone", "weights", "image_size", "resize", "normalization", "detector", "detector_weights")
+_IDENTITY = ("kind", "backbone", "weights", "image_size", "resize", "normalization", "detector", "detector_weights")
 """Facts that must agree for features of two files to mean the same."""
 
 _NUMBER = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?0*(\d+)(?:(?<=\d{12})\.jpg)?")
@@ -37,7 +37,7 @@ def facts_differences(facts: Mapping[str, Any], expected: Mapping[str, Any]) -> 
     """In words, where features made in two ways do not mean the same; empty when they do."""
     return [
         f"{name} is {facts[name]}, expected {expected[name]}"
-        for name in IDENTITY
+        for name in _IDENTITY
         if name in facts and name in expected and _plain(facts[name]) != _plain(expected[name])
     ]
 

@@ -19,10 +19,10 @@ from hlcli.errors import DataError
 from hlcli.features.writer import FeatureWriter
 from hlcli.files import write_json
 
-SHARD_IMAGES = 64
+_SHARD_IMAGES = 64
 """Images of a part, or a little more: whole batches."""
 
-PLAN = "plan.json"
+_PLAN = "plan.json"
 
 
 class Shards:
@@ -38,13 +38,13 @@ class Shards:
     def __init__(self, out: Path, num_images: int, batch_size: int, dtype: str) -> None:
         self.out, self.num_images, self.batch_size, self.dtype = out, num_images, batch_size, dtype
         self.folder = out.with_name(f"{out.name}.partial")
-        self.size = max(1, SHARD_IMAGES // batch_size) * batch_size
+        self.size = max(1, _SHARD_IMAGES // batch_size) * batch_size
         self.count = -(-num_images // self.size)
 
     @property
     def is_begun(self) -> bool:
         """Whether there are parts to go on with."""
-        return (self.folder / PLAN).is_file()
+        return (self.folder / _PLAN).is_file()
 
     def begin(self, facts: Mapping[str, Any], *, resume: bool) -> None:
         """Make the folder, or check that the one that is there was made for the same work.
@@ -56,7 +56,7 @@ class Shards:
         Raises:
             DataError: when it was made for other work, naming what differs.
         """
-        path = self.folder / PLAN
+        path = self.folder / _PLAN
         plan = {**facts, "batch_size": self.batch_size}
         if resume and self.is_begun:
             made = _read(path)
@@ -126,7 +126,7 @@ class Shards:
 
     def remove(self) -> None:
         """Remove the parts; the plan goes first, so that a half-removed folder is never taken up again."""
-        (self.folder / PLAN).unlink(missing_ok=True)
+        (self.folder / _PLAN).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _features(self, shard: int) -> Path:

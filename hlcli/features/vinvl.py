@@ -18,8 +18,8 @@ from hlcli.features.writer import FeatureWriter
 from hlcli.progress import Progress
 
 FEATURES, PREDICTIONS = "features.tsv", "predictions.tsv"
-STORED_WIDTH = 2054
-BOX_COLUMNS = 6
+_STORED_WIDTH = 2054
+_BOX_COLUMNS = 6
 """The last numbers of each row say where its box is; they are no features."""
 
 
@@ -41,7 +41,7 @@ def import_vinvl(
     out = out or folder / "region_features.hdf5"
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists.", "Give --overwrite to replace it.")
-    width = STORED_WIDTH - BOX_COLUMNS
+    width = _STORED_WIDTH - _BOX_COLUMNS
     facts = {
         "kind": "region",
         "detector": "vinvl",
@@ -101,7 +101,7 @@ def _read(row: list[str], prediction: list[str]) -> tuple[str, dict[str, np.ndar
     if key != other:
         raise ValueError(f"{FEATURES} has {key}, {PREDICTIONS} has {other}")
     numbers = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4")
-    features = numbers.reshape(int(count), STORED_WIDTH)[:, :-BOX_COLUMNS]
+    features = numbers.reshape(int(count), _STORED_WIDTH)[:, :-_BOX_COLUMNS]
     objects = document["objects"]
     if len(objects) != len(features):
         raise ValueError(f"{len(features)} features, but {len(objects)} objects")

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-WINDOW_SCALES = (1, 2, 3, 6)
+_WINDOW_SCALES = (1, 2, 3, 6)
 """Windows per side, coarse → fine: 1 + 4 + 9 + 36 = 50 windows."""
 
 
-def window_boxes(scales: Sequence[int] = WINDOW_SCALES) -> Tensor:
+def window_boxes(scales: Sequence[int] = _WINDOW_SCALES) -> Tensor:
     """Left, top, right and bottom [R, 4] of all windows as fractions of the image, coarse → fine, row by row.
 
     A scale s has s·s windows with sides of 2 / (s + 1), so that each overlaps its neighbour by half.

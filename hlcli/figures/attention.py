@@ -39,10 +39,10 @@ from hlcli.visualization.branches import find_branches
 from hlcli.visualization.saving import save_figure
 
 TRUE, PREDICTED = "true", "predicted"
-JPEG_QUALITY = 95
-MOST_SUGGESTED = 6
+_JPEG_QUALITY = 95
+_MOST_SUGGESTED = 6
 
-Place = tuple[int, int]
+_Place = tuple[int, int]
 """A label: depth of its level (0 is the coarsest), index on it."""
 
 
@@ -91,7 +91,7 @@ def draw_attention(
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
     items = choose_images(images, loaded.recipe, loaded.labels, split, count)
     size = loaded.recipe.data.height_width if raw else None
-    page = Page(out / "attention", file_format, loaded.labels, wanted, predictor.thresholds, size)
+    page = _Page(out / "attention", file_format, loaded.labels, wanted, predictor.thresholds, size)
     stems = file_stems(items.names)
 
     def draw(_: int, found: list[tuple[int, Photo]], __: list[Failure]) -> list[Path]:
@@ -108,7 +108,7 @@ class Wanted(NamedTuple):
     depth: int
     true: bool
     predicted: bool
-    named: tuple[Place, ...]
+    named: tuple[_Place, ...]
 
 
 def find_wanted(labels: LabelSpace, depths: range, words: Sequence[str], level: str | None) -> Wanted:
@@ -131,7 +131,7 @@ def find_wanted(labels: LabelSpace, depths: range, words: Sequence[str], level: 
     return Wanted(searched[0], TRUE in words, PREDICTED in words, tuple(named))
 
 
-def _find_label(labels: LabelSpace, depths: Sequence[int], name: str) -> Place:
+def _find_label(labels: LabelSpace, depths: Sequence[int], name: str) -> _Place:
     for depth in depths:
         if name in labels.levels[depth].label_names:
             return depth, labels.levels[depth].label_names.index(name)
@@ -153,13 +153,13 @@ def _find_label(labels: LabelSpace, depths: Sequence[int], name: str) -> Place:
 def _suggest_children(labels: LabelSpace, depth: int, name: str) -> str | None:
     """Ask for the labels of that level that lie below (or above) the one that has no map itself."""
     near = find_branches(labels, [name])[depth]
-    names = [f"--labels {shlex.quote(labels.levels[depth].label_names[i])}" for i in near[:MOST_SUGGESTED]]
-    return f"Try {' '.join(names)}{' …' if len(near) > MOST_SUGGESTED else ''}"
+    names = [f"--labels {shlex.quote(labels.levels[depth].label_names[i])}" for i in near[:_MOST_SUGGESTED]]
+    return f"Try {' '.join(names)}{' …' if len(near) > _MOST_SUGGESTED else ''}"
 
 
 def choose(
     item: Item, look: Look, labels: LabelSpace, wanted: Wanted, thresholds: Sequence[float]
-) -> tuple[Place, ...]:
+) -> tuple[_Place, ...]:
     """The labels to show of one image: the named ones as named, then true and predicted ones, best first.
 
     Where nothing was asked for: the true labels, or if there are none or nobody knows them, the predicted ones, which
@@ -176,7 +176,7 @@ def choose(
     return tuple(dict.fromkeys([*wanted.named, *((depth, label) for label in ranked)]))
 
 
-class Page(NamedTuple):
+class _Page(NamedTuple):
     """How the files of one image are made; `raw_size` (height, width) asks for separate overlays too."""
 
     folder: Path
@@ -207,5 +207,5 @@ class Page(NamedTuple):
 
 def _save_jpeg(image: np.ndarray, path: Path) -> Path:
     with whole_file(path, "wb") as handle:
-        Image.fromarray(image).save(handle, format="JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(image).save(handle, format="JPEG", quality=_JPEG_QUALITY)
     return path

@@ -31,7 +31,7 @@ class Options(TypedDict, total=False):
     recipe: Recipe | None  # says where the data is, or what an upstream checkpoint is
 
 
-class Kind(NamedTuple):
+class _Kind(NamedTuple):
     """A kind of figures: the options it takes, and what loads the function that draws it (most need torch)."""
 
     name: str
@@ -76,12 +76,12 @@ def _captions() -> Draw:
 
 
 KINDS = (
-    Kind("curves", (), _curves),
-    Kind("labels", ("split", "labels", "recipe"), _labels),
-    Kind("levels", ("images", "split", "max_images", "labels", "top_k", "recipe"), _levels),
-    Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
-    Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
-    Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
+    _Kind("curves", (), _curves),
+    _Kind("labels", ("split", "labels", "recipe"), _labels),
+    _Kind("levels", ("images", "split", "max_images", "labels", "top_k", "recipe"), _levels),
+    _Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
+    _Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
+    _Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
 )
 
 
@@ -119,7 +119,7 @@ def visualize(
     return draw(model, _figures_folder(model) if out is None else out, file_format, **chosen)
 
 
-def _find_kind(name: str, given: Sequence[str]) -> Kind:
+def _find_kind(name: str, given: Sequence[str]) -> _Kind:
     """The kind of that name, if it has a use for all options that are given.
 
     Raises:

@@ -13,7 +13,7 @@ from hlcli.data.image_files import IMAGE_SUFFIXES
 if TYPE_CHECKING:
     from hlcli.data.failures import Failure
 
-LONGEST_NAME = 100
+_LONGEST_NAME = 100
 """Characters of a file name that comes from an image or a label."""
 
 
@@ -70,4 +70,4 @@ def number_repeated(names: Sequence[str]) -> list[str]:
 
 def safe_name(name: str) -> str:
     """A name that every file system takes."""
-    return re.sub(r'[\x00-\x1f\ud800-\udfff<>:"/\\|?*]+', "_", name)[-LONGEST_NAME:].strip(" .") or "_"
+    return re.sub(r'[\x00-\x1f\ud800-\udfff<>:"/\\|?*]+', "_", name)[-_LONGEST_NAME:].strip(" .") or "_"

@@ -29,7 +29,7 @@ IMAGES_OF_A_SPLIT = 6
 IMAGES_AT_A_TIME = 8
 """Decoded images are kept in full while they are drawn, so these are few."""
 
-PHOTO_SIDE = 640
+_PHOTO_SIDE = 640
 """Longer side in pixels of the photos in a figure; the model sees the original."""
 
 
@@ -129,7 +129,7 @@ def _image_ids(records: Records, rows: Sequence[int]) -> list[str]:
 def shrink(image: Image.Image) -> np.ndarray:
     """The image [H, W, 3] uint8, small enough for a figure."""
     photo = image.copy()
-    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    photo.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE))
     return np.asarray(photo)
 
 

@@ -31,7 +31,7 @@ from hlcli.visualization.levels import Example, levels_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROWS_PER_PAGE = 6
+_ROWS_PER_PAGE = 6
 
 
 def draw_levels(
@@ -78,7 +78,7 @@ def draw_levels(
         shown = loaded.labels.levels[-len(examples[0].levels) :]
         return levels_figure(examples, [level.name for level in shown])
 
-    return draw_pages(items, max(1, ROWS_PER_PAGE // top_k), draw, out, "levels", file_format)
+    return draw_pages(items, max(1, _ROWS_PER_PAGE // top_k), draw, out, "levels", file_format)
 
 
 def find_examples(

@@ -15,11 +15,11 @@ from hlcli.visualization.saving import save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DrawGroup = Callable[[int, list[tuple[int, Photo]], list[Failure]], list[Path]]
+_DrawGroup = Callable[[int, list[tuple[int, Photo]], list[Failure]], list[Path]]
 """Number of the group, from 1, and its images with theirs → files; adds what fails only now to the failures."""
 
 
-def draw_groups(items: Items, draw: DrawGroup, out: Path, size: int = IMAGES_AT_A_TIME) -> Figures:
+def draw_groups(items: Items, draw: _DrawGroup, out: Path, size: int = IMAGES_AT_A_TIME) -> Figures:
     """Files of images, decoded so many at a time; failures are listed beside `out`, as `write_failures` says."""
     files: list[Path] = []
     failures: list[Failure] = []

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from hlcli.data.section import DataSection
 
-STRIPS_PER_PAGE = 12
-NAMING_LABELS = 3
+_STRIPS_PER_PAGE = 12
+_NAMING_LABELS = 3
 """So many labels tell what a scene is about."""
 
 
@@ -134,7 +134,7 @@ def scene_titles(seen: np.ndarray) -> list[str]:
 def scene_names(counts: np.ndarray, labels: LabelSpace) -> list[str]:
     """`0: fish, fir, bird`: the labels with the largest share of their images in each scene."""
     typical = typical_labels(counts.diagonal(axis1=1, axis2=2))
-    words = [", ".join(labels.label_names[label] for label in row[:NAMING_LABELS]) for row in typical]
+    words = [", ".join(labels.label_names[label] for label in row[:_NAMING_LABELS]) for row in typical]
     return [f"{scene}: {text}" if text else str(scene) for scene, text in enumerate(words)]
 
 
@@ -151,4 +151,4 @@ def draw_images(loaded: LoadedModel, items: Items, names: Sequence[str], out: Pa
         ]
         return strips_figure(strips, names) if strips else None
 
-    return draw_pages(items, STRIPS_PER_PAGE, draw, out, "scenes-of-images", file_format)
+    return draw_pages(items, _STRIPS_PER_PAGE, draw, out, "scenes-of-images", file_format)

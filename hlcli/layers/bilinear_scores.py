@@ -26,10 +26,10 @@ from torch import Tensor
 from hlcli.layers.precision import without_autocast
 
 CPU_TILE = 2**21  # numbers in a tile: the shared cache holds them, and each step is worth waking the threads (measured)
-DEVICE_TILE = 2**24  # on other devices: few and long kernels
+_DEVICE_TILE = 2**24  # on other devices: few and long kernels
 CHANNELS = 8  # at least, in a tile of full size: sums over channels then cost little beside making them
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # None where nobody asks
+_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # None where nobody asks
 
 
 def bilinear_scores(tokens: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
@@ -66,11 +66,11 @@ class _BilinearScores(torch.autograd.Function):
         with without_autocast(tokens.device):
             inputs = _at_least_float32(tokens.flatten(0, 1), labels, weight)
             kernels = _kernels(tokens.device)
-            scores = kernels.scores(*inputs) if kernels else tiled_scores(*inputs)  # [L, R]
+            scores = kernels.scores(*inputs) if kernels else _tiled_scores(*inputs)  # [L, R]
             return scores.unflatten(1, tokens.shape[:2]).transpose(0, 1).contiguous()  # [B, L, N]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Gradients:
+    def backward(ctx: Any, grad: Tensor) -> _Gradients:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "bilinear_scores has no second derivatives, which create_graph=True asks for; "
@@ -80,7 +80,7 @@ class _BilinearScores(torch.autograd.Function):
         with without_autocast(tokens.device):
             inputs = _at_least_float32(tokens.flatten(0, 1), labels, weight)
             kernels = _kernels(tokens.device)
-            gradients = kernels.gradients if kernels else tiled_gradients
+            gradients = kernels.gradients if kernels else _tiled_gradients
             by_label = grad.transpose(0, 1).flatten(1).contiguous()  # [L, R]
             rows_grad, labels_grad, weight_grad = gradients(by_label, *inputs, needed=ctx.needs_input_grad)
             return (
@@ -90,7 +90,7 @@ class _BilinearScores(torch.autograd.Function):
             )
 
 
-def tiled_scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+def _tiled_scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     """Scores [L, R] of rows [R, K] for labels [L, K], tile by tile; weight is [K]."""
     scores = rows.new_empty(len(labels), len(rows))
     rows, labels = 2 * rows.T.contiguous(), labels.T.contiguous()  # [K, R], [K, L]
@@ -103,9 +103,9 @@ def tiled_scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     return scores
 
 
-def tiled_gradients(
+def _tiled_gradients(
     grad: Tensor, rows: Tensor, labels: Tensor, weight: Tensor, *, needed: tuple[bool, ...]
-) -> Gradients:
+) -> _Gradients:
     """Gradients of rows [R, K], labels [L, K] and weight [K] from that of the scores, grad [L, R], tile by tile."""
     rows, labels = 2 * rows.T.contiguous(), labels.T.contiguous()  # [K, R], [K, L]
     for_rows, for_labels, for_weight = (
@@ -133,7 +133,7 @@ def tiled_gradients(
 def _tiles(rows: Tensor, labels: Tensor) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
     """Parts of rows [K, R]; for each, slices of the K channels, with room [C, L, R of the part] that all share."""
     width, num_labels, num_rows = len(rows), labels.shape[1], rows.shape[1]
-    size = CPU_TILE if rows.device.type == "cpu" else DEVICE_TILE
+    size = CPU_TILE if rows.device.type == "cpu" else _DEVICE_TILE
     part_size = max(1, min(num_rows, size // max(1, CHANNELS * num_labels)))
     num_channels = max(1, min(width // CHANNELS, size // max(1, num_labels * part_size)))
     room = rows.new_empty(num_channels * num_labels * part_size)

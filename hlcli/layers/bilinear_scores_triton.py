@@ -19,19 +19,19 @@ from torch import Tensor
 
 # Rows, labels and channels of a block. A block has a number per row, label and channel: 32 for each of a program's 128
 # threads. Sums are kept per number and joined once, at the end, because threads are slow to exchange numbers.
-SCORE_BLOCK = {"ROWS": 32, "LABELS": 8, "WIDTH": 16}
-ROW_BLOCK = {"ROWS": 8, "LABELS": 8, "WIDTH": 64}
-LABEL_BLOCK = {"ROWS": 8, "LABELS": 8, "WIDTH": 64}
+_SCORE_BLOCK = {"ROWS": 32, "LABELS": 8, "WIDTH": 16}
+_ROW_BLOCK = {"ROWS": 8, "LABELS": 8, "WIDTH": 64}
+_LABEL_BLOCK = {"ROWS": 8, "LABELS": 8, "WIDTH": 64}
 
 
 def scores(rows: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     """Scores [L, R] of rows [R, K] for labels [L, K]; weight is [K]; all contiguous, of one type."""
     (num_rows, width), num_labels = rows.shape, len(labels)
     result = rows.new_empty(num_labels, num_rows)
-    grid = (triton.cdiv(num_rows, SCORE_BLOCK["ROWS"]), triton.cdiv(num_labels, SCORE_BLOCK["LABELS"]))
+    grid = (triton.cdiv(num_rows, _SCORE_BLOCK["ROWS"]), triton.cdiv(num_labels, _SCORE_BLOCK["LABELS"]))
     if result.numel():
         with torch.cuda.device_of(rows):
-            _scores[grid](rows, labels, weight, result, num_rows, num_labels, width, **SCORE_BLOCK)
+            _scores[grid](rows, labels, weight, result, num_rows, num_labels, width, **_SCORE_BLOCK)
     return result
 
 
@@ -43,13 +43,13 @@ def gradients(
     (num_rows, width), num_labels = rows.shape, len(labels)
     sizes = num_rows, num_labels, width
     for_rows, for_labels, weight_by_label = torch.zeros_like(rows), torch.zeros_like(labels), torch.zeros_like(labels)
-    row_grid = triton.cdiv(num_rows, ROW_BLOCK["ROWS"]), triton.cdiv(width, ROW_BLOCK["WIDTH"])
-    label_grid = triton.cdiv(num_labels, LABEL_BLOCK["LABELS"]), triton.cdiv(width, LABEL_BLOCK["WIDTH"])
+    row_grid = triton.cdiv(num_rows, _ROW_BLOCK["ROWS"]), triton.cdiv(width, _ROW_BLOCK["WIDTH"])
+    label_grid = triton.cdiv(num_labels, _LABEL_BLOCK["LABELS"]), triton.cdiv(width, _LABEL_BLOCK["WIDTH"])
     with torch.cuda.device_of(rows):
         if needed[0] and rows.numel():
-            _row_gradients[row_grid](*inputs, for_rows, *sizes, **ROW_BLOCK)
+            _row_gradients[row_grid](*inputs, for_rows, *sizes, **_ROW_BLOCK)
         if (needed[1] or needed[2]) and labels.numel():
-            _label_gradients[label_grid](*inputs, for_labels, weight_by_label, *sizes, **LABEL_BLOCK)
+            _label_gradients[label_grid](*inputs, for_labels, weight_by_label, *sizes, **_LABEL_BLOCK)
     return (
         for_rows if needed[0] else None,
         for_labels if needed[1] else None,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hlcli.layers.bilinear_scores import bilinear_scores
 
 
-class LabelFeatures(NamedTuple):
+class _LabelFeatures(NamedTuple):
     """What every label has found, and where."""
 
     label_features: Tensor  # [B, L, D]
@@ -39,7 +39,7 @@ class LabelAttention(nn.Module):
         self.hidden_linear = nn.Linear(attention_dim, attention_dim)
         self.target_linear = nn.Linear(attention_dim, 1)
 
-    def forward(self, tokens: Tensor, label_embeddings: Tensor, *, temperature: float = 1.0) -> LabelFeatures:
+    def forward(self, tokens: Tensor, label_embeddings: Tensor, *, temperature: float = 1.0) -> _LabelFeatures:
         """Gather the tokens [B, N, D] that each of label_embeddings [L, E] asks for."""
         target = self.target_linear.weight[0]  # [K]
         weight = self.hidden_linear.weight.T @ target  # [K]
@@ -47,4 +47,4 @@ class LabelAttention(nn.Module):
         constant = self.hidden_linear.bias @ target + self.target_linear.bias
         scores = bilinear_scores(self.token_projection(tokens), self.label_projection(label_embeddings), weight)
         maps = ((scores + constant) / temperature).softmax(dim=-1)  # [B, L, N]
-        return LabelFeatures(maps.to(tokens.dtype) @ tokens, maps)
+        return _LabelFeatures(maps.to(tokens.dtype) @ tokens, maps)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-TEMPERATURE = 10_000.0
+_TEMPERATURE = 10_000.0
 
 
 def sine_position(height: int, width: int, dim: int, *, class_tokens: int = 0) -> Tensor:
@@ -25,7 +25,7 @@ def sine_position(height: int, width: int, dim: int, *, class_tokens: int = 0) -
     if dim % 4:
         raise ValueError(f"Expected dim to be a multiple of 4, but got {dim}.")
     channels = torch.arange(dim // 2, dtype=torch.float32)
-    divisors = TEMPERATURE ** (2 * torch.div(channels, 2, rounding_mode="floor") / (dim // 2))
+    divisors = _TEMPERATURE ** (2 * torch.div(channels, 2, rounding_mode="floor") / (dim // 2))
     rows = _side_code(height, divisors)[:, None].expand(-1, width, -1)  # [h, w, F]
     columns = _side_code(width, divisors)[None].expand(height, -1, -1)  # [h, w, F]
     grid = torch.cat((rows, columns), dim=-1).flatten(0, 1)  # [N, D]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
     from hlcli.data.section import DataSection
 
-NETWORK = "network."
+_NETWORK = "network."
 """Where a captioner keeps the network behind the image encoder."""
 
 
@@ -94,10 +94,10 @@ class CaptionMethod(MethodSection):
         Raises:
             CheckpointError: when it does not fit.
         """
-        own = {name: value for name, value in model.state_dict().items() if not name.startswith(NETWORK)}
-        return {**own, **{f"{NETWORK}{name}": value for name, value in self.network_from_upstream(state).items()}}
+        own = {name: value for name, value in model.state_dict().items() if not name.startswith(_NETWORK)}
+        return {**own, **{f"{_NETWORK}{name}": value for name, value in self.network_from_upstream(state).items()}}
 
     def to_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Our state under the reference implementation's names; an image encoder has no place there."""
-        network = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+        network = {name.removeprefix(_NETWORK): value for name, value in state.items() if name.startswith(_NETWORK)}
         return self.network_to_upstream(network)

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from hlcli.metrics.arguments import Flags, Floats, as_flags, as_scores
 from hlcli.metrics.multilabel import harmonic_mean
 
-Parents = Sequence[Sequence[int]]
+_Parents = Sequence[Sequence[int]]
 
 
-class HierarchicalF1(NamedTuple):
+class _HierarchicalF1(NamedTuple):
     """Hierarchical precision and recall, and their F1."""
 
     precision: float
@@ -27,8 +27,8 @@ class HierarchicalF1(NamedTuple):
 
 
 def hierarchical_f1(
-    level_predictions: Sequence[ArrayLike], level_targets: Sequence[ArrayLike], parents: Parents
-) -> HierarchicalF1:
+    level_predictions: Sequence[ArrayLike], level_targets: Sequence[ArrayLike], parents: _Parents
+) -> _HierarchicalF1:
     """Pooled precision, recall and F1 of label sets to which all ancestors are added (Kiritchenko et al.; Silla).
 
     A wrong label under the right parent is half a success; a wrong branch counts on every level.
@@ -48,10 +48,10 @@ def hierarchical_f1(
     hits = sum(np.count_nonzero(p & a) for p, a in zip(predicted, actual, strict=True))
     precision = hits / max(1, sum(np.count_nonzero(level) for level in predicted))
     recall = hits / max(1, sum(np.count_nonzero(level) for level in actual))
-    return HierarchicalF1(precision, recall, harmonic_mean(precision, recall))
+    return _HierarchicalF1(precision, recall, harmonic_mean(precision, recall))
 
 
-def orphan_share(level_predictions: Sequence[ArrayLike], parents: Parents) -> float:
+def orphan_share(level_predictions: Sequence[ArrayLike], parents: _Parents) -> float:
     """Share of the predicted labels below the top level whose parent is not predicted; 0 when there are none."""
     levels = _as_levels(level_predictions, "level_predictions", parents)
     orphans = children = 0
@@ -61,7 +61,7 @@ def orphan_share(level_predictions: Sequence[ArrayLike], parents: Parents) -> fl
     return orphans / max(1, children)
 
 
-def with_ancestors(level_flags: Sequence[Flags], parents: Parents) -> list[Flags]:
+def with_ancestors(level_flags: Sequence[Flags], parents: _Parents) -> list[Flags]:
     """The label sets [N, L_level], coarse → fine, with the ancestors of every label in them."""
     extended = [level_flags[-1]]
     for level, index in zip(reversed(level_flags[:-1]), reversed(parents), strict=True):
@@ -69,7 +69,7 @@ def with_ancestors(level_flags: Sequence[Flags], parents: Parents) -> list[Flags
     return extended[::-1]
 
 
-def consistent_scores(level_scores: Sequence[ArrayLike], parents: Parents) -> list[Floats]:
+def consistent_scores(level_scores: Sequence[ArrayLike], parents: _Parents) -> list[Floats]:
     """Scores [N, L_level], coarse → fine, in which no label is above its parent: children are lowered, top down."""
     levels = [as_scores(level, f"level_scores[{depth}]") for depth, level in enumerate(level_scores)]
     _check_tree([level.shape for level in levels], parents)
@@ -79,17 +79,17 @@ def consistent_scores(level_scores: Sequence[ArrayLike], parents: Parents) -> li
     return capped
 
 
-def lift_scores(fine_scores: ArrayLike, parents: Parents) -> list[Floats]:
+def lift_scores(fine_scores: ArrayLike, parents: _Parents) -> list[Floats]:
     """Scores of all levels, coarse → fine, from the finest alone: a parent scores as its best child."""
     return _lift(as_scores(fine_scores, "fine_scores"), parents)
 
 
-def lift_targets(fine_targets: ArrayLike, parents: Parents) -> list[Flags]:
+def lift_targets(fine_targets: ArrayLike, parents: _Parents) -> list[Flags]:
     """Targets of all levels, coarse → fine, from the finest alone: a parent is true when a child is."""
     return _lift(as_flags(fine_targets, "fine_targets"), parents)
 
 
-def lift_ignored(fine_targets: ArrayLike, fine_ignore: ArrayLike, parents: Parents) -> list[Flags]:
+def lift_ignored(fine_targets: ArrayLike, fine_ignore: ArrayLike, parents: _Parents) -> list[Flags]:
     """Ignored labels of all levels, coarse → fine.
 
     Nothing is known of a parent when one of its children is ignored and none is on.
@@ -102,7 +102,7 @@ def lift_ignored(fine_targets: ArrayLike, fine_ignore: ArrayLike, parents: Paren
     ]
 
 
-def _lift(fine: NDArray, parents: Parents) -> list[NDArray]:
+def _lift(fine: NDArray, parents: _Parents) -> list[NDArray]:
     sizes = [max(index, default=-1) + 1 for index in parents] + [fine.shape[1]]
     _check_tree([(len(fine), size) for size in sizes], parents)
     levels = [fine]
@@ -119,13 +119,13 @@ def _highest_child(level: NDArray, parent_index: Sequence[int]) -> NDArray:
     return np.maximum.reduceat(level[:, by_parent], firsts, axis=1)
 
 
-def _as_levels(level_flags: Sequence[ArrayLike], name: str, parents: Parents) -> list[Flags]:
+def _as_levels(level_flags: Sequence[ArrayLike], name: str, parents: _Parents) -> list[Flags]:
     levels = [as_flags(level, f"{name}[{depth}]") for depth, level in enumerate(level_flags)]
     _check_tree([level.shape for level in levels], parents)
     return levels
 
 
-def _check_tree(shapes: Sequence[tuple[int, ...]], parents: Parents) -> None:
+def _check_tree(shapes: Sequence[tuple[int, ...]], parents: _Parents) -> None:
     """Refuse levels that do not fit the tree: every label needs a parent, every parent a child."""
     if len(shapes) != len(parents) + 1:
         raise ValueError(f"Expected argument `parents` to hold {len(shapes) - 1} lists, but got {len(parents)}")

@@ -33,7 +33,7 @@ class F1(NamedTuple):
     per_label: NDArray[np.float64]
 
 
-class F1Curve(NamedTuple):
+class _F1Curve(NamedTuple):
     """F1 at T thresholds: three curves [T] and one per label [T, L]."""
 
     micro: NDArray[np.float64]
@@ -42,7 +42,7 @@ class F1Curve(NamedTuple):
     per_label: NDArray[np.float64]
 
 
-class LabelPrecisionRecall(NamedTuple):
+class _LabelPrecisionRecall(NamedTuple):
     """Precision and recall of each label [L]."""
 
     precision: NDArray[np.float64]
@@ -169,7 +169,7 @@ def f1_curve(
     *,
     ignore: ArrayLike | None = None,
     inclusive: bool = False,
-) -> F1Curve:
+) -> _F1Curve:
     """`f1_scores` at each of T thresholds, in one pass over the scores.
 
     Args:
@@ -187,7 +187,7 @@ def f1_curve(
     per_label = _ratio(2 * counts.label_hits, sizes)
     micro = _ratio(2 * counts.label_hits.sum(axis=1), sizes.sum(axis=1))
     per_image = _ratio(2 * counts.image_hits, counts.image_predicted + flags.sum(axis=1, dtype=np.int32))  # [T, N]
-    return F1Curve(micro, per_label.mean(axis=1), per_image.mean(axis=1), per_label)
+    return _F1Curve(micro, per_label.mean(axis=1), per_image.mean(axis=1), per_label)
 
 
 class _Counts(NamedTuple):
@@ -237,7 +237,7 @@ def tune_threshold(
 
 def label_precision_recall(
     predictions: ArrayLike, targets: ArrayLike, *, undefined: float = 0.0
-) -> LabelPrecisionRecall:
+) -> _LabelPrecisionRecall:
     """Precision and recall of each label.
 
     Args:
@@ -250,7 +250,7 @@ def label_precision_recall(
     hits = (predicted & actual).sum(axis=0)  # [L]
     precision = _ratio(hits, predicted.sum(axis=0), undefined)
     recall = _ratio(hits, actual.sum(axis=0), undefined)
-    return LabelPrecisionRecall(precision, recall)
+    return _LabelPrecisionRecall(precision, recall)
 
 
 def precision_recall(predictions: ArrayLike, targets: ArrayLike, *, undefined: float = 0.0) -> PrecisionRecall:

@@ -13,7 +13,7 @@ from hlcli.metrics.arguments import Flags, Floats
 CHUNK_ELEMENTS = 2**22
 
 
-class Ranking(NamedTuple):
+class _Ranking(NamedTuple):
     """One label's images in descending order of score; equal scores stay in image order.
 
     Args:
@@ -37,7 +37,7 @@ class Ranking(NamedTuple):
         return np.searchsorted(self.positions, ends, side="right") / (ends + 1)
 
 
-def rankings(scores: Floats, targets: Flags) -> Iterator[Ranking]:
+def rankings(scores: Floats, targets: Flags) -> Iterator[_Ranking]:
     """The ranking of every label of scores [N, L], in label order; a few labels are held in memory at a time."""
     num_images, num_labels = scores.shape
     step = max(1, CHUNK_ELEMENTS // num_images)
@@ -47,7 +47,7 @@ def rankings(scores: Floats, targets: Flags) -> Iterator[Ranking]:
         target_rows = np.ascontiguousarray(targets[:, chunk].T)  # [chunk, N]
         for row, flags in zip(score_rows, target_rows, strict=True):
             order = descending_order(row)
-            yield Ranking(row[order], np.flatnonzero(flags[order]))
+            yield _Ranking(row[order], np.flatnonzero(flags[order]))
 
 
 def descending_order(scores: NDArray[np.float64]) -> NDArray[np.int64]:

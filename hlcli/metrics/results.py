@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from hlcli.metrics.multilabel import EmptyLabels
 
-EMPTY_POLICY: Mapping[str, str] = {"skip": "left out of mAP", "zero": "counted as 0 in mAP", "nan": "mAP is n/a"}
-LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
+_EMPTY_POLICY: Mapping[str, str] = {"skip": "left out of mAP", "zero": "counted as 0 in mAP", "nan": "mAP is n/a"}
+_LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
 """Names, without their level, of what is best when it is smallest; of everything else more is better."""
 
 
@@ -81,7 +81,7 @@ class Metrics(Mapping[str, float]):
         plain = [name for name in self.numbers if "/" not in name]
         return {
             name: tuple(
-                as_text(self.numbers[full]) if (full := metric_name(level, name, self.levels)) in self.numbers else ""
+                _as_text(self.numbers[full]) if (full := metric_name(level, name, self.levels)) in self.numbers else ""
                 for level in self.levels
             )
             for name in plain
@@ -91,7 +91,7 @@ class Metrics(Mapping[str, float]):
         """The metrics that belong to no level, as text."""
         above = tuple(f"{level}/" for level in self.levels[:-1])
         return {
-            name: as_text(value)
+            name: _as_text(value)
             for name, value in self.numbers.items()
             if "/" in name and not name.startswith(above or " ")
         }
@@ -103,7 +103,7 @@ class Metrics(Mapping[str, float]):
             return f"{images}; every label has positives."
         return (
             f"{images}; {self.empty_labels} of {len(self.labels)} labels have no positives: "
-            f"{EMPTY_POLICY[self.empty_policy]}, F1 counts as 0."
+            f"{_EMPTY_POLICY[self.empty_policy]}, F1 counts as 0."
         )
 
     def to_json(self) -> dict[str, float | None]:
@@ -120,12 +120,12 @@ def metric_name(level: str, name: str, levels: Sequence[str]) -> str:
     return name if level == levels[-1] else f"{level}/{name}"
 
 
-def as_text(value: float) -> str:
+def _as_text(value: float) -> str:
     """A fraction with four digits, or `n/a`."""
     return "n/a" if math.isnan(value) else f"{value:.4f}"
 
 
 def as_gain(name: str, value: float) -> float:
     """A metric's value, turned so that more is better; applied twice it is the value again."""
-    is_lower_better = name in LOWER_IS_BETTER or name.partition("/")[2] in LOWER_IS_BETTER
+    is_lower_better = name in _LOWER_IS_BETTER or name.partition("/")[2] in _LOWER_IS_BETTER
     return -value if is_lower_better else value

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-WORD_SCALE = 200
-COUNT_EPS = 1e-8
+_WORD_SCALE = 200
+_COUNT_EPS = 1e-8
 
 
 def scene_entropy(scene_probs: ArrayLike) -> float:
@@ -45,7 +45,7 @@ def distribution_entropy(counts: ArrayLike) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def scene_label_shares(counts: ArrayLike, scale: int = WORD_SCALE) -> NDArray[np.int64]:
+def scene_label_shares(counts: ArrayLike, scale: int = _WORD_SCALE) -> NDArray[np.int64]:
     """Word sizes for a cloud per scene, whole numbers [S, L] from 0 to `scale`.
 
     The share of a label's images that fall into a scene, so that rare labels are drawn as large as frequent ones;
@@ -70,7 +70,7 @@ def heat_map(counts: ArrayLike) -> NDArray[np.float64]:
         counts: [S, L, L].
     """
     pairs = _pair_counts(counts)
-    adjacency = pairs / (pairs.diagonal(axis1=1, axis2=2)[:, :, None] + COUNT_EPS)
+    adjacency = pairs / (pairs.diagonal(axis1=1, axis2=2)[:, :, None] + _COUNT_EPS)
     adjacency[:, np.arange(adjacency.shape[1]), np.arange(adjacency.shape[1])] = 0
     return adjacency
 

@@ -21,7 +21,7 @@ from hlcli.metrics.scenes import scene_entropy
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace, Level
 
-TOP_K = 3
+_TOP_K = 3
 
 
 class MetricOptions(NamedTuple):
@@ -43,7 +43,7 @@ class MetricOptions(NamedTuple):
     at_threshold: bool = False
 
 
-class Measured(NamedTuple):
+class _Measured(NamedTuple):
     """One level: what metrics are made of. N images, L labels of the level."""
 
     level: Level
@@ -57,39 +57,39 @@ class Measured(NamedTuple):
     options: MetricOptions
 
 
-class Whole(NamedTuple):
+class _Whole(NamedTuple):
     """All levels together."""
 
-    levels: Sequence[Measured]  # coarse → fine
+    levels: Sequence[_Measured]  # coarse → fine
     labels: LabelSpace
     scene_probs: ArrayLike | None  # [N, S]
 
 
-def _mean_average_precision(level: Measured) -> dict[str, float]:
+def _mean_average_precision(level: _Measured) -> dict[str, float]:
     return {"mAP": multilabel.mean_average_precision(level.average_precision, level.options.empty_labels)}
 
 
-def _f1_means(level: Measured) -> dict[str, float]:
+def _f1_means(level: _Measured) -> dict[str, float]:
     return {"F1_micro": level.f1.micro, "F1_macro": level.f1.macro, "F1_samples": level.f1.samples}
 
 
-def _precision_recall(level: Measured) -> dict[str, float]:
+def _precision_recall(level: _Measured) -> dict[str, float]:
     undefined = float(level.options.undefined_as_one)
     return multilabel.precision_recall(level.predictions, level.targets, undefined=undefined)._asdict()
 
 
-def _at_top_k(level: Measured) -> dict[str, float]:
-    if len(level.level) <= TOP_K:
+def _at_top_k(level: _Measured) -> dict[str, float]:
+    if len(level.level) <= _TOP_K:
         return {}
-    top = level._replace(predictions=multilabel.top_k_predictions(level.scores, TOP_K) & level.predictions)
-    return {f"{name}_top{TOP_K}": value for name, value in _precision_recall(top).items()}
+    top = level._replace(predictions=multilabel.top_k_predictions(level.scores, _TOP_K) & level.predictions)
+    return {f"{name}_top{_TOP_K}": value for name, value in _precision_recall(top).items()}
 
 
-def _threshold(level: Measured) -> dict[str, float]:
+def _threshold(level: _Measured) -> dict[str, float]:
     return {"threshold": level.threshold}
 
 
-def _tree(whole: Whole) -> dict[str, float]:
+def _tree(whole: _Whole) -> dict[str, float]:
     if len(whole.levels) == 1:
         return {}
     predictions = [level.predictions for level in whole.levels]
@@ -98,16 +98,16 @@ def _tree(whole: Whole) -> dict[str, float]:
     return numbers | {"hierarchy/orphans": orphan_share(predictions, whole.labels.parents)}
 
 
-def _subsets(whole: Whole) -> dict[str, float]:
+def _subsets(whole: _Whole) -> dict[str, float]:
     means = multilabel.subset_means(whole.levels[-1].f1.per_label.tolist(), whole.labels.subsets)
     return {f"subset/{name}": value for name, value in means.items()}
 
 
-def _scenes(whole: Whole) -> dict[str, float]:
+def _scenes(whole: _Whole) -> dict[str, float]:
     return {} if whole.scene_probs is None else {"scene/entropy": scene_entropy(whole.scene_probs)}
 
 
-PER_LEVEL: tuple[Callable[[Measured], Mapping[str, float]], ...] = (
+PER_LEVEL: tuple[Callable[[_Measured], Mapping[str, float]], ...] = (
     _mean_average_precision,
     _f1_means,
     _precision_recall,
@@ -116,7 +116,7 @@ PER_LEVEL: tuple[Callable[[Measured], Mapping[str, float]], ...] = (
 )
 """What is measured on every level, in the order of tables; the finest level has the plain names."""
 
-OVER_LEVELS: tuple[Callable[[Whole], Mapping[str, float]], ...] = (_tree, _subsets, _scenes)
+OVER_LEVELS: tuple[Callable[[_Whole], Mapping[str, float]], ...] = (_tree, _subsets, _scenes)
 """What is measured once, of all levels or of the finest alone; names say what they concern: `hierarchy/F1`."""
 
 
@@ -155,7 +155,7 @@ def summarise(
     levels = [_measure(*level, options) for level in zip(labels.levels, scores, targets, chosen, ignored, strict=True)]
     rows = tuple(row for level in levels for row in _label_rows(level))
     return Metrics(
-        numbers=_name_all(Whole(levels, labels, scene_probs)),
+        numbers=_name_all(_Whole(levels, labels, scene_probs)),
         labels=rows,
         levels=tuple(level.name for level in labels.levels),
         num_images=len(scores[0]),
@@ -171,7 +171,7 @@ def _measure(
     threshold: float | None,
     ignore: Flags | None,
     options: MetricOptions,
-) -> Measured:
+) -> _Measured:
     """What all metrics of a level are made of; no threshold: the one that is best for these scores."""
     inclusive = options.at_threshold
     if threshold is None:
@@ -183,10 +183,10 @@ def _measure(
         scores, targets, ignore=ignore, interpolation=options.average_precision, empty=options.empty_labels
     )
     f1 = multilabel.f1_scores(predictions, targets)
-    return Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
+    return _Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
 
 
-def _label_rows(measured: Measured) -> list[LabelRow]:
+def _label_rows(measured: _Measured) -> list[LabelRow]:
     """One row per label of a level."""
     precision, recall = multilabel.label_precision_recall(
         measured.predictions, measured.targets, undefined=float(measured.options.undefined_as_one)
@@ -198,7 +198,7 @@ def _label_rows(measured: Measured) -> list[LabelRow]:
     ]
 
 
-def _name_all(whole: Whole) -> dict[str, float]:
+def _name_all(whole: _Whole) -> dict[str, float]:
     """All numbers under their full names: finest level, levels above from the finest up, then what concerns all."""
     names = [level.name for level in whole.labels.levels]
     numbers = {

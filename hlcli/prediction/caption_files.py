@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = (".jsonl", ".json")
+_ENDINGS = (".jsonl", ".json")
 
 
 def partial_file(out: Path) -> Path:
@@ -39,7 +39,7 @@ def partial_file(out: Path) -> Path:
 
 def check_caption_file(out: Path) -> None:
     """Refuse a file of another format, and a folder; see `check_prediction_file`."""
-    check_prediction_file(out, ENDINGS)
+    check_prediction_file(out, _ENDINGS)
 
 
 class CaptionFile:

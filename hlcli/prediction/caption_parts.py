@@ -28,7 +28,7 @@ from hlcli.features.reading import FeatureFile
 from hlcli.features.windows import WindowPool
 from hlcli.recipe import Recipe
 
-Facts = Mapping[str, Any]
+_Facts = Mapping[str, Any]
 """What made a feature file."""
 
 
@@ -75,7 +75,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Picture:
+class _Picture:
     """Loads the image itself."""
 
     transform: Callable[[PIL.Image.Image], Tensor]
@@ -139,7 +139,7 @@ def picture_part(data: DataSection, device: torch.device) -> Part:
     def compute(images: list[Tensor]) -> dict[str, Tensor]:
         return {"images": to_floats(torch.stack(images).to(device))}
 
-    return Part(Picture(eval_transform(data)), compute)
+    return Part(_Picture(eval_transform(data)), compute)
 
 
 def stored_grid_part(path: Path, width: int, device: torch.device) -> Part:
@@ -190,11 +190,11 @@ def encoded_grid_part(recipe: Recipe, weights: Path | None, width: int, device: 
     def compute(images: list[Tensor]) -> dict[str, Tensor]:
         return {"grid_features": encoder(to_floats(torch.stack(images).to(device)))}
 
-    return Part(Picture(eval_transform(recipe.data)), compute)
+    return Part(_Picture(eval_transform(recipe.data)), compute)
 
 
 def extracted_grid_part(
-    facts: Facts, windows: Facts | None, weights: Path | None, max_regions: int, device: torch.device
+    facts: _Facts, windows: _Facts | None, weights: Path | None, max_regions: int, device: torch.device
 ) -> Part:
     """Grid features as a file of those facts holds them; with facts of windows over the same grid, regions too."""
     extractor = _extractor(facts, weights, device)
@@ -212,10 +212,10 @@ def extracted_grid_part(
             inputs |= fill_slots(list(regions), max_regions, device)
         return inputs
 
-    return Part(Picture(extractor.transform), compute)
+    return Part(_Picture(extractor.transform), compute)
 
 
-def extracted_regions_part(facts: Facts, weights: Path | None, max_regions: int, device: torch.device) -> Part:
+def extracted_regions_part(facts: _Facts, weights: Path | None, max_regions: int, device: torch.device) -> Part:
     """Region features as a file of those facts holds them."""
     extractor = _extractor(facts, weights, device)
 
@@ -224,15 +224,15 @@ def extracted_regions_part(facts: Facts, weights: Path | None, max_regions: int,
         regions = [_as_stored(torch.from_numpy(parts["features"]), facts) for parts in found]
         return fill_slots(regions, max_regions, device)
 
-    return Part(Picture(extractor.transform), compute)
+    return Part(_Picture(extractor.transform), compute)
 
 
-def are_windows_of(region: Facts, grid: Facts) -> bool:
+def are_windows_of(region: _Facts, grid: _Facts) -> bool:
     """Whether the regions of a file are windows over the grid of another."""
     return region.get("detector") == WINDOWS and not facts_differences({**region, "kind": "grid"}, grid)
 
 
-def _extractor(facts: Facts, weights: Path | None, device: torch.device) -> Any:
+def _extractor(facts: _Facts, weights: Path | None, device: torch.device) -> Any:
     """What makes features as those of a file.
 
     Raises:
@@ -250,7 +250,7 @@ def _extractor(facts: Facts, weights: Path | None, device: torch.device) -> Any:
     return extractor.to(device)
 
 
-def _as_stored(features: Tensor, facts: Facts) -> Tensor:
+def _as_stored(features: Tensor, facts: _Facts) -> Tensor:
     """Rounded as in the file."""
     return features.half().float() if facts.get("dtype") == "float16" else features
 

@@ -65,7 +65,7 @@ class CaptionPredictor:
         self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
         device = self.accelerator.device
         self.networks: list[Any] = [loaded.model.to(device).eval() for loaded in self.models]
-        self._together = Together(self.networks)
+        self._together = _Together(self.networks)
         self.inputs = InputMaker(self.models, self.features, device)
 
     def caption(self, images: Iterable[str | Path | Image | bytes]) -> list[Caption]:
@@ -161,7 +161,7 @@ class CaptionPredictor:
         return decoding.model_copy(update={"allow_unknown": False})  # nobody wants <unk> in the caption of a photo
 
 
-class Together:
+class _Together:
     """Several captioners as one, each with its own inputs; a single one is left as it is.
 
     Args:

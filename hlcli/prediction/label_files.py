@@ -16,17 +16,17 @@ from hlcli.files import whole_file
 if TYPE_CHECKING:
     from hlcli.prediction.label_rows import Prediction
 
-ENDINGS = (".jsonl", ".csv", ".parquet")
-ROWS_PER_GROUP = 1000
-SCENE_COLUMNS = ("scene", "scene_score")
+_ENDINGS = (".jsonl", ".csv", ".parquet")
+_ROWS_PER_GROUP = 1000
+_SCENE_COLUMNS = ("scene", "scene_score")
 
-Write = Callable[["Prediction"], None]
+_Write = Callable[["Prediction"], None]
 
 
 @contextmanager
 def open_writer(
-    path: Path | None, labels: LabelSpace, otherwise: Write, *, with_scenes: bool = False
-) -> Iterator[Write]:
+    path: Path | None, labels: LabelSpace, otherwise: _Write, *, with_scenes: bool = False
+) -> Iterator[_Write]:
     """A function that takes predictions one by one; the file has its name once all are written.
 
     Args:
@@ -50,11 +50,11 @@ def open_writer(
             table = csv.writer(handle)
             names = [level.name for level in labels.levels]
             columns = [column for name in names for column in (name, f"{name}_scores")]
-            table.writerow(["image", *columns, *(SCENE_COLUMNS if with_scenes else ())])
+            table.writerow(["image", *columns, *(_SCENE_COLUMNS if with_scenes else ())])
             yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
-def check_prediction_file(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> None:
     """Refuse a file whose format is not known, and a folder.
 
     Raises:
@@ -78,13 +78,13 @@ def _csv_row(row: Prediction, levels: Sequence[str], with_scene: bool) -> list[s
 
 
 @contextmanager
-def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[Write]:
+def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[_Write]:
     """Columns image and labels, a list of {name, level, score}; then the scene, if there is one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     label = pa.struct([("name", pa.string()), ("level", pa.string()), ("score", pa.float64())])
-    scene = list(zip(SCENE_COLUMNS, (pa.int64(), pa.float64()), strict=True)) if with_scenes else []
+    scene = list(zip(_SCENE_COLUMNS, (pa.int64(), pa.float64()), strict=True)) if with_scenes else []
     schema = pa.schema([("image", pa.string()), ("labels", pa.list_(label)), *scene])
     waiting: list[dict] = []
     with whole_file(path, "wb") as handle, pq.ParquetWriter(handle, schema) as writer:
@@ -92,8 +92,8 @@ def _parquet_writer(path: Path, with_scenes: bool) -> Iterator[Write]:
         def write(row: Prediction) -> None:
             line = row.to_json()
             found = line.pop("scene", None) or {}
-            waiting.append({**line, **dict(zip(SCENE_COLUMNS, found.values(), strict=False))})
-            if len(waiting) == ROWS_PER_GROUP:
+            waiting.append({**line, **dict(zip(_SCENE_COLUMNS, found.values(), strict=False))})
+            if len(waiting) == _ROWS_PER_GROUP:
                 flush()
 
         def flush() -> None:

@@ -97,7 +97,7 @@ class Predictor:
     def stream(self, sources: Sequence[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
         """One result per source, in order; several processes share the work, the first one gets all results."""
         return in_order(
-            ImageSources(sources, self.transform),
+            _ImageSources(sources, self.transform),
             self._predict_batch,
             self.accelerator,
             batch_size=self.batch_size,
@@ -140,7 +140,7 @@ def _read(rule: ThresholdRule, loaded: LoadedModel) -> tuple[float, ...] | None:
     return read_thresholds(rule, loaded.labels) or loaded.thresholds
 
 
-class ImageSources(Dataset):
+class _ImageSources(Dataset):
     """Decoded images, or the reason why not."""
 
     def __init__(self, sources: Sequence[tuple[str, ImageSource]], transform: EvalTransform) -> None:

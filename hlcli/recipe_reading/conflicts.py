@@ -103,11 +103,11 @@ def _caption_conflicts(recipe: Recipe) -> list[str]:
     return found
 
 
-OF_LABELS = {
+_OF_LABELS = {
     "data": ("labels_kept", "labels_list"),
     "eval": ("average_precision", "empty_labels", "consistent", "undefined_as_one", "at_threshold", "threshold"),
 }
-OF_CAPTIONS = {
+_OF_CAPTIONS = {
     "data": ("grid_features", "region_features", "max_regions", "vocabulary", "min_word_count"),
     "eval": ("max_words", "allow_unknown", "caption_metrics"),
 }
@@ -116,9 +116,9 @@ OF_CAPTIONS = {
 def _unused_keys(recipe: Recipe) -> list[str]:
     """Keys of the other task that were given a value of their own."""
     if recipe.model.task == "captions":
-        others, other = OF_LABELS, "labels"
+        others, other = _OF_LABELS, "labels"
     else:
-        others, other = {**OF_CAPTIONS, "eval": (*OF_CAPTIONS["eval"], *recipe.eval.own_keys())}, "captions"
+        others, other = {**_OF_CAPTIONS, "eval": (*_OF_CAPTIONS["eval"], *recipe.eval.own_keys())}, "captions"
     return [
         f"{section}.{key}: is about {other}, but {recipe.model.name} learns {recipe.model.task}"
         for section, keys in others.items()

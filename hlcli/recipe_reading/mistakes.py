@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-MOST_MISTAKES = 20
+_MOST_MISTAKES = 20
 
 _WORDS = {
     "missing": "is required",
@@ -64,7 +64,7 @@ class Variants(NamedTuple):
         return self.classes.get(name) if isinstance(name, str) else None
 
 
-Sections = Mapping[str, Variants]
+_Sections = Mapping[str, Variants]
 
 
 class _Mistake(NamedTuple):
@@ -84,7 +84,7 @@ _NOTHING = object()
 
 
 def describe_mistakes(
-    error: ValidationError, sections: Sections, tree: Mapping[str, Any], source: str, overrides: Collection[str] = ()
+    error: ValidationError, sections: _Sections, tree: Mapping[str, Any], source: str, overrides: Collection[str] = ()
 ) -> str:
     """One line per mistake.
 
@@ -101,8 +101,8 @@ def describe_mistakes(
             key = mistake.place or mistake.what
             mistakes[key] = _join(mistakes[key], mistake) if key in mistakes else mistake
     lines = [mistake.line(source, overrides) for mistake in mistakes.values()]
-    if len(lines) > MOST_MISTAKES:
-        lines[MOST_MISTAKES:] = [f"{source}: … and {len(lines) - MOST_MISTAKES} more mistakes."]
+    if len(lines) > _MOST_MISTAKES:
+        lines[_MOST_MISTAKES:] = [f"{source}: … and {len(lines) - _MOST_MISTAKES} more mistakes."]
     return "\n".join(lines)
 
 
@@ -113,7 +113,7 @@ def _join(first: _Mistake, second: _Mistake) -> _Mistake:
     return first._replace(what=f"{first.what}, or {second.what}", hint=first.hint or second.hint)
 
 
-def _read(details: ErrorDetails, sections: Sections, tree: Mapping[str, Any]) -> Iterable[_Mistake]:
+def _read(details: ErrorDetails, sections: _Sections, tree: Mapping[str, Any]) -> Iterable[_Mistake]:
     """The mistakes that one entry of pydantic's list stands for."""
     location, kind, context = list(details["loc"]), details["type"], details.get("ctx", {})
     if not location:  # a check across sections; it names its places itself
@@ -179,12 +179,12 @@ def _tag_mistake(section: str, variants: Variants, value: Mapping[str, Any]) -> 
     return _Mistake(f"{section}.{variants.tag}", what, got, _near(got, variants.classes))
 
 
-def _section_hint(name: str, sections: Sections) -> str:
+def _section_hint(name: str, sections: _Sections) -> str:
     """Where an unknown section's name was meant to stand."""
     return _belongs(name, sections) or _near(name, sections)
 
 
-def _key_hint(section: str, key: str, sections: Sections, tree: Mapping[str, Any]) -> str:
+def _key_hint(section: str, key: str, sections: _Sections, tree: Mapping[str, Any]) -> str:
     """Which key was meant, or where this one belongs."""
     variants = sections[section]
     fitting = [name for name, variant in variants.classes.items() if key in variant.model_fields]
@@ -194,7 +194,7 @@ def _key_hint(section: str, key: str, sections: Sections, tree: Mapping[str, Any
     return _belongs(key, sections) or _near(key, own.model_fields)
 
 
-def _belongs(key: str, sections: Sections) -> str:
+def _belongs(key: str, sections: _Sections) -> str:
     """The sections that have this key."""
     homes = [
         name for name, variants in sections.items() if any(key in c.model_fields for c in variants.classes.values())

@@ -50,7 +50,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
     )
 
 
-class Description(NamedTuple):
+class _Description(NamedTuple):
     """A shipped recipe in a line."""
 
     name: str
@@ -59,7 +59,7 @@ class Description(NamedTuple):
     summary: str
 
 
-def describe_recipes() -> list[Description]:
+def describe_recipes() -> list[_Description]:
     """All shipped recipes; the summary is the first comment of the file."""
     described = []
     for name in list_recipes():
@@ -67,7 +67,7 @@ def describe_recipes() -> list[Description]:
         tree = read_yaml(path)
         with open(path, encoding="utf-8") as file:
             summary = file.readline().strip().removeprefix("#").strip()
-        described.append(Description(name, tree["model"]["method"], tree["data"]["dataset"], summary))
+        described.append(_Description(name, tree["model"]["method"], tree["data"]["dataset"], summary))
     return described
 
 

@@ -22,7 +22,7 @@ from hlcli.errors import RecipeError
 LARGEST_FILE = 256 * 1024
 """Bytes; a recipe has two thousand, a hierarchy file of ten thousand labels fits."""
 
-DEEPEST_NESTING = 32
+_DEEPEST_NESTING = 32
 
 _CORE = "tag:yaml.org,2002:"
 
@@ -53,8 +53,8 @@ class _Loader(yaml.SafeLoader):
             raise _mistake("anchors (&name) and aliases (*name) are not supported", event.start_mark, quote=True)
         if getattr(event, "tag", None):
             raise _mistake("tags (!name) are not supported", event.start_mark, quote=True)
-        if self.depth == DEEPEST_NESTING:
-            raise _mistake(f"nested deeper than {DEEPEST_NESTING} levels", event.start_mark)
+        if self.depth == _DEEPEST_NESTING:
+            raise _mistake(f"nested deeper than {_DEEPEST_NESTING} levels", event.start_mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

@@ -38,7 +38,7 @@ from hlcli.model_folder import cpu_state, model_vocabulary, save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 
-DATA_FILE = "caption_data.json"
+_DATA_FILE = "caption_data.json"
 """In a run's folder: a digest of the training captions, and what made the features."""
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class CaptionTask:
     def start_run(self, folder: Path) -> None:
         """Write the words, and what else the training depends on."""
         write_vocabulary(folder, self.vocabulary)
-        write_json(folder / DATA_FILE, self._data_facts())
+        write_json(folder / _DATA_FILE, self._data_facts())
 
     def check_run(self, folder: Path) -> None:
         """Compare words, captions and features with those the run was started with.
@@ -120,7 +120,7 @@ class CaptionTask:
             CheckpointError: when they differ.
         """
         check_vocabulary(folder, self.vocabulary)
-        path = folder / DATA_FILE
+        path = folder / _DATA_FILE
         known = json.loads(path.read_text(encoding="utf-8"))
         found = json.loads(json.dumps(self._data_facts()))
         changed = [name for name in found if known.get(name) != found[name]]

@@ -15,7 +15,7 @@ from hlcli.files import whole_file
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_VERSION = 1
+_CHECKPOINT_VERSION = 1
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Progression:
 def save_checkpoint(path: Path, progression: Progression, states: dict[str, Any]) -> None:
     """Write model, optimiser, scaler and averaged weights with the run's progression; replaces the last one."""
     with whole_file(path, "wb") as handle:
-        torch.save({"version": CHECKPOINT_VERSION, "progression": asdict(progression), **states}, handle)
+        torch.save({"version": _CHECKPOINT_VERSION, "progression": asdict(progression), **states}, handle)
     logger.debug("Saved %s at step %d.", path, progression.step)
 
 
@@ -56,9 +56,9 @@ def load_checkpoint(path: Path) -> tuple[Progression, dict[str, Any]]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if content["version"] != CHECKPOINT_VERSION:
+        if content["version"] != _CHECKPOINT_VERSION:
             raise CheckpointError(
-                f"{path} has format {content['version']}; this hlcli reads format {CHECKPOINT_VERSION}.",
+                f"{path} has format {content['version']}; this hlcli reads format {_CHECKPOINT_VERSION}.",
                 "Resume with the hlcli version named in the run's environment.json.",
             )
         return Progression(**content["progression"]), content

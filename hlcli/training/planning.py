@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace
 
 GIB = 2**30
-PROBE_BATCH = 2
-COCO_WORDS = 10_197
+_PROBE_BATCH = 2
+_COCO_WORDS = 10_197
 CLIP_TOKENS, CLIP_WIDTH, VINVL_WIDTH = 256, 1024, 2048
 CAPTIONS_PER_IMAGE, CAPTION_TOKENS = 5, 14
 
-Probe = Callable[[nn.Module, int], object]
+_Probe = Callable[[nn.Module, int], object]
 """A forward pass of a network in training mode, of so many images."""
 
 
@@ -119,7 +119,7 @@ def _usual_vocabulary() -> Vocabulary:
     """As many words as MS-COCO's captions have, where the real ones are not known yet."""
     from hlcli.captioning.vocabulary import Vocabulary
 
-    return Vocabulary.from_counts({f"word{number}": 5 for number in range(COCO_WORDS)}, 5)
+    return Vocabulary.from_counts({f"word{number}": 5 for number in range(_COCO_WORDS)}, 5)
 
 
 def _with_widths(recipe: Recipe) -> Recipe:
@@ -143,14 +143,14 @@ def _steps_per_epoch(settings: Train, rows: int, num_processes: int) -> int:
     return order.steps_per_epoch
 
 
-def _activation_bytes(model: nn.Module, probe: Probe, images: int) -> int:
+def _activation_bytes(model: nn.Module, probe: _Probe, images: int) -> int:
     """Bytes that a forward pass of so many images keeps: a part grows with them, another (texts of labels) does not."""
-    few, twice = (_saved_bytes(model, probe, batch) for batch in (PROBE_BATCH, 2 * PROBE_BATCH))
-    per_image = (twice - few) / PROBE_BATCH
-    return max(0, round(few + (images - PROBE_BATCH) * per_image))
+    few, twice = (_saved_bytes(model, probe, batch) for batch in (_PROBE_BATCH, 2 * _PROBE_BATCH))
+    per_image = (twice - few) / _PROBE_BATCH
+    return max(0, round(few + (images - _PROBE_BATCH) * per_image))
 
 
-def _saved_bytes(model: nn.Module, probe: Probe, batch: int) -> int:
+def _saved_bytes(model: nn.Module, probe: _Probe, batch: int) -> int:
     """Bytes that a forward pass of a few images keeps for the backward pass."""
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, int] = {}

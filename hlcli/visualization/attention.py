@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-HEAT_SHARE = 0.5
+_HEAT_SHARE = 0.5
 
 
 def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
@@ -18,7 +18,7 @@ def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
 
 def blend(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Half of the colours added to the photo: two of [H, W, 3] uint8 → float, beyond 255 where both are bright."""
-    return HEAT_SHARE * heat + image
+    return _HEAT_SHARE * heat + image
 
 
 def to_pixels(values: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ from hlcli.visualization.style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LABELS_IN_A_ROW = 4
-TOP = 0.08  # inches
+_LABELS_IN_A_ROW = 4
+_TOP = 0.08  # inches
 
 
 def attention_figure(
@@ -39,13 +39,13 @@ def attention_figure(
         labels: may be empty.
         true_labels: names, None where nobody knows them.
     """
-    columns = min(LABELS_IN_A_ROW, max(1, len(labels)))
-    rows = max(1, -(-len(labels) // LABELS_IN_A_ROW))
-    figure = new_figure(figure_width(1 + columns), TOP + rows * row_height(image) + FOOTER)
-    draw_panel(figure, 0, TOP, image, photo_title(name, true_labels))
+    columns = min(_LABELS_IN_A_ROW, max(1, len(labels)))
+    rows = max(1, -(-len(labels) // _LABELS_IN_A_ROW))
+    figure = new_figure(figure_width(1 + columns), _TOP + rows * row_height(image) + FOOTER)
+    draw_panel(figure, 0, _TOP, image, photo_title(name, true_labels))
     for number, label in enumerate(labels):
-        row, column = divmod(number, LABELS_IN_A_ROW)
-        top = TOP + row * row_height(image)
+        row, column = divmod(number, _LABELS_IN_A_ROW)
+        top = _TOP + row * row_height(image)
         draw_panel(figure, 1 + column, top, overlay(image, label.attention_map), map_title(label))
     draw_scale(
         figure,

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WORDS_IN_A_ROW = 5
-TOP = 0.1  # inches
+_WORDS_IN_A_ROW = 5
+_TOP = 0.1  # inches
 LINE = 1.5 * TITLE_POINTS / POINTS_PER_INCH  # inches from one line of the caption to the next
-BOX_COLOURS = ((3.2, "black"), (1.5, "white"))  # a wide line below a narrow one: seen on bright and dark photos
+_BOX_COLOURS = ((3.2, "black"), (1.5, "white"))  # a wide line below a narrow one: seen on bright and dark photos
 
 
 class WordMap(NamedTuple):
@@ -60,16 +60,16 @@ def caption_figure(
         words: of the caption; may be empty.
         reference: a true caption, None where nobody knows one.
     """
-    columns = min(WORDS_IN_A_ROW, max(1, len(words)))
-    rows = max(1, -(-len(words) // WORDS_IN_A_ROW))
+    columns = min(_WORDS_IN_A_ROW, max(1, len(words)))
+    rows = max(1, -(-len(words) // _WORDS_IN_A_ROW))
     width = figure_width(1 + columns)
     lines = wrap(caption or "no word", width - 2 * MARGIN)
-    top = TOP + (len(lines) + (reference is not None)) * LINE
+    top = _TOP + (len(lines) + (reference is not None)) * LINE
     figure = new_figure(width, top + rows * row_height(image) + FOOTER)
     _draw_caption(figure, lines, reference)
     draw_panel(figure, 0, top, image, shorten(name, PANEL))
     for number, word in enumerate(words):
-        row, column = divmod(number, WORDS_IN_A_ROW)
+        row, column = divmod(number, _WORDS_IN_A_ROW)
         below = top + row * row_height(image)
         title = " ".join([word.word, *[EVEN_MARK] * is_even(word.attention_map)])
         draw_panel(figure, 1 + column, below, overlay(image, word.attention_map), shorten(title, PANEL))
@@ -98,18 +98,18 @@ def outline(axes: Axes, image: np.ndarray, box: tuple[float, float, float, float
     height, width = image.shape[:2]
     left, top, right, bottom = (min(max(place, 0.0), 1.0) for place in box)
     corner, size = (left * width - 0.5, top * height - 0.5), ((right - left) * width, (bottom - top) * height)
-    for line_width, colour in BOX_COLOURS:
+    for line_width, colour in _BOX_COLOURS:
         axes.add_patch(Rectangle(corner, *size, fill=False, linewidth=line_width, edgecolor=colour, clip_on=False))
 
 
 def _draw_caption(figure: Figure, lines: Sequence[str], reference: str | None) -> None:
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
-        place = (height - TOP - (number + 0.5) * LINE) / height
+        place = (height - _TOP - (number + 0.5) * LINE) / height
         figure.text(MARGIN / width, place, line, fontsize=TITLE_POINTS, color=INK, va="center", parse_math=False)
     if reference is not None:
         text = shorten(f"true: {reference}", width - 2 * MARGIN - GAP)
-        place = (height - TOP - (len(lines) + 0.5) * LINE) / height
+        place = (height - _TOP - (len(lines) + 0.5) * LINE) / height
         figure.text(MARGIN / width, place, text, fontsize=TEXT_POINTS, color=FAINT, va="center", parse_math=False)
 
 

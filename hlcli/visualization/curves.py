@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 
 METRICS = ("mAP", "F1_samples")
-TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
-LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
-WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
-LEGEND_POINTS = 12.0  # height of the row between a title and its axes
-MOST_MARKERS = 30
-MOST_RAW_POINTS = 150
+_TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
+_LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
+_WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
+_LEGEND_POINTS = 12.0  # height of the row between a title and its axes
+_MOST_MARKERS = 30
+_MOST_RAW_POINTS = 150
 
 
-class Best(NamedTuple):
+class _Best(NamedTuple):
     """The evaluation with the best value of the metric that selects."""
 
     epoch: int
@@ -64,7 +64,7 @@ def curves_figure(
             _mark_best(axes, best, select_by if name == _plain_name(select_by, levels) else None)
         _draw_legend(figure, evaluations, levels)
     if best is not None:
-        kind = WEIGHTS.get(best.weights, best.weights)
+        kind = _WEIGHTS.get(best.weights, best.weights)
         title = f"{title}\nbest {select_by}: {best.value:.4f} in epoch {best.epoch}, {kind}".strip()
     figure.suptitle(title, fontsize=TITLE_POINTS + 1, color=INK, parse_math=False)
     return figure
@@ -77,13 +77,13 @@ def level_names(evaluations: Sequence[Event]) -> tuple[str, ...]:
     return (*reversed(above), "fine")
 
 
-def best_evaluation(evaluations: Sequence[Event], select_by: str) -> Best | None:
+def best_evaluation(evaluations: Sequence[Event], select_by: str) -> _Best | None:
     """The first evaluation with the best value, as training chooses it; None where the metric is absent."""
     known = [event for event in evaluations if event["metrics"].get(select_by) is not None]
     if not known:
         return None
     event = max(known, key=lambda event: as_gain(select_by, event["metrics"][select_by]))
-    return Best(event["epoch"], event["weights"], event["metrics"][select_by])
+    return _Best(event["epoch"], event["weights"], event["metrics"][select_by])
 
 
 def _plain_name(metric: str, levels: Sequence[str]) -> str:
@@ -97,7 +97,7 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
     make_plain(axes)
     names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
     terms = [name for name in names if name != "loss"]
-    colours = {"loss": INK} | {name: TERM_COLOURS[i % len(TERM_COLOURS)] for i, name in enumerate(terms)}
+    colours = {"loss": INK} | {name: _TERM_COLOURS[i % len(_TERM_COLOURS)] for i, name in enumerate(terms)}
     smallest, largest = np.inf, 0.0
     for name in names:
         known = [event for event in steps if event["metrics"].get(name) is not None]
@@ -109,7 +109,7 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=min(0.0, smallest) if names else None)
-    _name_axes(axes, "training loss", "step", room=LEGEND_POINTS)
+    _name_axes(axes, "training loss", "step", room=_LEGEND_POINTS)
     if names:
         legend = axes.legend(
             frameon=False, fontsize=TEXT_POINTS, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names),
@@ -119,8 +119,8 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
 
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
-    if len(x) <= MOST_RAW_POINTS:
-        axes.plot(x, y, color=colour, linewidth=1.4, label=label, marker="." if len(x) <= MOST_MARKERS else None)
+    if len(x) <= _MOST_RAW_POINTS:
+        axes.plot(x, y, color=colour, linewidth=1.4, label=label, marker="." if len(x) <= _MOST_MARKERS else None)
         return
     axes.plot(x, y, color=colour, linewidth=0.5, alpha=0.25)
     axes.plot(x, running_mean(y, len(y) // 50), color=colour, linewidth=1.4, label=label)
@@ -148,7 +148,7 @@ def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tu
     make_plain(axes)
     colours = level_colours(levels)
     epochs = {event["epoch"] for event in evaluations}
-    marker = "o" if len(epochs) <= MOST_MARKERS else None
+    marker = "o" if len(epochs) <= _MOST_MARKERS else None
     for level in levels:
         key = name if level == levels[-1] else f"{level}/{name}"
         for weights, line in _lines(evaluations).items():
@@ -161,7 +161,7 @@ def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tu
     _name_axes(axes, f"{name} on {evaluations[-1]['split']}", "epoch")
 
 
-def _mark_best(axes: Axes, best: Best | None, metric: str | None) -> None:
+def _mark_best(axes: Axes, best: _Best | None, metric: str | None) -> None:
     """A dotted line at the best epoch, and a ring where the metric was read."""
     if best is None:
         return
@@ -177,7 +177,7 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
         Line2D([], [], color=colour, linewidth=4, label=level) for level, colour in level_colours(levels).items()
     ]
     entries += [
-        Line2D([], [], color=INK, linestyle=line, label=WEIGHTS[weights])
+        Line2D([], [], color=INK, linestyle=line, label=_WEIGHTS[weights])
         for weights, line in _lines(evaluations).items()
     ]
     entries.append(Line2D([], [], color=FAINT, linestyle=":", label="best epoch"))
@@ -189,7 +189,7 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
 
 def _lines(evaluations: Sequence[Event]) -> Mapping[str, Literal["--", "-"]]:
     """Line style per kind of weights; dashes only where there are two kinds."""
-    return LINES if any(event["weights"] == "ema" for event in evaluations) else {"regular": "-"}
+    return _LINES if any(event["weights"] == "ema" for event in evaluations) else {"regular": "-"}
 
 
 def _points(events: Sequence[Event], axis: str, metric: str) -> tuple[list[float], list[float]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from hlcli.data.labels import LabelSpace
 
-MOST_FREQUENT = 12
-LABELS_PER_GROUP = 4
+_MOST_FREQUENT = 12
+_LABELS_PER_GROUP = 4
 """Parents of fewer labels on average are passed over for those above them."""
 
 
@@ -53,7 +53,7 @@ def tick_names(labels: LabelSpace, short: Mapping[str, str] = MappingProxyType({
 def _parent_groups(labels: LabelSpace) -> list[Group]:
     """The labels below each parent, if there are at least two: of the lowest level whose parents have a few labels."""
     above = range(len(labels.levels) - 2, -1, -1)
-    depth = next((i for i in above if labels.num_labels >= LABELS_PER_GROUP * len(labels.levels[i])), 0)
+    depth = next((i for i in above if labels.num_labels >= _LABELS_PER_GROUP * len(labels.levels[i])), 0)
     if len(labels.levels) == 1:
         return []
     members: list[list[int]] = [[] for _ in labels.levels[depth].label_names]
@@ -66,7 +66,7 @@ def _parent_groups(labels: LabelSpace) -> list[Group]:
 def most_frequent(seen: np.ndarray, among: Sequence[int] = ()) -> tuple[int, ...]:
     """The labels that were seen most, at most twelve, most frequent first; those never seen come last."""
     allowed = list(among) or list(range(len(seen)))
-    order = np.argsort(-seen[allowed], kind="stable")[:MOST_FREQUENT]
+    order = np.argsort(-seen[allowed], kind="stable")[:_MOST_FREQUENT]
     return tuple(allowed[i] for i in order)
 
 

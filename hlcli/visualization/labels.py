@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROW, MARGIN, HEADER = 0.2, 0.25, 0.75
 WIDEST_NAME, LONGEST_BAR, GAP = 3.2, 0.9, 0.5
 SPACE = 0.11
-COUNT_POINTS = TEXT_POINTS - 1
+_COUNT_POINTS = TEXT_POINTS - 1
 
 
 class Node(NamedTuple):
@@ -38,7 +38,7 @@ class Node(NamedTuple):
     y: float
 
 
-class Column(NamedTuple):
+class _Column(NamedTuple):
     """Where the parts of a level stand, in inches from the left."""
 
     names: float
@@ -109,34 +109,34 @@ def _make_nodes(labels: LabelSpace, counts: Sequence[Sequence[int]]) -> list[lis
     ]
 
 
-def _columns(levels: Sequence[Sequence[Node]], headings: Sequence[str]) -> list[Column]:
+def _columns(levels: Sequence[Sequence[Node]], headings: Sequence[str]) -> list[_Column]:
     """As wide as their texts and bars need."""
     columns, left = [], MARGIN
     for nodes, heading in zip(levels, headings, strict=True):
         bars = left + max(text_width(node.name) for node in nodes) + SPACE
         end = max(left + 1.2 * text_width(heading), max(_end(node, bars) for node in nodes))  # headings are bold
-        columns.append(Column(left, bars, end))
+        columns.append(_Column(left, bars, end))
         left = end + GAP
     return columns
 
 
 def _end(node: Node, bars: float) -> float:
     """Where a label's count ends."""
-    return bars + node.bar + SPACE / 2 + text_width(node.number, COUNT_POINTS)
+    return bars + node.bar + SPACE / 2 + text_width(node.number, _COUNT_POINTS)
 
 
-def _draw_nodes(axes: Axes, nodes: Sequence[Node], column: Column, colour: str) -> None:
+def _draw_nodes(axes: Axes, nodes: Sequence[Node], column: _Column, colour: str) -> None:
     """Names, bars and counts of a level."""
     axes.barh([node.y for node in nodes], [node.bar for node in nodes], left=column.bars, height=0.5 * ROW,
               color=colour, linewidth=0)  # fmt: skip
     for node in nodes:
         axes.text(column.names, node.y, node.name, fontsize=TEXT_POINTS, color=INK, va="center_baseline",
                   parse_math=False)  # fmt: skip
-        axes.text(column.bars + node.bar + SPACE / 2, node.y, node.number, fontsize=COUNT_POINTS, color=FAINT,
+        axes.text(column.bars + node.bar + SPACE / 2, node.y, node.number, fontsize=_COUNT_POINTS, color=FAINT,
                   va="center_baseline")  # fmt: skip
 
 
-def _draw_branches(axes: Axes, pairs: Sequence[tuple[Node, Node]], left: Column, right: Column) -> None:
+def _draw_branches(axes: Axes, pairs: Sequence[tuple[Node, Node]], left: _Column, right: _Column) -> None:
     """A line from the end of every parent to the name of each of its children."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path

@@ -27,8 +27,8 @@ from hlcli.visualization.style import INK, TITLE_POINTS, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOUR_MAP = "inferno"
-HEADER = 0.3  # inches
+_COLOUR_MAP = "inferno"
+_HEADER = 0.3  # inches
 
 
 class Example(NamedTuple):
@@ -55,12 +55,12 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
     if not examples or any(len(example.levels) != len(level_names) for example in examples):
         raise ValueError(f"Expected at least one example, each with {len(level_names)} levels.")
     width = figure_width(len(level_names) + 1)
-    height = HEADER + sum(_block_height(example) for example in examples) + FOOTER
+    height = _HEADER + sum(_block_height(example) for example in examples) + FOOTER
     figure = new_figure(width, height)
     for column, name in enumerate(["photo", *level_names]):
-        figure.text((column_left(column) + PANEL / 2) / width, 1 - HEADER / 2 / height, name, fontsize=TITLE_POINTS,
+        figure.text((column_left(column) + PANEL / 2) / width, 1 - _HEADER / 2 / height, name, fontsize=TITLE_POINTS,
                     weight="bold", color=INK, ha="center", va="center")  # fmt: skip
-    top = HEADER
+    top = _HEADER
     for example in examples:
         _draw_block(figure, example, top)
         top += _block_height(example)
@@ -81,7 +81,7 @@ def _heat_colours(heat: np.ndarray) -> np.ndarray:
     """[…] in [0, 1] → […, 3] in [0, 1], without the map's blackest and whitest end, which would hide the photo."""
     from matplotlib import colormaps
 
-    return colormaps[COLOUR_MAP](0.2 + 0.65 * heat)[..., :3]
+    return colormaps[_COLOUR_MAP](0.2 + 0.65 * heat)[..., :3]
 
 
 def upsample(attention_map: np.ndarray, height: int, width: int) -> np.ndarray:

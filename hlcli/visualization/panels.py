@@ -17,7 +17,7 @@ TRUE_MARK, EVEN_MARK = "✓", "(even)"
 
 PANEL, GAP, MARGIN = 2.1, 0.12, 0.2
 TITLE, FOOTER = 0.44, 0.48
-TALLEST = 1.25  # times the width of a panel; taller photos are made narrower
+_TALLEST = 1.25  # times the width of a panel; taller photos are made narrower
 
 
 class LabelMap(NamedTuple):
@@ -76,7 +76,7 @@ def map_title(label: LabelMap) -> str:
 def _panel_size(image: np.ndarray) -> tuple[float, float]:
     """Width and height."""
     aspect = image.shape[0] / image.shape[1]
-    return (PANEL, PANEL * aspect) if aspect <= TALLEST else (TALLEST * PANEL / aspect, TALLEST * PANEL)
+    return (PANEL, PANEL * aspect) if aspect <= _TALLEST else (_TALLEST * PANEL / aspect, _TALLEST * PANEL)
 
 
 def row_height(image: np.ndarray) -> float:

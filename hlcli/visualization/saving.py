@@ -12,8 +12,8 @@ from hlcli.files import whole_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
-DOTS_PER_INCH = 150.0
+_FORMATS = ("png", "svg", "pdf")
+_DOTS_PER_INCH = 150.0
 LARGEST_SIDE = 2**16 - 1
 """Pixels that matplotlib can draw along one side."""
 
@@ -24,10 +24,10 @@ def check_format(file_format: str) -> None:
     Raises:
         InputError: naming the known ones.
     """
-    if file_format not in FORMATS:
-        near = difflib.get_close_matches(file_format.lower().lstrip("."), FORMATS, n=1)
+    if file_format not in _FORMATS:
+        near = difflib.get_close_matches(file_format.lower().lstrip("."), _FORMATS, n=1)
         raise InputError(
-            f"--format: {', '.join(FORMATS)} were expected (got {file_format!r}).",
+            f"--format: {', '.join(_FORMATS)} were expected (got {file_format!r}).",
             f"Did you mean {near[0]}?" if near else None,
         )
 
@@ -35,7 +35,7 @@ def check_format(file_format: str) -> None:
 def save_figure(figure: Figure, folder: Path, name: str, file_format: str) -> Path:
     """Write a figure whole; returns its file."""
     path = folder / f"{name}.{file_format}"
-    dots_per_inch = min(DOTS_PER_INCH, LARGEST_SIDE / max(figure.get_size_inches()))
+    dots_per_inch = min(_DOTS_PER_INCH, LARGEST_SIDE / max(figure.get_size_inches()))
     with whole_file(path, "wb") as handle:
         figure.savefig(handle, format=file_format, dpi=dots_per_inch)
     return path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # All in inches.
 PHOTO_WIDTH, PHOTO_HEIGHT = 1.8, 1.4
 BAR_ROW, LONGEST_BAR, NUMBER = 0.18, 1.1, 0.35
-WIDEST_NAME = 2.2
+_WIDEST_NAME = 2.2
 MARGIN, GAP, TITLE, BETWEEN, FOOTER = 0.2, 0.15, 0.24, 0.4, 0.25
 
 READING = "words beside a scene: the labels with the largest share of their images in it"
@@ -40,7 +40,7 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
     if not strips or any(strip.scene_probs.shape != (len(scene_names),) for strip in strips):
         raise ValueError(f"Expected at least one strip, each with probabilities of {len(scene_names)} scenes.")
     columns = min(columns, len(strips))
-    names = [shorten(name, WIDEST_NAME) for name in scene_names]
+    names = [shorten(name, _WIDEST_NAME) for name in scene_names]
     names_width = 1.1 * max(map(text_width, names))  # one of them is bold
     strip_width = PHOTO_WIDTH + GAP + names_width + GAP / 2 + LONGEST_BAR + NUMBER
     strip_height = TITLE + max(PHOTO_HEIGHT, BAR_ROW * len(names)) + GAP

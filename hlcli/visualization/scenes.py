@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
-COLOUR_MAP = "magma"
+_COLOUR_MAP = "magma"
 
 # All in inches.
 CLOUD_WIDTH, CLOUD_HEIGHT = 4.0, 2.0
@@ -28,10 +28,10 @@ READING = "Within one cloud, larger = larger share of the label's images; sizes 
 # Font sizes in a cloud are whole numbers of its units.
 UNITS_WIDE, UNITS_HIGH = 600, 300
 SMALLEST_WORD, LONGEST_WORD = 10, 32  # units; characters
-CLOUD_SEED = 0
+_CLOUD_SEED = 0
 
 
-class PlacedWord(NamedTuple):
+class _PlacedWord(NamedTuple):
     """A word of a cloud: its outline in the cloud's units, x to the right and y downwards."""
 
     word: str
@@ -43,12 +43,12 @@ class SceneSummary(NamedTuple):
     """What is drawn of a scene: its cloud, None if it was never seen, and P(column | row) [n, n] of some labels."""
 
     title: str
-    cloud: Sequence[PlacedWord] | None
+    cloud: Sequence[_PlacedWord] | None
     names: Sequence[str]
     adjacency: np.ndarray
 
 
-def words_figure(title: str, cloud: Sequence[PlacedWord]) -> Figure:
+def words_figure(title: str, cloud: Sequence[_PlacedWord]) -> Figure:
     """The cloud of one scene."""
     width, height = 1.5 * CLOUD_WIDTH, 1.5 * CLOUD_HEIGHT
     figure = new_figure(width + 2 * MARGIN, height + TITLE + LINE_HEIGHT + 2 * MARGIN)
@@ -109,7 +109,7 @@ def _draw_scene(figure: Figure, scene: SceneSummary, left: float, top: float) ->
     _draw_heat_map(_add_axes(figure, left + indent, map_top, side, side), scene.names, scene.adjacency)
 
 
-def arrange_words(words: Mapping[str, int]) -> list[PlacedWord]:
+def arrange_words(words: Mapping[str, int]) -> list[_PlacedWord]:
     """A cloud of words, those that count more not smaller; always the same one for the same words.
 
     Words that count 0 are left out, and those that would be too small to read.
@@ -123,15 +123,15 @@ def arrange_words(words: Mapping[str, int]) -> list[PlacedWord]:
     font = findfont("DejaVu Sans")
     cloud = WordCloud(
         font_path=font, width=UNITS_WIDE, height=UNITS_HIGH, min_font_size=SMALLEST_WORD, margin=4,
-        color_func=_word_colour, random_state=CLOUD_SEED,
+        color_func=_word_colour, random_state=_CLOUD_SEED,
     ).generate_from_frequencies(shown)  # fmt: skip
     return [
-        PlacedWord(word, word_outline(word, font, size, float(left), float(top), is_turned=turned is not None), colour)
+        _PlacedWord(word, word_outline(word, font, size, float(left), float(top), is_turned=turned is not None), colour)
         for (word, _), size, (top, left), turned, colour in cloud.layout_
     ]
 
 
-def _draw_cloud(axes: Axes, cloud: Sequence[PlacedWord]) -> None:
+def _draw_cloud(axes: Axes, cloud: Sequence[_PlacedWord]) -> None:
     """Words as outlines, so that they stay sharp in every format."""
     from matplotlib.patches import PathPatch
 
@@ -162,7 +162,7 @@ def word_outline(word: str, font: str, size: int, left: float, top: float, *, is
 
 def _draw_heat_map(axes: Axes, names: Sequence[str], adjacency: np.ndarray) -> None:
     """P(column | row), colours from 0 to 1 whatever the values."""
-    axes.imshow(adjacency, cmap=COLOUR_MAP, vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(adjacency, cmap=_COLOUR_MAP, vmin=0, vmax=1, interpolation="nearest")
     ticks = [shorten(name, WIDEST_TICK) for name in names]
     axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), ticks, parse_math=False)
@@ -242,7 +242,7 @@ def _draw_scale(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     bar = 1.0
     axes = figure.add_axes(((width - bar) / 2 / width, 0.14 / height, bar / width, 0.1 / height))
-    axes.imshow(colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[None], aspect="auto")
+    axes.imshow(colormaps[_COLOUR_MAP](np.linspace(0, 1, 256))[None], aspect="auto")
     axes.set_axis_off()
     for place, text, side in ((-0.06, "P(column | row): 0", "right"), (1.06, "1", "left")):
         axes.text(place, 0.45, text, transform=axes.transAxes, fontsize=TEXT_POINTS, color=FAINT, ha=side, va="center")

@@ -225,21 +225,21 @@ def test_widths_that_differ_are_named() -> None:
 KERNELS_AGAINST_TILES = """
 import sys, torch
 from hlcli.layers import bilinear_scores_triton as kernels
-from hlcli.layers.bilinear_scores import tiled_gradients, tiled_scores
+from hlcli.layers.bilinear_scores import _tiled_gradients, _tiled_scores
 torch.manual_seed(0)
 device = sys.argv[1]
 for rows, labels, width in eval(sys.argv[2]):
     shapes = (rows, width), (labels, width), (width,), (labels, rows)
     *inputs, grad = (torch.randn(*shape, dtype=torch.float64, device=device) for shape in shapes)
-    torch.testing.assert_close(kernels.scores(*inputs), tiled_scores(*inputs), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(kernels.scores(*inputs), _tiled_scores(*inputs), rtol=1e-9, atol=1e-10)
     for needed in ((True, True, True), (True, False, False), (False, False, True)):
-        pairs = zip(kernels.gradients(grad, *inputs, needed=needed), tiled_gradients(grad, *inputs, needed=needed))
+        pairs = zip(kernels.gradients(grad, *inputs, needed=needed), _tiled_gradients(grad, *inputs, needed=needed))
         for ours, tiled in pairs:
             assert (ours is None) == (tiled is None)
             if ours is not None:
                 torch.testing.assert_close(ours, tiled, rtol=1e-9, atol=1e-10)
     single = [tensor.float() for tensor in inputs]
-    torch.testing.assert_close(kernels.scores(*single), tiled_scores(*single), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kernels.scores(*single), _tiled_scores(*single), rtol=1e-4, atol=1e-4)
 """
 
 

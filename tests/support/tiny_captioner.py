@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from hlcli.building import build_model, self_contained
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.data.labels import LabelSpace
 from hlcli.model_folder import cpu_state, save_model
-from hlcli.recipe import EvalSection, Recipe
+from hlcli.recipe import EvalSection, Recipe, change_section
 
 WORDS = {word: 9 - i for i, word in enumerate(("a", "red", "blue", "circle", "square", "above", "the", "sun", "two"))}
 
@@ -40,7 +39,7 @@ def captioner_recipe(*overrides: str) -> Recipe:
 
 def change_eval(recipe: Recipe, changes: Mapping[str, Any]) -> EvalSection:
     """The evaluation section of a recipe with other values by key."""
-    return recipe.changed([f"eval.{key}={json.dumps(value)}" for key, value in changes.items()]).eval
+    return change_section("eval", recipe.eval, changes)  # type: ignore[no-any-return]
 
 
 def write_captioner(

@@ -16,7 +16,7 @@ from hlcli.data.json_lists import field, read_lists
 from hlcli.errors import DataError
 
 FILE_NAME = re.compile(r"[\w-][\w.-]*\.(jpe?g|png)", re.ASCII | re.IGNORECASE)
-AGAIN = "Delete the file and run `hlcli download coco` again."
+_AGAIN = "Delete the file and run `hlcli download coco` again."
 
 _KEPT = ("id", "name", "file_name", "image_id", "category_id")  # outlines of objects would take much memory
 
@@ -47,7 +47,7 @@ def read_instances(path: Path) -> list[AnnotatedImage]:
         kept=_KEPT,
         kind="one of COCO's instances files",
         hint="Run `hlcli download coco`.",
-        again=AGAIN,
+        again=_AGAIN,
     )
     _check_categories(path, document["categories"])
     images = _read_images(path, document["images"])
@@ -56,10 +56,10 @@ def read_instances(path: Path) -> list[AnnotatedImage]:
     for position, entry in enumerate(document["annotations"]):
         image_id, category = (field(entry, key) for key in ("image_id", "category_id"))
         if type(image_id) is not int or image_id not in labels:
-            raise DataError(f"{path}: annotations[{position}].image_id {image_id!r} is not among the images.", AGAIN)
+            raise DataError(f"{path}: annotations[{position}].image_id {image_id!r} is not among the images.", _AGAIN)
         if type(category) is not int or category not in index:
             raise DataError(
-                f"{path}: annotations[{position}].category_id {category!r} is not one of the 80 categories.", AGAIN
+                f"{path}: annotations[{position}].category_id {category!r} is not one of the 80 categories.", _AGAIN
             )
         labels[image_id].add(index[category])
     return [AnnotatedImage(image_id, images[image_id], tuple(sorted(labels[image_id]))) for image_id in sorted(images)]
@@ -68,11 +68,11 @@ def read_instances(path: Path) -> list[AnnotatedImage]:
 def _check_categories(path: Path, categories: Sequence[Any]) -> None:
     """The categories must be the known 80 in the known order."""
     if len(categories) != len(CATEGORIES):
-        raise DataError(f"{path}: {len(CATEGORIES)} categories were expected, got {len(categories)}.", AGAIN)
+        raise DataError(f"{path}: {len(CATEGORIES)} categories were expected, got {len(categories)}.", _AGAIN)
     for position, (entry, known) in enumerate(zip(categories, CATEGORIES, strict=True)):
         if field(entry, "id") != known.id or field(entry, "name") != known.name:
             raise DataError(
-                f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry}).", AGAIN
+                f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry}).", _AGAIN
             )
 
 
@@ -84,11 +84,11 @@ def _read_images(path: Path, images: Sequence[Any]) -> dict[int, str]:
         where = f"{path}: images[{position}]"
         image_id, file = (field(entry, key) for key in ("id", "file_name"))
         if type(image_id) is not int or image_id < 0:
-            raise DataError(f"{where}.id must be a whole number (got {image_id!r}).", AGAIN)
+            raise DataError(f"{where}.id must be a whole number (got {image_id!r}).", _AGAIN)
         if not isinstance(file, str) or not FILE_NAME.fullmatch(file):
-            raise DataError(f"{where}.file_name must be the plain name of an image (got {file!r}).", AGAIN)
+            raise DataError(f"{where}.file_name must be the plain name of an image (got {file!r}).", _AGAIN)
         if image_id in found or file in files:
-            raise DataError(f"{where}: image {image_id}, {file}, is listed twice.", AGAIN)
+            raise DataError(f"{where}: image {image_id}, {file}, is listed twice.", _AGAIN)
         found[image_id] = file
         files.add(file)
     return found

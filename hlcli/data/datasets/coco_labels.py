@@ -22,16 +22,16 @@ _CATEGORIES = {
 }
 
 
-class Category(NamedTuple):
+class _Category(NamedTuple):
     """A label: its id in the annotation files (1 to 90, with gaps) and its name."""
 
     id: int
     name: str
 
 
-def _read(text: str) -> tuple[Category, ...]:
+def _read(text: str) -> tuple[_Category, ...]:
     entries = [entry.partition(" ") for entry in text.split(", ")]
-    return tuple(Category(int(number), name) for number, _, name in entries)
+    return tuple(_Category(int(number), name) for number, _, name in entries)
 
 
 PARENTS = {parent: tuple(category.name for category in _read(text)) for parent, text in _CATEGORIES.items()}

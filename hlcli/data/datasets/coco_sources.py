@@ -12,11 +12,11 @@ LICENCE = (
     "The annotations are CC BY 4.0; the images come from Flickr under its terms and remain their photographers' "
     "(https://cocodataset.org/#termsofuse)."
 )
-HOSTS = ("http://images.cocodataset.org", "https://s3.amazonaws.com/images.cocodataset.org")
+_HOSTS = ("http://images.cocodataset.org", "https://s3.amazonaws.com/images.cocodataset.org")
 
 
 def _source(path: str, *, size: int, sha256: str, part: str = "images", is_optional: bool = False) -> Source:
-    urls = tuple(f"{host}/{path}" for host in HOSTS)
+    urls = tuple(f"{host}/{path}" for host in _HOSTS)
     name, checksum = path.rpartition("/")[2], Checksum("sha256", sha256)
     return Source(name, urls, size=size, checksum=checksum, unpack_to=".", part=part, is_optional=is_optional)
 

@@ -6,12 +6,12 @@ from hlcli.data.datasets.base import Source
 from hlcli.data.transfers.checksums import Checksum
 
 LICENCE = "For research; the photos come from Flickr and remain their photographers'."
-RECORD = "https://data.caltech.edu/records/65de6-vp158"
+_RECORD = "https://data.caltech.edu/records/65de6-vp158"
 
 SOURCES = (
     Source(
         "CUB_200_2011.tgz",
-        (f"{RECORD}/files/CUB_200_2011.tgz", f"{RECORD}/files/CUB_200_2011.tgz?download=1"),
+        (f"{_RECORD}/files/CUB_200_2011.tgz", f"{_RECORD}/files/CUB_200_2011.tgz?download=1"),
         size=1_150_585_339,
         checksum=Checksum("md5", "97eceeb196236b17998738112f37df78"),
         unpack_to=".",

@@ -21,7 +21,7 @@ from hlcli.sections import DataSection, Fraction
 SPLITS = ("train", "val", "test")
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """One line of the label file."""
 
     line: int
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 class Table(NamedTuple):
     """A label file; one of captions has no column of labels."""
 
-    rows: list[Row]
+    rows: list[_Row]
     has_labels: bool
 
 
@@ -59,7 +59,7 @@ class Folder(DataSection):
         return read_table(self.labels, self.val_fraction, self.test_fraction)
 
     @property
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[_Row]:
         return self._table.rows
 
     @cached_property
@@ -106,7 +106,7 @@ def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Rec
     return _make_records(table.rows, images, labels_file, labels)
 
 
-def _make_records(rows: list[Row], images: Path, labels_file: Path, labels: LabelSpace) -> Records:
+def _make_records(rows: list[_Row], images: Path, labels_file: Path, labels: LabelSpace) -> Records:
     """Records of the rows, once every image and label is known to exist."""
     if not images.is_dir():
         raise DataError(f"{images} is not a folder of images.")
@@ -203,7 +203,7 @@ def _columns(path: Path, first_line: list[str]) -> dict[str, int]:
 
 def _read_row(
     path: Path, number: int, line: list[str], columns: dict[str, int], val_fraction: float, test_fraction: float
-) -> Row:
+) -> _Row:
     if len(line) != len(columns):
         raise DataError(
             f"{path}, line {number}: {len(columns)} columns were expected, got {len(line)}.",
@@ -219,7 +219,7 @@ def _read_row(
     captions = tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip())
     if "labels" not in columns and not captions:
         raise DataError(f"{path}, line {number}: {cells['image']} has no caption.", "Separate several by `|`.")
-    return Row(number, cells["image"], labels, split, captions)
+    return _Row(number, cells["image"], labels, split, captions)
 
 
 def _drawn_split(image: str, val_fraction: float, test_fraction: float) -> str:

@@ -14,7 +14,7 @@ from hlcli.data.records import Record, Records
 from hlcli.errors import DataError
 from hlcli.sections import DataSection
 
-NO_CLASS = -1
+_NO_CLASS = -1
 """What the library writes where a class is not known."""
 
 # What it raises for files that are damaged or not what they seem, beside its own errors.
@@ -115,7 +115,7 @@ class HuggingFace(DataSection):
             table = table.cast_column(self.image_column, datasets.Image(decode=False))
         except _UNREADABLE as error:
             raise DataError(f"{self.path}: column {self.image_column!r} holds no images: {error}.") from error
-        return HuggingFaceSplit(self, name, table, self.label_space(), self._class_names())
+        return _HuggingFaceSplit(self, name, table, self.label_space(), self._class_names())
 
     def _split_columns(self) -> dict[str, str]:
         return {"train": self.train_split, "val": self.val_split, "test": self.test_split}
@@ -129,7 +129,7 @@ class HuggingFace(DataSection):
         return getattr(feature, "names", None)
 
 
-class HuggingFaceSplit(Sequence[Record]):
+class _HuggingFaceSplit(Sequence[Record]):
     """Rows as records; images stay encoded until they are needed."""
 
     def __init__(
@@ -152,7 +152,7 @@ class HuggingFaceSplit(Sequence[Record]):
         captions = _as_list(value[self.captions_column]) if self.captions_column else []
         entries = _as_list(value[self.labels_column]) if self.labels_column else []
         if self.class_names is not None:
-            entries = [self.class_names[entry] for entry in entries if entry != NO_CLASS]
+            entries = [self.class_names[entry] for entry in entries if entry != _NO_CLASS]
         labels = {self._label(entry, row) for entry in entries}
         return Record(f"{self.split}-{row:06d}", source, tuple(sorted(labels)), (), tuple(map(str, captions)))
 

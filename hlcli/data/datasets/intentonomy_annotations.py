@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from hlcli.data.datasets.intentonomy_labels import COUNTS, FINE_NAMES, NUM_LABELS, label_space
 from hlcli.errors import DataError
 
-IMAGE_ID = re.compile(r"[0-9a-f]{32}")
+_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 FILE_NAME = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*\.(jpe?g|png|webp)", re.ASCII | re.IGNORECASE)
-AGAIN = "Delete the file and run `hlcli download intentonomy` again."
+_AGAIN = "Delete the file and run `hlcli download intentonomy` again."
 
 Labels = tuple[int, ...]
 
@@ -67,17 +67,17 @@ def read_annotations(path: Path, *, threshold: float = 0.0) -> list[Annotation]:
     for position, entry in enumerate(document["annotations"]):
         where = f"{path}: annotations[{position}]"
         if not isinstance(entry, dict) or entry.get("id") != position:
-            raise DataError(f"{where} must have id {position}, its position (got {_field(entry, 'id')}).", AGAIN)
+            raise DataError(f"{where} must have id {position}, its position (got {_field(entry, 'id')}).", _AGAIN)
         image_id = entry.get("image_id")
         if not isinstance(image_id, str) or image_id not in images:
-            raise DataError(f"{where}.image_id {image_id!r} is not among the images.", AGAIN)
+            raise DataError(f"{where}.image_id {image_id!r} is not among the images.", _AGAIN)
         if image_id in seen:
-            raise DataError(f"{where}: image {image_id} was annotated before.", AGAIN)
+            raise DataError(f"{where}: image {image_id} was annotated before.", _AGAIN)
         seen.add(image_id)
         annotations.append(Annotation(image_id, *images[image_id], _read_labels(where, entry, threshold)))
     if len(seen) < len(images):
         first = next(image_id for image_id in images if image_id not in seen)
-        raise DataError(f"{path}: {len(images) - len(seen)} images have no annotation, e.g. {first}.", AGAIN)
+        raise DataError(f"{path}: {len(images) - len(seen)} images have no annotation, e.g. {first}.", _AGAIN)
     return annotations
 
 
@@ -90,23 +90,24 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
         raise DataError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.", AGAIN
+            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.",
+            _AGAIN,
         ) from error
     if not isinstance(document, dict):
-        raise DataError(f"{path} holds a {type(document).__name__} where an object was expected.", AGAIN)
+        raise DataError(f"{path} holds a {type(document).__name__} where an object was expected.", _AGAIN)
     for key in ("categories", "images", "annotations"):
         if not isinstance(document.get(key), list):
-            raise DataError(f"{path} has no list `{key}`: it is not an Intentonomy annotation file.", AGAIN)
+            raise DataError(f"{path} has no list `{key}`: it is not an Intentonomy annotation file.", _AGAIN)
     return document
 
 
 def _check_categories(path: Path, categories: Sequence[Any]) -> None:
     """The labels must be the known 28 in the known order."""
     if len(categories) != NUM_LABELS:
-        raise DataError(f"{path}: {NUM_LABELS} categories were expected, got {len(categories)}.", AGAIN)
+        raise DataError(f"{path}: {NUM_LABELS} categories were expected, got {len(categories)}.", _AGAIN)
     for index, (entry, name) in enumerate(zip(categories, FINE_NAMES, strict=True)):
         if not isinstance(entry, dict) or entry.get("id") != index or entry.get("name") != name:
-            raise DataError(f"{path}: categories[{index}] must be {{id: {index}, name: {name}}} (got {entry}).", AGAIN)
+            raise DataError(f"{path}: categories[{index}] must be {{id: {index}, name: {name}}} (got {entry}).", _AGAIN)
 
 
 def _read_images(path: Path, images: Sequence[Any]) -> dict[str, tuple[str, str]]:
@@ -115,14 +116,14 @@ def _read_images(path: Path, images: Sequence[Any]) -> dict[str, tuple[str, str]
     for position, entry in enumerate(images):
         where = f"{path}: images[{position}]"
         image_id, file, url = (_field(entry, key) for key in ("id", "filename", "unsplash_url"))
-        if not isinstance(image_id, str) or not IMAGE_ID.fullmatch(image_id):
-            raise DataError(f"{where}.id must be 32 hexadecimal digits (got {image_id!r}).", AGAIN)
+        if not isinstance(image_id, str) or not _IMAGE_ID.fullmatch(image_id):
+            raise DataError(f"{where}.id must be 32 hexadecimal digits (got {image_id!r}).", _AGAIN)
         if image_id in found:
-            raise DataError(f"{where}.id {image_id} is listed twice.", AGAIN)
+            raise DataError(f"{where}.id {image_id} is listed twice.", _AGAIN)
         if not isinstance(file, str) or not FILE_NAME.fullmatch(file):
-            raise DataError(f"{where}.filename must be the plain relative path of an image (got {file!r}).", AGAIN)
+            raise DataError(f"{where}.filename must be the plain relative path of an image (got {file!r}).", _AGAIN)
         if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-            raise DataError(f"{where}.unsplash_url must be a web address (got {url!r}).", AGAIN)
+            raise DataError(f"{where}.unsplash_url must be a web address (got {url!r}).", _AGAIN)
         found[image_id] = (file, url)
     return found
 
@@ -135,13 +136,13 @@ def _read_labels(where: str, entry: Mapping[str, Any], threshold: float) -> Labe
     if "category_ids" in entry:
         ids = entry["category_ids"]
         if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < NUM_LABELS for i in ids):
-            raise DataError(f"{where}.category_ids must be indices from 0 to {NUM_LABELS - 1} (got {ids!r}).", AGAIN)
+            raise DataError(f"{where}.category_ids must be indices from 0 to {NUM_LABELS - 1} (got {ids!r}).", _AGAIN)
         return tuple(sorted(set(ids)))
     shares = entry.get("category_ids_softprob")
     numbers = isinstance(shares, list) and all(type(s) in (int, float) and 0 <= s <= 1 for s in shares)
     if not isinstance(shares, list) or len(shares) != NUM_LABELS or not numbers:
         raise DataError(
-            f"{where} needs category_ids, or category_ids_softprob with {NUM_LABELS} numbers from 0 to 1.", AGAIN
+            f"{where} needs category_ids, or category_ids_softprob with {NUM_LABELS} numbers from 0 to 1.", _AGAIN
         )
     return tuple(index for index, share in enumerate(shares) if share > threshold)
 
@@ -159,12 +160,12 @@ def read_label_matrix(path: Path, num_images: int) -> list[Labels]:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", "Run `hlcli download intentonomy`, or use labels=json.") from error
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a NumPy matrix: {error}.", AGAIN) from error
+        raise DataError(f"{path} is not a NumPy matrix: {error}.", _AGAIN) from error
     if not isinstance(matrix, np.ndarray) or matrix.shape != (num_images, NUM_LABELS):
         shape = list(getattr(matrix, "shape", ()))
-        raise DataError(f"{path} must have the shape [{num_images}, {NUM_LABELS}] (got {shape}).", AGAIN)
+        raise DataError(f"{path} must have the shape [{num_images}, {NUM_LABELS}] (got {shape}).", _AGAIN)
     if matrix.dtype.kind not in "biuf" or not np.isin(matrix, (0, 1)).all():
-        raise DataError(f"{path} must hold zeros and ones only (got dtype {matrix.dtype}).", AGAIN)
+        raise DataError(f"{path} must hold zeros and ones only (got dtype {matrix.dtype}).", _AGAIN)
     return [tuple(int(label) for label in np.flatnonzero(row)) for row in matrix]
 
 

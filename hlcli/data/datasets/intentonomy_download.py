@@ -26,10 +26,10 @@ from hlcli.files import whole_file
 
 logger = logging.getLogger(__name__)
 
-REPOSITORY = "https://raw.githubusercontent.com/ShiQingHongYa/HLEG"
+_REPOSITORY = "https://raw.githubusercontent.com/ShiQingHongYa/HLEG"
 MIRRORS = (
-    f"{REPOSITORY}/146f20d7b0ff74a1b66158ac81597a1f71131cfb/data/intentonomy",
-    f"{REPOSITORY}/main/data/intentonomy",
+    f"{_REPOSITORY}/146f20d7b0ff74a1b66158ac81597a1f71131cfb/data/intentonomy",
+    f"{_REPOSITORY}/main/data/intentonomy",
 )
 SHARE_PAGES = {
     annotation_name("train"): "https://cornell.box.com/s/rff4fuq20t7tc4edx2wl0golh64zf9qh",

@@ -12,7 +12,7 @@ from hlcli.data.labels import LabelSpace
 
 SPLITS = ("train", "val", "test")
 
-COARSE_NAMES = (
+_COARSE_NAMES = (
     "financial and occupational success",
     "self-fulfil",
     "openness to experience",
@@ -140,7 +140,7 @@ COUNTS = {
 def label_space() -> LabelSpace:
     """9 coarse, 15 middle and 28 fine labels, with the authors' subsets of the fine ones."""
     return LabelSpace.from_parents(
-        [COARSE_NAMES, [name for name, _ in MIDDLE], FINE_NAMES],
+        [_COARSE_NAMES, [name for name, _ in MIDDLE], FINE_NAMES],
         [[parent for _, parent in MIDDLE], [parent for _, parent in FINE]],
         SUBSETS,
     )

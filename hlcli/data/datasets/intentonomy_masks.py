@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MIN_SCORE = 0.6
+_MIN_SCORE = 0.6
 GRID_SIDE = 7
-AGAIN = "The file may be damaged: download it again."
+_AGAIN = "The file may be damaged: download it again."
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LONGEST_SIDE = 65_535  # pixels, of a JPEG
 _MOST_DIGITS = 7  # of a packed number; what no photo has pixels for
 
-ObjectMask = tuple[float, ...]
+_ObjectMask = tuple[float, ...]
 
 
 class _Instance(NamedTuple):
@@ -85,13 +85,13 @@ def with_object_masks(
     return filled
 
 
-def read_object_masks(path: Path, image_ids: Collection[str], grid: int = GRID_SIDE) -> dict[str, ObjectMask]:
+def read_object_masks(path: Path, image_ids: Collection[str], grid: int = GRID_SIDE) -> dict[str, _ObjectMask]:
     """Masks of those photos that are wanted and that the file knows: the share of object in each cell, row by row.
 
     Raises:
         DataError: when the file is missing or damaged; the message names the entry.
     """
-    wanted, found = set(image_ids), dict[str, ObjectMask]()
+    wanted, found = set(image_ids), dict[str, _ObjectMask]()
     with Progress("Reading object masks", total=len(wanted), unit="image") as bar:
         for name, entry in _entries(path):
             image_id = PurePosixPath(name).stem
@@ -112,7 +112,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} is not JSON: {error.msg} at character {error.pos:,}. It may be cut short.", AGAIN
+            f"{path} is not JSON: {error.msg} at character {error.pos:,}. It may be cut short.", _AGAIN
         ) from error
 
 
@@ -177,20 +177,20 @@ def _bilinear_taps(size: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
 def _read_instances(where: str, entry: Any) -> list[_Instance]:
     """The objects of an entry that are sure enough, all in one frame."""
     if not isinstance(entry, dict) or not isinstance(entry.get("scores"), list):
-        raise DataError(f"{where} must have a list `scores` and `masks`.", AGAIN)
+        raise DataError(f"{where} must have a list `scores` and `masks`.", _AGAIN)
     scores, masks = entry["scores"], _as_list(entry.get("masks"))
     if not all(type(score) in (int, float) for score in scores):
-        raise DataError(f"{where}.scores must be numbers.", AGAIN)
+        raise DataError(f"{where}.scores must be numbers.", _AGAIN)
     if len(masks) != len(scores):
-        raise DataError(f"{where} has {len(scores)} scores but {len(masks)} masks.", AGAIN)
+        raise DataError(f"{where} has {len(scores)} scores but {len(masks)} masks.", _AGAIN)
     instances = [
         _read_instance(f"{where}.masks[{i}]", mask)
         for i, (score, mask) in enumerate(zip(scores, masks, strict=True))
-        if score > MIN_SCORE
+        if score > _MIN_SCORE
     ]
     sizes = {(instance.height, instance.width) for instance in instances}
     if len(sizes) > 1:
-        raise DataError(f"{where}.masks have different sizes: {', '.join(map(str, sorted(sizes)))}.", AGAIN)
+        raise DataError(f"{where}.masks have different sizes: {', '.join(map(str, sorted(sizes)))}.", _AGAIN)
     return instances
 
 
@@ -211,7 +211,7 @@ def _read_instance(where: str, mask: Any) -> _Instance:
 
     size = mask.get("size") if isinstance(mask, dict) else None
     if not (isinstance(size, list) and len(size) == 2 and all(type(s) is int and 0 < s <= _LONGEST_SIDE for s in size)):
-        raise DataError(f"{where}.size must be height and width in pixels (got {size!r}).", AGAIN)
+        raise DataError(f"{where}.size must be height and width in pixels (got {size!r}).", _AGAIN)
     counts = mask.get("counts")
     height, width = size
     if isinstance(counts, str):
@@ -221,9 +221,9 @@ def _read_instance(where: str, mask: Any) -> _Instance:
     else:
         runs = None
     if runs is None or (runs < 0).any():
-        raise DataError(f"{where}.counts are neither lengths of runs nor COCO's packed text.", AGAIN)
+        raise DataError(f"{where}.counts are neither lengths of runs nor COCO's packed text.", _AGAIN)
     if runs.sum() != height * width:
-        raise DataError(f"{where}: its runs fill {runs.sum():,} of {height} × {width} pixels.", AGAIN)
+        raise DataError(f"{where}: its runs fill {runs.sum():,} of {height} × {width} pixels.", _AGAIN)
     return _Instance(height, width, runs.cumsum())
 
 

@@ -27,7 +27,7 @@ ID_LISTS = {"train": "coco_train_ids", "restval": "coco_restval_ids", "val": "co
 YEARS = {"train": "train2014", "restval": "val2014", "val": "val2014", "test": "val2014"}
 """The part of COCO 2014 in which the images of a split lie."""
 
-AGAIN = (
+_AGAIN = (
     "Is it one of the files that come with `hlcli download coco-karpathy`? COCO's own caption files are for the data "
     "set `captions`."
 )
@@ -60,7 +60,7 @@ def read_karpathy(path: Path) -> list[KarpathyImage]:
         DataError: when the file is missing, damaged or another one; the message says where.
     """
     kind = "one of the files of Karpathy's split"
-    document = read_lists(path, ("images",), kept=_KEPT, kind=kind, hint=AGAIN, again=AGAIN)
+    document = read_lists(path, ("images",), kept=_KEPT, kind=kind, hint=_AGAIN, again=_AGAIN)
     images = [_read_image(f"{path}: images[{position}]", entry) for position, entry in enumerate(document["images"])]
     _check_unique(path, images)
     return images
@@ -69,11 +69,11 @@ def read_karpathy(path: Path) -> list[KarpathyImage]:
 def _read_image(where: str, entry: Any) -> KarpathyImage:
     split, filename, folder = (field(entry, key) for key in ("split", "filename", "filepath"))
     if split not in SPLITS:
-        raise DataError(f"{where}.split must be train, restval, val or test (got {_shown(split)}).", AGAIN)
+        raise DataError(f"{where}.split must be train, restval, val or test (got {_shown(split)}).", _AGAIN)
     if not isinstance(filename, str) or not filename:
-        raise DataError(f"{where}.filename must be the name of an image (got {_shown(filename)}).", AGAIN)
+        raise DataError(f"{where}.filename must be the name of an image (got {_shown(filename)}).", _AGAIN)
     if not isinstance(folder, str | None):
-        raise DataError(f"{where}.filepath must be the name of a folder (got {_shown(folder)}).", AGAIN)
+        raise DataError(f"{where}.filepath must be the name of a folder (got {_shown(folder)}).", _AGAIN)
     file = f"{folder}/{filename}" if folder else filename
     check_path(where, file)
     image_id = PurePosixPath(filename).stem
@@ -86,19 +86,19 @@ def _read_image(where: str, entry: Any) -> KarpathyImage:
 def _read_sentences(where: str, order: Any, sentences: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Sentences in the order of `sentids`, and these."""
     if not isinstance(order, list) or not isinstance(sentences, list):
-        raise DataError(f"{where} needs the lists `sentids` and `sentences`.", AGAIN)
+        raise DataError(f"{where} needs the lists `sentids` and `sentences`.", _AGAIN)
     if not order:
-        raise DataError(f"{where} has no sentence.", AGAIN)
+        raise DataError(f"{where} has no sentence.", _AGAIN)
     texts: dict[int, str] = {}
     for position, sentence in enumerate(sentences):
         here = f"{where}.sentences[{position}]"
         number, text = _number(f"{here}.sentid", field(sentence, "sentid")), field(sentence, "raw")
         if not isinstance(text, str):
-            raise DataError(f"{here}.raw must be text (got {_shown(text)}).", AGAIN)
+            raise DataError(f"{here}.raw must be text (got {_shown(text)}).", _AGAIN)
         texts[number] = text
     numbers = tuple(_number(f"{where}.sentids", number) for number in order)
     if len(texts) != len(sentences) or len(set(numbers)) != len(numbers) or set(numbers) != set(texts):
-        raise DataError(f"{where}: `sentids` and the numbers of `sentences` must be the same, each once.", AGAIN)
+        raise DataError(f"{where}: `sentids` and the numbers of `sentences` must be the same, each once.", _AGAIN)
     return tuple(texts[number] for number in numbers), numbers
 
 
@@ -174,21 +174,21 @@ def _check_unique(where: object, images: Sequence[KarpathyImage]) -> None:
     for image in images:
         if image.image_id in homes:
             raise DataError(
-                f"{where}: image {image.image_id} is there twice, in {homes[image.image_id]} and {image.split}.", AGAIN
+                f"{where}: image {image.image_id} is there twice, in {homes[image.image_id]} and {image.split}.", _AGAIN
             )
         homes[image.image_id] = image.split
         for number in image.caption_ids:
             if number in captions:
                 raise DataError(
                     f"{where}: caption {number} is there twice, with images {captions[number]} and {image.image_id}.",
-                    AGAIN,
+                    _AGAIN,
                 )
             captions[number] = image.image_id
 
 
 def _number(where: str, value: object) -> int:
     if not is_id(value):
-        raise DataError(f"{where} must be a whole number up to {LARGEST_ID} (got {_shown(value)}).", AGAIN)
+        raise DataError(f"{where} must be a whole number up to {LARGEST_ID} (got {_shown(value)}).", _AGAIN)
     assert isinstance(value, int)
     return value
 

@@ -17,7 +17,7 @@ from hlcli.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-MOST_DISAGREEING = 0.01
+_MOST_DISAGREEING = 0.01
 """Largest share of a list's images that may have labels which are none of theirs."""
 
 _LONGEST_INDEX = 9
@@ -70,7 +70,7 @@ def _read_line(where: str, line: str, num_labels: int) -> tuple[str, tuple[int, 
     return file, tuple(labels)
 
 
-class MatchedLists(NamedTuple):
+class _MatchedLists(NamedTuple):
     """A list of labels beside the images that it may be about.
 
     Args:
@@ -82,7 +82,7 @@ class MatchedLists(NamedTuple):
     strangers: tuple[str, ...]
 
 
-def lists_by_record(image_ids: Sequence[str], listed: Mapping[str, tuple[int, ...]]) -> MatchedLists:
+def lists_by_record(image_ids: Sequence[str], listed: Mapping[str, tuple[int, ...]]) -> _MatchedLists:
     """Find the images that a list is about.
 
     An image's id may be the path as listed, its last part, that without its extension, or the number that this ends
@@ -107,7 +107,7 @@ def lists_by_record(image_ids: Sequence[str], listed: Mapping[str, tuple[int, ..
         else:
             found[image_id] = file
     labels = (listed[found[image_id]] if image_id in found else None for image_id in image_ids)
-    return MatchedLists(tuple(labels), tuple(strangers))
+    return _MatchedLists(tuple(labels), tuple(strangers))
 
 
 def check_disagreement(path: Path, total: int, odd: Sequence[str]) -> None:
@@ -127,7 +127,7 @@ def check_disagreement(path: Path, total: int, odd: Sequence[str]) -> None:
         f"{path}: {len(odd):,} of {total:,} images have listed labels that are none of theirs, e.g. "
         f"{', '.join(odd[:3])}."
     )
-    if len(odd) > MOST_DISAGREEING * total:
+    if len(odd) > _MOST_DISAGREEING * total:
         raise DataError(message, "Is it the list of this data set, with indices from 0 in the same order of labels?")
     logger.warning("%s The list's are used.", message)
 

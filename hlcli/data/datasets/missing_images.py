@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIST_NAME = "preprocess.missing.txt"
+_LIST_NAME = "preprocess.missing.txt"
 """In the data set's folder: split and file of every missing image, a tab between them."""
 
 
@@ -52,7 +52,7 @@ def without_missing(
         return dict(splits)
     missing = {split: [record for record in rows if not is_there(_file(record))] for split, rows in splits.items()}
     notes["missing_images"] = {split: [record.image_id for record in rows] for split, rows in missing.items()}
-    path = data.folder() / LIST_NAME
+    path = data.folder() / _LIST_NAME
     if not any(missing.values()):
         path.unlink(missing_ok=True)
         return dict(splits)

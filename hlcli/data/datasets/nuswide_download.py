@@ -18,22 +18,22 @@ from hlcli.data.transfers.manifest import lock_folder
 from hlcli.data.transfers.photos import crawl_photos
 from hlcli.errors import DataError
 
-HOME = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide"
-ASL_LISTS = "https://github.com/xinyu1205/robust-loss-mlml/raw/master/dataset"
+_HOME = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide"
+_ASL_LISTS = "https://github.com/xinyu1205/robust-loss-mlml/raw/master/dataset"
 
 SOURCES = (
     *(
-        Source(f"{name}.zip", (f"{HOME}/{name}.zip",), unpack_to=name, part="annotations")
+        Source(f"{name}.zip", (f"{_HOME}/{name}.zip",), unpack_to=name, part="annotations")
         for name in ("ConceptsList", "Groundtruth", "ImageList")
     ),
     Source(
         "Flickr.zip",
         unpack_to="Flickr",
-        by_hand=f"Its authors send it on request: see the agreement form at {HOME}/NUS-WIDE.html. Give its folder with "
-        "--from DIR, or fetch what is left of the photos with --crawl NUS-WIDE-urls.txt.",
+        by_hand=f"Its authors send it on request: see the agreement form at {_HOME}/NUS-WIDE.html. Give its folder "
+        "with --from DIR, or fetch what is left of the photos with --crawl NUS-WIDE-urls.txt.",
     ),
     *(
-        Source(name, (f"{ASL_LISTS}/{name}",), checksum=checksum, part="asl", is_optional=True)
+        Source(name, (f"{_ASL_LISTS}/{name}",), checksum=checksum, part="asl", is_optional=True)
         for name, checksum in (
             ("nus_train_full.txt", None),
             ("nus_train_singlelabel.txt", None),

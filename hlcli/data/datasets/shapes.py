@@ -62,13 +62,13 @@ class Shapes(DataSection):
         count = self._counts().get(split, 0)
         if not count:
             raise DataError(f"shapes has no split {split!r}; it has {', '.join(self.split_names())}.")
-        return SceneRecords(split, count, seed=self.seed, render_size=self.render_size or max(self.height_width))
+        return _SceneRecords(split, count, seed=self.seed, render_size=self.render_size or max(self.height_width))
 
     def _counts(self) -> dict[str, int]:
         return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
 
 
-class SceneRecords(Sequence[Record]):
+class _SceneRecords(Sequence[Record]):
     """A split of made-up scenes.
 
     Args:

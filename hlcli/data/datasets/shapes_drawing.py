@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-Point = tuple[float, float]
-Part = tuple[str, tuple[Point, ...]]
+_Point = tuple[float, float]
+Part = tuple[str, tuple[_Point, ...]]
 _OVERSAMPLING = 2
 _DARK: Colour = (38, 36, 42)
 _LIGHT: Colour = (236, 234, 222)
@@ -23,13 +23,13 @@ _WOOD: Colour = (98, 70, 46)
 _GRAIN = 9
 
 
-def _ellipse(x: float, y: float, across: float, down: float, corners: int = 16) -> tuple[Point, ...]:
+def _ellipse(x: float, y: float, across: float, down: float, corners: int = 16) -> tuple[_Point, ...]:
     """Centre and radii to a polygon."""
     angles = (2 * math.pi * i / corners for i in range(corners))
     return tuple((x + across * math.cos(a), y + down * math.sin(a)) for a in angles)
 
 
-def _box(left: float, top: float, right: float, bottom: float) -> tuple[Point, ...]:
+def _box(left: float, top: float, right: float, bottom: float) -> tuple[_Point, ...]:
     return (left, top), (right, top), (right, bottom), (left, bottom)
 
 

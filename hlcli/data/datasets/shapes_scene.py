@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 Colour = tuple[int, int, int]
-Box = tuple[float, float, float, float]
+_Box = tuple[float, float, float, float]
 
 TREE = {
     "nature": {"plants": ["tree", "fir", "flower"], "animals": ["fish", "bird"]},
@@ -38,7 +38,7 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
 }
 """How the light colours what it falls on: factors of red, green and blue."""
 
-COLOURS: dict[str, Colour] = {
+_COLOURS: dict[str, Colour] = {
     "red": (196, 44, 40),
     "orange": (232, 132, 32),
     "yellow": (240, 206, 60),
@@ -52,7 +52,7 @@ COLOURS: dict[str, Colour] = {
     "grey": (132, 134, 140),
     "black": (40, 40, 46),
 }
-_COLOUR_NAMES = tuple(COLOURS)
+_COLOUR_NAMES = tuple(_COLOURS)
 _SKIES: tuple[tuple[Colour, Colour], ...] = (
     ((72, 130, 205), (186, 214, 236)),
     ((120, 160, 200), (232, 224, 206)),
@@ -73,8 +73,8 @@ _GROUNDS: tuple[Colour, ...] = (
     (206, 210, 216),
 )
 _FLYING = ("bird", "balloon")
-CLUTTER_ABOVE = ("cloud", "disc")
-CLUTTER_BELOW = ("stone", "crate", "cone", "ball", "post")
+_CLUTTER_ABOVE = ("cloud", "disc")
+_CLUTTER_BELOW = ("stone", "crate", "cone", "ball", "post")
 _LARGEST_CROWD = 6
 _TRIES = 14
 _LITTLE_OVERLAP, _MOST_OVERLAP = 0.05, 0.3  # shares of the smaller of two boxes
@@ -122,7 +122,7 @@ class Thing:
     is_mirrored: bool
 
     @property
-    def box(self) -> Box:
+    def box(self) -> _Box:
         """Left, top, right, bottom, before the rotation."""
         return _box_around(self.kind, self.x, self.y, self.side)
 
@@ -189,17 +189,17 @@ def _place_things(kinds: list[str], horizon: float, rng: random.Random) -> tuple
     largest = 0.50 - 0.03 * len(kinds)
     things: list[Thing] = []
     for kind in kinds:
-        name, accent = looks.setdefault(kind, (rng.choice(_COLOUR_NAMES), COLOURS[rng.choice(_COLOUR_NAMES)]))
+        name, accent = looks.setdefault(kind, (rng.choice(_COLOUR_NAMES), _COLOURS[rng.choice(_COLOUR_NAMES)]))
         side = rng.uniform(0.72, 1.0) * largest
         spot = _find_free_spot(kind, side, horizon, [thing.box for thing in things], rng)
         if spot is not None:
-            colour, turn, is_mirrored = _vary(COLOURS[name], 16, rng), rng.uniform(-9, 9), rng.random() < 0.5
+            colour, turn, is_mirrored = _vary(_COLOURS[name], 16, rng), rng.uniform(-9, 9), rng.random() < 0.5
             things.append(Thing(kind, name, colour, _vary(accent, 16, rng), *spot, side, turn, is_mirrored))
     return tuple(sorted(things, key=lambda thing: thing.y + thing.side / 2))
 
 
 def _find_free_spot(
-    kind: str, side: float, horizon: float, taken: list[Box], rng: random.Random
+    kind: str, side: float, horizon: float, taken: list[_Box], rng: random.Random
 ) -> tuple[float, float] | None:
     """The best of some random centres; None where all of them are crowded."""
     best, least = None, _MOST_OVERLAP
@@ -223,13 +223,13 @@ def _random_spot(kind: str, side: float, horizon: float, rng: random.Random) -> 
     return x, rng.uniform(horizon + 0.04, 0.98) + top
 
 
-def _box_around(kind: str, x: float, y: float, side: float) -> Box:
+def _box_around(kind: str, x: float, y: float, side: float) -> _Box:
     width, height = _PROPORTIONS.get(kind, (1.0, 1.0))
     half_width, half_height = width * side / 2, height * side / 2
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
-def _overlap(a: Box, b: Box) -> float:
+def _overlap(a: _Box, b: _Box) -> float:
     """Shared area of two boxes as a share of the smaller one."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -240,12 +240,12 @@ def _overlap(a: Box, b: Box) -> float:
 
 def _make_clutter(horizon: float, rng: random.Random) -> Thing:
     is_above = rng.random() < 0.4
-    kind = rng.choice(CLUTTER_ABOVE if is_above else CLUTTER_BELOW)
+    kind = rng.choice(_CLUTTER_ABOVE if is_above else _CLUTTER_BELOW)
     name = rng.choice(_COLOUR_NAMES)
     side = rng.uniform(0.14, 0.3) if is_above else rng.uniform(0.07, 0.15)
     y = rng.uniform(0, horizon) if is_above else rng.uniform(horizon, 0.98)
-    accent = COLOURS[rng.choice(_COLOUR_NAMES)]
-    return Thing(kind, name, _vary(COLOURS[name], 16, rng), accent, rng.random(), y, side, rng.uniform(-20, 20), False)
+    accent = _COLOURS[rng.choice(_COLOUR_NAMES)]
+    return Thing(kind, name, _vary(_COLOURS[name], 16, rng), accent, rng.random(), y, side, rng.uniform(-20, 20), False)
 
 
 def _vary(colour: Colour, reach: int, rng: random.Random) -> Colour:

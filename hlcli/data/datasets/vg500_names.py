@@ -19,7 +19,7 @@ from hlcli.data.datasets.base import read_lines
 from hlcli.errors import DataError
 
 NUM_LABELS = 500
-NUM_CANDIDATES = 1000
+_NUM_CANDIDATES = 1000
 NUMBERS = tuple(str(index) for index in range(NUM_LABELS))
 
 _UNREADABLE = (
@@ -28,7 +28,7 @@ _UNREADABLE = (
 """What reading a damaged or foreign file raises; RuntimeError for an encrypted zip, or lists nested too deep."""
 
 
-class Match(NamedTuple):
+class _Match(NamedTuple):
     """A label's name, and how well its images agree with the name's: shared images as a share of all (Jaccard)."""
 
     name: str
@@ -72,7 +72,7 @@ def read_objects(path: Path) -> dict[str, set[str]]:
         raise DataError(f"{path} is not Visual Genome's objects.json: {error!r}.") from error
 
 
-def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set[str]]) -> tuple[Match, ...]:
+def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set[str]]) -> tuple[_Match, ...]:
     """A name for every label, each name used once, with the largest agreement in total; a number where nothing fits.
 
     Args:
@@ -83,7 +83,7 @@ def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set
 
     ids = [image for image in labels if image in objects]
     frequencies = Counter(name for image in ids for name in objects[image])
-    candidates = sorted(frequencies, key=lambda name: (-frequencies[name], name))[:NUM_CANDIDATES]
+    candidates = sorted(frequencies, key=lambda name: (-frequencies[name], name))[:_NUM_CANDIDATES]
     column = {name: index for index, name in enumerate(candidates)}
     sizes = np.zeros(NUM_LABELS)
     shared = np.zeros((NUM_LABELS, max(NUM_LABELS, len(candidates))))  # columns without a name are empty
@@ -95,14 +95,14 @@ def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set
     totals[: len(candidates)] = [frequencies[name] for name in candidates]
     agreement = shared / np.maximum(sizes[:, None] + totals - shared, 1)
     return tuple(
-        Match(candidates[index], float(agreement[label, index]))
+        _Match(candidates[index], float(agreement[label, index]))
         if agreement[label, index] > 0
-        else Match(NUMBERS[label], 0.0)
+        else _Match(NUMBERS[label], 0.0)
         for label, index in enumerate(best_assignment(agreement))
     )
 
 
-def check_agreement(matches: Sequence[Match], least: float) -> None:
+def check_agreement(matches: Sequence[_Match], least: float) -> None:
     """Refuse names that may be wrong.
 
     Raises:

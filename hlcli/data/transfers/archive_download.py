@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
 
 
-class Fetched(NamedTuple):
+class _Fetched(NamedTuple):
     """How many files were there, how many came new, and which are left to be placed by hand."""
 
     present: int
@@ -76,7 +76,7 @@ def open_session(options: DownloadOptions) -> Iterator[Session | None]:
 
 def fetch_sources(
     name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions, session: Session | None
-) -> Fetched:
+) -> _Fetched:
     """Fetch, verify and unpack what is missing, two files at a time; the folder is locked already.
 
     Raises:
@@ -109,7 +109,7 @@ def fetch_sources(
         kind = InputError if any(isinstance(error, InputError) for error in errors) else DownloadError
         raise kind("\n".join(map(str, errors)), "What is complete is kept; run the same command again.")
     names = tuple(source.name for source in absent)
-    return Fetched(len(wanted) - len(todo) - len(absent), len(todo), names)
+    return _Fetched(len(wanted) - len(todo) - len(absent), len(todo), names)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
 from hlcli.errors import InputError
 
 MOST_AT_ONCE = 2
-SPACE_MARGIN = 1.05
+_SPACE_MARGIN = 1.05
 
 
 def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> list[PlannedFile]:
@@ -108,7 +108,7 @@ def space_needed(sources: Sequence[Source], folder: Path, options: DownloadOptio
     sizes = sorted((source.size or 0 for source in archives), reverse=True)
     passing = sum(sizes if options.keep_archives else sizes[:MOST_AT_ONCE])
     have = sum(_partial_bytes(source, folder) for source in sources)
-    return max(0, round((lasting + passing) * SPACE_MARGIN) - have)
+    return max(0, round((lasting + passing) * _SPACE_MARGIN) - have)
 
 
 def _partial_bytes(source: Source, folder: Path) -> int:

@@ -23,13 +23,13 @@ from typing import IO, NamedTuple
 
 from hlcli.errors import DataError, HlcliError
 
-CHUNK_BYTES = 1 << 20
-MOST_MEMBERS = 5_000_000
+_CHUNK_BYTES = 1 << 20
+_MOST_MEMBERS = 5_000_000
 ALWAYS_ALLOWED_BYTES = 4 << 30
 LARGEST_GROWTH = 100
 """How many times its own size an archive may grow, once it is beyond `ALWAYS_ALLOWED_BYTES`."""
 
-NUM_SAMPLES = 20
+_NUM_SAMPLES = 20
 
 _ZIP_BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGED = (
@@ -104,7 +104,7 @@ def unpack(
     paths = [member.path.as_posix() for member in members]
     if top != staging:
         paths = [path.partition("/")[2] for path in paths]
-    return Unpacked(len(members), num_bytes, tuple(paths[:: max(1, -(-len(paths) // NUM_SAMPLES))]))
+    return Unpacked(len(members), num_bytes, tuple(paths[:: max(1, -(-len(paths) // _NUM_SAMPLES))]))
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -140,9 +140,9 @@ def _safe_members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> l
             raise _unsafe(archive, name, "has no name")
         total += num_bytes
         members.append(_Member(path, num_bytes, entry))
-        if total > limit or len(members) > MOST_MEMBERS:
+        if total > limit or len(members) > _MOST_MEMBERS:
             raise DataError(
-                f"{archive} is not unpacked: it grows beyond {limit:,} bytes or {MOST_MEMBERS:,} files.",
+                f"{archive} is not unpacked: it grows beyond {limit:,} bytes or {_MOST_MEMBERS:,} files.",
                 "No known data set does; where did the file come from?",
             )
     if not members:
@@ -182,7 +182,7 @@ def _check_end(opened: tarfile.TarFile, archive: Path) -> None:
     assert opened.fileobj is not None
     opened.fileobj.seek(opened.offset)
     num_zeros = 0
-    while chunk := opened.fileobj.read(CHUNK_BYTES):
+    while chunk := opened.fileobj.read(_CHUNK_BYTES):
         if chunk.count(0) != len(chunk):
             raise DataError(f"{archive} is damaged: what follows byte {opened.offset:,} of the tar is no member.")
         num_zeros += len(chunk)
@@ -241,7 +241,7 @@ def _write(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, member: _Me
     place.parent.mkdir(parents=True, exist_ok=True)
     with _content(opened, member) as source, open(place, "xb") as target:
         done = 0
-        while chunk := source.read(CHUNK_BYTES):
+        while chunk := source.read(_CHUNK_BYTES):
             done += len(chunk)
             if done > member.num_bytes:
                 break

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class Digest(Protocol):
@@ -51,7 +51,7 @@ class Checksum:
 def feed(digest: Digest, path: Path) -> None:
     """Take the bytes of a file into a running checksum."""
     with open(path, "rb") as handle:
-        while chunk := handle.read(CHUNK_BYTES):
+        while chunk := handle.read(_CHUNK_BYTES):
             digest.update(chunk)
 
 

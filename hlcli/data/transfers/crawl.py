@@ -21,9 +21,9 @@ from hlcli.files import whole_file
 if TYPE_CHECKING:
     import httpx
 
-LARGEST_IMAGE_BYTES = 256 << 20
-PLACEHOLDER = "photo_unavailable"
-ACCEPT = "image/jpeg,image/png;q=0.9,image/*;q=0.5"
+_LARGEST_IMAGE_BYTES = 256 << 20
+_PLACEHOLDER = "photo_unavailable"
+_ACCEPT = "image/jpeg,image/png;q=0.9,image/*;q=0.5"
 
 
 class ImageItem(NamedTuple):
@@ -242,10 +242,10 @@ def _fetch_image(session: Session, url: str) -> bytes:
 
     def attempt() -> bytes:
         nonlocal undecodable
-        with session.get(url, {"Accept": ACCEPT}) as response:
+        with session.get(url, {"Accept": _ACCEPT}) as response:
             if response.status_code != 200:
                 raise Refused(f"HTTP {response.status_code} was not asked for", status=response.status_code)
-            if PLACEHOLDER in response.url.path:  # Flickr's picture that says so, with status 200
+            if _PLACEHOLDER in response.url.path:  # Flickr's picture that says so, with status 200
                 raise Refused("the photo is no longer available", status=200, final_url=str(response.url))
             content = _read(session, response)
             complaint = not_an_image(content, "as sent")
@@ -264,8 +264,8 @@ def _read(session: Session, response: httpx.Response) -> bytes:
     content = bytearray()
     for chunk in session.body(response):
         content += chunk
-        if len(content) > LARGEST_IMAGE_BYTES:
-            raise Refused(f"more than {LARGEST_IMAGE_BYTES:,} bytes", final_url=str(response.url))
+        if len(content) > _LARGEST_IMAGE_BYTES:
+            raise Refused(f"more than {_LARGEST_IMAGE_BYTES:,} bytes", final_url=str(response.url))
     return bytes(content)
 
 

@@ -20,11 +20,11 @@ from hlcli.files import whole_file
 
 logger = logging.getLogger(__name__)
 
-MANIFEST_NAME = "photos.jsonl"
+_MANIFEST_NAME = "photos.jsonl"
 FAILURES_NAME = "failures.jsonl"
 
 
-class Kept(NamedTuple):
+class _Kept(NamedTuple):
     """A complete file: its length, and the URL it came from (None for one placed by hand)."""
 
     num_bytes: int
@@ -52,12 +52,12 @@ class Manifest:
     """The complete files of a folder, by their path inside it."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / MANIFEST_NAME
+        self._path = folder / _MANIFEST_NAME
         self._folder = folder
-        self.files: dict[str, Kept] = {}
+        self.files: dict[str, _Kept] = {}
         for row in read_lines(self._path):
             if isinstance(row.get("file"), str) and isinstance(row.get("bytes"), int):
-                self.files[row["file"]] = Kept(row["bytes"], row.get("url"))
+                self.files[row["file"]] = _Kept(row["bytes"], row.get("url"))
 
     def holds(self, file: str) -> bool:
         """Whether the file is listed and still has the length it had when it was complete."""
@@ -78,7 +78,7 @@ class Manifest:
                 handle.write("\n")
 
             def add(file: str, num_bytes: int, url: str | None) -> None:
-                self.files[file] = Kept(num_bytes, url)
+                self.files[file] = _Kept(num_bytes, url)
                 handle.write(json.dumps({"file": file, "bytes": num_bytes, "url": url}) + "\n")
                 handle.flush()
 

@@ -55,10 +55,10 @@ class HostUnavailable(DownloadError):
     """A host keeps sending us away, or does not answer at all."""
 
 
-DOUBTFUL_AFTER = 3
+_DOUBTFUL_AFTER = 3
 """URLs of a host given up in a row, after which each further one is tried only once."""
 
-UNAVAILABLE_AFTER = 10
+_UNAVAILABLE_AFTER = 10
 """URLs of a host given up in a row, after which nothing more is tried."""
 
 
@@ -155,7 +155,7 @@ class HostGate:
 
     def is_doubtful(self, url: str) -> bool:
         """Whether the last few URLs of this host all had to be given up."""
-        return self._host(url).given_up >= DOUBTFUL_AFTER
+        return self._host(url).given_up >= _DOUBTFUL_AFTER
 
     def gave_up(self, url: str, reason: str) -> None:
         """Count a URL that was given up.
@@ -166,7 +166,7 @@ class HostGate:
         with self._lock:
             host = self._host(url)
             host.given_up += 1
-            if host.given_up >= UNAVAILABLE_AFTER:
+            if host.given_up >= _UNAVAILABLE_AFTER:
                 raise HostUnavailable(
                     f"{urlsplit(url).netloc} failed on {host.given_up} addresses in a row; the last time: {reason}.",
                     "Check the network (proxies: HTTPS_PROXY, NO_PROXY) and run the same command again; "

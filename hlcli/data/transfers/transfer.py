@@ -23,7 +23,7 @@ from hlcli.files import write_json
 if TYPE_CHECKING:
     import httpx
 
-CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 OnBytes = Callable[[int, int | None], None]
 """Is told how many bytes are there and how many there will be."""
@@ -69,7 +69,7 @@ def _fetch_verified(fetch: _Fetch, complaints: list[str]) -> bool:
             digest = fetch.session.persist(fetch.url, fetch.attempt, fetch.progressed)
             fetch.finish(digest)
             return True
-        except Mismatch as error:
+        except _Mismatch as error:
             fetch.part.discard()
             complaint = f"{fetch.url}: {error}"
         except (Refused, HostUnavailable) as error:
@@ -79,7 +79,7 @@ def _fetch_verified(fetch: _Fetch, complaints: list[str]) -> bool:
     return False
 
 
-class Mismatch(Exception):
+class _Mismatch(Exception):
     """The bytes are not the file that was expected."""
 
 
@@ -94,8 +94,8 @@ class _Source:
 
     @property
     def validator(self) -> str | None:
-        """What `If-Range` may carry: a strong ETag, else a date."""
-        strong = self.etag is not None and not self.etag.startswith("W/")
+        """What `If-Range` may carry: a strong ETag that a header can hold, else a date."""
+        strong = self.etag is not None and not self.etag.startswith("W/") and self.etag.isascii()
         return self.etag if strong else self.last_modified
 
 
@@ -154,10 +154,10 @@ class _Fetch:
         """Give the file its final name if it is what was expected."""
         checksum = self.checksum
         if checksum is not None and digest is not None and digest != checksum.value:
-            raise Mismatch(f"{checksum.algorithm} is {digest}, expected {checksum.value}")
+            raise _Mismatch(f"{checksum.algorithm} is {digest}, expected {checksum.value}")
         complaint = complaint_about(self.part.path, None if digest else checksum, self.size)
         if complaint:
-            raise Mismatch(complaint)
+            raise _Mismatch(complaint)
         with open(self.part.path, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(self.part.path, self.part.target)
@@ -194,7 +194,7 @@ class _Fetch:
                 self.ask_plainly = True  # some servers answer If-Range as if the file had changed
                 raise Transient("the server sent the whole file instead of the rest")
             return 0
-        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         first, total = (match[1], match[3]) if match else (None, None)
         if response.status_code == 416:
             if have and total == str(have):
@@ -210,7 +210,7 @@ class _Fetch:
         total = _announced_bytes(response, offset)
         if self.size is not None and total is not None and total != self.size:
             kind = response.headers.get("Content-Type", "unknown type").split(";")[0]
-            raise Mismatch(f"the server has {total:,} bytes ({kind}), expected {self.size:,}")
+            raise _Mismatch(f"the server has {total:,} bytes ({kind}), expected {self.size:,}")
         total = self.size if total is None else total
         self._check_space(total, offset)
         if offset == 0:
@@ -234,6 +234,8 @@ class _Fetch:
                 done += len(chunk)
                 if self.on_bytes is not None:
                     self.on_bytes(done, total)
+                if self.size is not None and done > self.size:
+                    raise _Mismatch(f"the server sends more than the {self.size:,} bytes that were expected")
         return done
 
     def _note_source(self, response: httpx.Response, total: int | None) -> None:

@@ -13,7 +13,7 @@ from hlcli.embeddings.encoders.word_vectors import glove_encoder, spacy_encoder
 from hlcli.encoders.loading import Encoder
 from hlcli.errors import InputError
 
-PREFIXES = ("clip", "glove", "sentence", "spacy")
+_PREFIXES = ("clip", "glove", "sentence", "spacy")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def make_encoder(name: str, texts: Sequence[str], options: EncoderOptions) -> En
         HlcliError: when it cannot be made; the kind says why.
     """
     kind, colon, rest = name.partition(":")
-    if not colon or (kind not in PREFIXES and Path(name).exists()):
+    if not colon or (kind not in _PREFIXES and Path(name).exists()):
         kind, rest = "sentence" if is_sentence_model(name) else "", name
-    if kind and kind not in PREFIXES:
-        known = ", ".join(f"{prefix}:…" for prefix in PREFIXES)
+    if kind and kind not in _PREFIXES:
+        known = ", ".join(f"{prefix}:…" for prefix in _PREFIXES)
         raise InputError(f"--encoder: {name!r} is not known.", f"Write {known}, or a text model's name or folder.")
     if not rest:
         raise InputError(f"--encoder: {name!r} names no model or file.")

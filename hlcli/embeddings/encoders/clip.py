@@ -23,7 +23,7 @@ from hlcli.encoders.clip_weights import PREFIX, fetch_clip_model, quiet_root_log
 from hlcli.encoders.loading import Encoder, first_line
 from hlcli.errors import CheckpointError, InputError
 
-UNFIT = (
+_UNFIT = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
     pickle.UnpicklingError, SafetensorError,
 )  # fmt: skip
@@ -76,7 +76,7 @@ def _from_file(library: ModuleType, architecture: str, path: Path) -> Any:
     try:
         with quiet_root_logger():
             return library.create_model(architecture, pretrained=str(path))
-    except UNFIT as error:
+    except _UNFIT as error:
         raise CheckpointError(f"{path} does not hold the weights of {architecture}: {first_line(error)}") from error
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from hlcli.encoders.loading import Encoder, load_pretrained, optional_package
 from hlcli.errors import InputError
 
-POOLINGS = ("paper", "cls", "mean")
-VARIANTS: Mapping[str, Mapping[str, int]] = {
+_POOLINGS = ("paper", "cls", "mean")
+_VARIANTS: Mapping[str, Mapping[str, int]] = {
     "salgl": {"token_type_ids": 1},
     "sgre": {"attention_mask": 1, "token_type_ids": 0},
 }
@@ -39,7 +39,7 @@ def transformer_encoder(name: str, *, pooling: str | None, variant: str | None) 
     Raises:
         InputError: when an option is not known or does not fit the model.
     """
-    for option, value, known in (("--pooling", pooling, POOLINGS), ("--variant", variant, VARIANTS)):
+    for option, value, known in (("--pooling", pooling, _POOLINGS), ("--variant", variant, _VARIANTS)):
         if value is not None and value not in known:
             raise InputError(f"{option}: one of {', '.join(known)} was expected (got {value!r}).")
     model, tokenizer = _load(name)
@@ -67,7 +67,7 @@ def _by_token_rule(model: Any, tokenizer: Any, variant: str | None) -> Callable[
         token_ids = torch.tensor([[tokenizer.cls_token_id, *pieces]])  # [1, 1 + T]
         _check_length(text, token_ids, model, tokenizer)
         inputs = {"input_ids": token_ids}
-        inputs |= {name: torch.full_like(token_ids, value) for name, value in VARIANTS.get(variant or "", {}).items()}
+        inputs |= {name: torch.full_like(token_ids, value) for name, value in _VARIANTS.get(variant or "", {}).items()}
         hidden = model(**inputs).last_hidden_state[0]  # [1 + T, E]
         return hidden[1] if len(hidden) == 2 else hidden[0]
 

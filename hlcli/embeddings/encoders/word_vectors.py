@@ -17,8 +17,8 @@ from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-LINES_PER_REPORT = 50_000
-HEAD = 1 << 16
+_LINES_PER_REPORT = 50_000
+_HEAD = 1 << 16
 """Bytes that are looked at to see whether a file is text."""
 
 _CONTROL = bytes({*range(9), *range(14, 32)})
@@ -76,8 +76,8 @@ def _scan(handle: BinaryIO, path: Path, wanted: set[bytes], advance: Callable[[i
     table: dict[str, np.ndarray] = {}
     waiting, repeated, number = set(wanted), set[str](), 0
     for number, line in enumerate(handle, start=2 if start else 1):
-        if number % LINES_PER_REPORT == 0:
-            advance(LINES_PER_REPORT)
+        if number % _LINES_PER_REPORT == 0:
+            advance(_LINES_PER_REPORT)
         word, _, rest = line.partition(b" ")
         if word not in wanted:
             continue
@@ -91,7 +91,7 @@ def _scan(handle: BinaryIO, path: Path, wanted: set[bytes], advance: Callable[[i
         waiting.remove(word)
         if not waiting:
             break
-    advance(number % LINES_PER_REPORT)
+    advance(number % _LINES_PER_REPORT)
     if repeated:
         logger.warning("%s has several vectors for %s; the first counts.", path, ", ".join(sorted(repeated)))
     return table
@@ -99,7 +99,7 @@ def _scan(handle: BinaryIO, path: Path, wanted: set[bytes], advance: Callable[[i
 
 def _check_text(handle: BinaryIO, path: Path) -> None:
     """Refuse archives and binary vectors; leaves the file at its beginning."""
-    head = handle.read(HEAD)
+    head = handle.read(_HEAD)
     handle.seek(0)
     if head.translate(None, _CONTROL) != head:
         raise DataError(

@@ -10,15 +10,15 @@ from torch import Tensor
 from hlcli.errors import CheckpointError
 from hlcli.methods.reference_names import inverted, rename, rename_all, without_wrapper
 
-ATTENTION = {
+_ATTENTION = {
     "attention.fc_q": "query",
     "attention.fc_k": "key",
     "attention.fc_v": "value",
     "attention.fc_o": "output",
     "layer_norm": "norm",
 }
-FEED_FORWARD = {"fc1": "expand", "fc2": "contract", "layer_norm": "norm"}
-ATTENTIONS = {
+_FEED_FORWARD = {"fc1": "expand", "fc2": "contract", "layer_norm": "norm"}
+_ATTENTIONS = {
     "encoder.layers.*.global_grid": "encoder.layers.*.grid_summary",
     "encoder.layers.*.global_region": "encoder.layers.*.region_summary",
     "encoder.layers.*.golbal_cls_grid": "encoder.layers.*.grid_exchange",  # spelt so
@@ -35,7 +35,7 @@ ATTENTIONS = {
     "decoder.layers.*.self_cross_enc": "decoder.layers.*.direct_choice",
     "decoder.layers.*.self_cross_enc_cross": "decoder.layers.*.crossed_choice",
 }
-FEED_FORWARDS = {
+_FEED_FORWARDS = {
     "encoder.layers.*.pwff_grid": "encoder.layers.*.grid_feed_forward",
     "encoder.layers.*.pwff_region": "encoder.layers.*.region_feed_forward",
     "decoder.layers.*.pwff": "decoder.layers.*.feed_forward",
@@ -57,10 +57,10 @@ NAMES = {
     "decoder.word_emb": "decoder.word_embedding",
     "decoder.pos_emb": "decoder.position_embedding",
     "decoder.fc": "decoder.word_scores",
-    **{f"{a}.{b}": f"{x}.{y}" for a, x in ATTENTIONS.items() for b, y in ATTENTION.items()},
-    **{f"{a}.{b}": f"{x}.{y}" for a, x in FEED_FORWARDS.items() for b, y in FEED_FORWARD.items()},
+    **{f"{a}.{b}": f"{x}.{y}" for a, x in _ATTENTIONS.items() for b, y in _ATTENTION.items()},
+    **{f"{a}.{b}": f"{x}.{y}" for a, x in _FEED_FORWARDS.items() for b, y in _FEED_FORWARD.items()},
 }
-SEARCH_BUFFERS = (
+_SEARCH_BUFFERS = (
     "decoder.running_mask_self_attention",
     "decoder.running_seq",
     "decoder.layers.*.self_att.running_keys",
@@ -78,7 +78,7 @@ def from_upstream(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     weights = {
         name: value
         for name, value in without_wrapper(state).items()
-        if rename(name, dict.fromkeys(SEARCH_BUFFERS, name)) is None
+        if rename(name, dict.fromkeys(_SEARCH_BUFFERS, name)) is None
     }
     return rename_all(weights, NAMES, "HIN")
 

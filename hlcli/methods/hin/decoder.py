@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, KeysValues, Widths, key_mask
 
 
-class LevelMemory(NamedTuple):
+class _LevelMemory(NamedTuple):
     """A level of the encoder as one decoder layer asks it."""
 
     grid_attention: KeysValues  # of grid tokens
@@ -26,15 +26,15 @@ class LevelMemory(NamedTuple):
     region_to_grid: KeysValues  # of grid tokens
     grid_to_region: KeysValues  # of regions
 
-    def select(self, index: Tensor) -> LevelMemory:
+    def select(self, index: Tensor) -> _LevelMemory:
         """Of some images, [P]."""
-        return LevelMemory(*(asked.select(index) for asked in self))
+        return _LevelMemory(*(asked.select(index) for asked in self))
 
 
 class Memory(NamedTuple):
     """All that captions are made from: projected once per image, whatever is asked later."""
 
-    levels: tuple[LevelMemory, ...]  # one per decoder layer
+    levels: tuple[_LevelMemory, ...]  # one per decoder layer
     padding_mask: Tensor | None  # bool, [B, R], true = padding
     region_keys: KeyMask | None  # the same for the kernels
 
@@ -49,7 +49,7 @@ class Memory(NamedTuple):
         return memory_of(levels, None if self.padding_mask is None else self.padding_mask[index])
 
 
-def memory_of(levels: tuple[LevelMemory, ...], padding_mask: Tensor | None) -> Memory:
+def memory_of(levels: tuple[_LevelMemory, ...], padding_mask: Tensor | None) -> Memory:
     """Levels and which of their regions are padding."""
     return Memory(levels, padding_mask, None if padding_mask is None else key_mask(padding_mask[:, None, None]))
 
@@ -88,9 +88,9 @@ class DecoderLayer(nn.Module):
         self.fusion_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(widths)
 
-    def remember(self, grid: Tensor, regions: Tensor) -> LevelMemory:
+    def remember(self, grid: Tensor, regions: Tensor) -> _LevelMemory:
         """Keys and values of grid tokens [B, N, D] and regions [B, R, D]."""
-        return LevelMemory(
+        return _LevelMemory(
             self.grid_attention.project(grid),
             self.region_attention.project(regions),
             self.region_to_grid.project(grid),
@@ -103,7 +103,7 @@ class DecoderLayer(nn.Module):
         own: KeysValues,
         own_keys: KeyMask,
         is_real: Tensor,
-        level: LevelMemory,
+        level: _LevelMemory,
         region_keys: KeyMask | None,
     ) -> Tensor:
         """The words after this layer; those of padding are 0.
@@ -122,7 +122,7 @@ class DecoderLayer(nn.Module):
         fused = self._fuse(asking, is_real.reshape(num_images, -1, 1), level, region_keys)
         return fused.view(words.shape)
 
-    def _fuse(self, words: Tensor, is_real: Tensor, level: LevelMemory, region_keys: KeyMask | None) -> Tensor:
+    def _fuse(self, words: Tensor, is_real: Tensor, level: _LevelMemory, region_keys: KeyMask | None) -> Tensor:
         """Steps 2 to 11 on words [B, Q, D]."""
         grid = self.grid_attention(words, level.grid_attention) * is_real  # 2
         regions = self.region_attention(words, level.region_attention, region_keys) * is_real  # 3
@@ -213,7 +213,7 @@ class Decoder(nn.Module):
             layer.region_attention.attention_maps(words, level.region_attention, hidden),
         )
 
-    def _layers_of(self, memory: Memory) -> Iterator[tuple[DecoderLayer, LevelMemory]]:
+    def _layers_of(self, memory: Memory) -> Iterator[tuple[DecoderLayer, _LevelMemory]]:
         """Every layer and what it asks."""
         return zip(cast("Iterable[DecoderLayer]", self.layers), memory.levels, strict=True)
 

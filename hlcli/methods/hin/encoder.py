@@ -29,7 +29,7 @@ class SummaryMaps(NamedTuple):
     regions: Tensor  # [B, layers, H, R], rows sum to 1
 
 
-class RegionMasks(NamedTuple):
+class _RegionMasks(NamedTuple):
     """One padding mask in the three forms that the encoder needs."""
 
     hidden: Tensor  # bool, [B, R]
@@ -37,7 +37,7 @@ class RegionMasks(NamedTuple):
     with_summaries: KeyMask  # over regions behind two tokens that all may see
 
 
-class FeatureProjection(nn.Module):
+class _FeatureProjection(nn.Module):
     """Features of any width to tokens of width D."""
 
     def __init__(self, num_features: int, dim: int, dropout: float) -> None:
@@ -75,7 +75,7 @@ class EncoderLayer(nn.Module):
         self.grid_attention, self.region_attention = attention(shortcut=True), attention(shortcut=True)
         self.grid_feed_forward, self.region_feed_forward = FeedForward(widths), FeedForward(widths)
 
-    def forward(self, grid: Tensor, regions: Tensor, masks: RegionMasks | None) -> tuple[Tensor, Tensor]:
+    def forward(self, grid: Tensor, regions: Tensor, masks: _RegionMasks | None) -> tuple[Tensor, Tensor]:
         """Grid [B, N, D] and regions [B, R, D] of the next level."""
         hidden, mask = (None, None) if masks is None else (masks.hidden, masks.with_summaries)
         grid_summary = self.grid_summary.summarise(self.grid_query, grid)  # a: [B, 1, D]
@@ -112,8 +112,8 @@ class Encoder(nn.Module):
 
     def __init__(self, *, grid_width: int, region_width: int, num_layers: int, widths: Widths) -> None:
         super().__init__()
-        self.grid_projection = FeatureProjection(grid_width, widths.dim, widths.dropout)
-        self.region_projection = FeatureProjection(region_width, widths.dim, widths.dropout)
+        self.grid_projection = _FeatureProjection(grid_width, widths.dim, widths.dropout)
+        self.region_projection = _FeatureProjection(region_width, widths.dim, widths.dropout)
         self.layers = nn.ModuleList(EncoderLayer(widths) for _ in range(num_layers))
         self.ask_grid = nn.ModuleList(Attention(widths) for _ in range(num_layers - 1))
         self.ask_regions = nn.ModuleList(Attention(widths) for _ in range(num_layers - 1))
@@ -155,8 +155,8 @@ class Encoder(nn.Module):
         return SummaryMaps(*(torch.stack(maps, dim=1) for maps in zip(*found, strict=True)))
 
 
-def _region_masks(padding_mask: Tensor | None) -> RegionMasks | None:
+def _region_masks(padding_mask: Tensor | None) -> _RegionMasks | None:
     if padding_mask is None:
         return None
     hidden = padding_mask[:, None, None]  # [B, 1, 1, R]
-    return RegionMasks(padding_mask, key_mask(hidden), key_mask(F.pad(hidden, (2, 0))))
+    return _RegionMasks(padding_mask, key_mask(hidden), key_mask(F.pad(hidden, (2, 0))))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MASKED_SCORE = -1e9  # replaces a score; where all are masked, all weigh the same
+_MASKED_SCORE = -1e9  # replaces a score; where all are masked, all weigh the same
 
 
 class Widths(NamedTuple):
@@ -180,7 +180,7 @@ class FeedForward(nn.Module):
 def _masked_softmax(scores: Tensor, hidden: Tensor | None) -> Tensor:
     """Softmax over the last dimension, in single precision at least; `hidden` scores count as -1e9."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return (scores if hidden is None else scores.masked_fill(hidden, MASKED_SCORE)).softmax(dim=-1)
+    return (scores if hidden is None else scores.masked_fill(hidden, _MASKED_SCORE)).softmax(dim=-1)
 
 
 def with_zero_gradients(result: Tensor, *unused: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from hlcli.methods.reference_names import (
 )
 
 # Per level, fine → coarse; ours are stacked into one matrix each.
-TOKEN_PROJECTIONS = ("transformer.pro_m_t", "transformer.decoder.proj_m_t1", "transformer.decoder.proj_m_t2")
-CLASSIFIERS = ("fc_num_class", "fc_middle", "fc_coarse")
+_TOKEN_PROJECTIONS = ("transformer.pro_m_t", "transformer.decoder.proj_m_t1", "transformer.decoder.proj_m_t2")
+_CLASSIFIERS = ("fc_num_class", "fc_middle", "fc_coarse")
 NAMES = {
     "backbone.0.body": "backbone.model",
     "input_proj": "head.input_projection",
@@ -38,7 +38,7 @@ NAMES = {
     **decoder_table("transformer.decoder"),
 }
 POSITION = ("backbone.1.pe", "head.position")
-TEMPLATE = "transformer.decoder.decoder_layer"  # registered by the reference, never run
+_TEMPLATE = "transformer.decoder.decoder_layer"  # registered by the reference, never run
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -51,8 +51,8 @@ def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: when names are unknown, missing from a group, or there twice (with and without `module.`).
     """
     state = without_wrapper(state)
-    grouped = {f"{name}.{part}" for name in TOKEN_PROJECTIONS for part in ("weight", "bias")}
-    grouped |= {f"{name}.{part}" for name in CLASSIFIERS for part in ("W", "b")}
+    grouped = {f"{name}.{part}" for name in _TOKEN_PROJECTIONS for part in ("weight", "bias")}
+    grouped |= {f"{name}.{part}" for name in _CLASSIFIERS for part in ("W", "b")}
     has_encoder = any(name.startswith("transformer.encoder.layers.") for name in state)
     plain = {
         name: value
@@ -94,11 +94,11 @@ def to_reference(
             theirs["input_proj.weight"] = value[:, :, None, None]
         elif key.startswith("head.token_projection."):
             part = key.rpartition(".")[2]
-            theirs |= {f"{name}.{part}": v for name, v in zip(TOKEN_PROJECTIONS, value.split(sizes), strict=True)}
+            theirs |= {f"{name}.{part}": v for name, v in zip(_TOKEN_PROJECTIONS, value.split(sizes), strict=True)}
         elif key == "head.classifier.weight":
-            theirs |= {f"{name}.W": v[None] for name, v in zip(CLASSIFIERS, value.split(sizes), strict=True)}
+            theirs |= {f"{name}.W": v[None] for name, v in zip(_CLASSIFIERS, value.split(sizes), strict=True)}
         elif key == "head.classifier.offset":
-            theirs |= {f"{name}.b": v for name, v in zip(CLASSIFIERS, value.split(sizes, dim=1), strict=True)}
+            theirs |= {f"{name}.b": v for name, v in zip(_CLASSIFIERS, value.split(sizes, dim=1), strict=True)}
         elif key.endswith(COUNTER):
             continue  # the reference's frozen norm has none
         elif (name := rename(key, names)) is not None:
@@ -114,7 +114,7 @@ def _is_unused(name: str, has_encoder: bool) -> bool:
     if name.startswith("transformer.encoder.norm."):
         return not has_encoder
     layer = re.match(r"transformer\.decoder\.layers\.(\d+)\.", name)
-    return name.startswith(f"{TEMPLATE}.") or (layer is not None and int(layer[1]) > 2)
+    return name.startswith(f"{_TEMPLATE}.") or (layer is not None and int(layer[1]) > 2)
 
 
 def _stacked(state: Mapping[str, Tensor], grouped: set[str]) -> dict[str, Tensor]:
@@ -123,10 +123,10 @@ def _stacked(state: Mapping[str, Tensor], grouped: set[str]) -> dict[str, Tensor
     if absent:
         raise CheckpointError(f"The checkpoint lacks {', '.join(absent)}.", "Is it from the published HLEG code?")
     return {
-        "head.token_projection.weight": torch.cat([state[f"{name}.weight"] for name in TOKEN_PROJECTIONS]),
-        "head.token_projection.bias": torch.cat([state[f"{name}.bias"] for name in TOKEN_PROJECTIONS]),
-        "head.classifier.weight": torch.cat([state[f"{name}.W"][0] for name in CLASSIFIERS]),  # [1, K, D] each
-        "head.classifier.offset": torch.cat([state[f"{name}.b"] for name in CLASSIFIERS], dim=1),  # [1, K] each
+        "head.token_projection.weight": torch.cat([state[f"{name}.weight"] for name in _TOKEN_PROJECTIONS]),
+        "head.token_projection.bias": torch.cat([state[f"{name}.bias"] for name in _TOKEN_PROJECTIONS]),
+        "head.classifier.weight": torch.cat([state[f"{name}.W"][0] for name in _CLASSIFIERS]),  # [1, K, D] each
+        "head.classifier.offset": torch.cat([state[f"{name}.b"] for name in _CLASSIFIERS], dim=1),  # [1, K] each
     }
 
 
@@ -136,4 +136,4 @@ def _template(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layer = {key.removeprefix(first): value for key, value in theirs.items() if key.startswith(first)}
     for key, value in list(layer.items()):
         layer.setdefault(key.replace("multihead_attn.", "self_attn.").replace("norm2.", "norm1."), value)
-    return {f"{TEMPLATE}.{key}": value.clone() for key, value in layer.items()}
+    return {f"{_TEMPLATE}.{key}": value.clone() for key, value in layer.items()}

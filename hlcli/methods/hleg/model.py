@@ -27,7 +27,7 @@ from hlcli.layers.transformer import DecoderLayer, Encoder
 from hlcli.losses.localisation import grad_cam, normalise_maps, score_gradients
 
 
-class HeadOutput(NamedTuple):
+class _HeadOutput(NamedTuple):
     """What the head finds in a feature map; levels coarse → fine."""
 
     level_logits: tuple[Tensor, ...]  # [B, K] each
@@ -86,7 +86,7 @@ class HlegHead(nn.Module):
         for upper_level in self.token_projection.weight.split(self.sizes)[1:]:  # the fine one keeps its default
             nn.init.xavier_uniform_(upper_level)
 
-    def forward(self, grid_features: Tensor, *, need_maps: bool = False) -> HeadOutput:
+    def forward(self, grid_features: Tensor, *, need_maps: bool = False) -> _HeadOutput:
         """Score the labels of every level from grid_features [B, N, C]."""
         check_num_tokens(grid_features.shape[1], self.grid)
         memory = self.encoder(self.input_projection(grid_features), self.position)  # [B, N, D]
@@ -101,7 +101,7 @@ class HlegHead(nn.Module):
             if level_maps is not None:
                 maps.append(level_maps)
         logits = self.classifier(self.final_norm(torch.cat(found, dim=1)))  # [B, A]
-        return HeadOutput(logits.split(self.sizes, dim=1)[::-1], tuple(reversed(maps)))
+        return _HeadOutput(logits.split(self.sizes, dim=1)[::-1], tuple(reversed(maps)))
 
     def _first_features(self, memory: Tensor) -> tuple[Tensor, ...]:
         """Start of every level, [B, K, D] fine → coarse: sigmoid of token mixtures, channel by channel."""

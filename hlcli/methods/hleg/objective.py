@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hlcli.methods.base import Criterion
     from hlcli.methods.hleg.model import Hleg, Output
 
-LevelLoss = Literal["hard_first_sample", "hard_first_batch", "sum"]
+_LevelLoss = Literal["hard_first_sample", "hard_first_batch", "sum"]
 
 
 def training_losses(
@@ -27,7 +27,7 @@ def training_losses(
     criterion: Criterion,
     *,
     epoch: int,
-    level_loss: LevelLoss = "hard_first_sample",
+    level_loss: _LevelLoss = "hard_first_sample",
     alpha_fine: float = 0.1,
     loss_scale: float = 1.0,
     localisation_weight: float = 0.0,
@@ -99,7 +99,7 @@ def per_level(
     )
 
 
-def combine_levels(losses: Sequence[Tensor], level_loss: LevelLoss) -> Tensor:
+def combine_levels(losses: Sequence[Tensor], level_loss: _LevelLoss) -> Tensor:
     """One scalar from the losses [B] of the levels (coarse → fine).
 
     hard_first_sample: mean over images of the largest level, which alone gets the gradient; hard_first_batch: the

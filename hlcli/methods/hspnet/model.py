@@ -24,7 +24,7 @@ from hlcli.methods.hspnet.remembering import Remembered, autocast_dtype
 if TYPE_CHECKING:
     from hlcli.clip import ClipTowers
 
-LEAKINESS = 0.2
+_LEAKINESS = 0.2
 
 
 class Output(NamedTuple):
@@ -53,8 +53,8 @@ class GraphConvolution(nn.Module):
     def forward(self, features: Tensor, adjacency: Tensor) -> Tensor:
         """features [n, D] of the labels of a level, adjacency [n, n] (row: who listens) → [n, D]."""
         first, second, third = self.weights
-        hidden = F.leaky_relu(adjacency @ (features @ first), LEAKINESS)
-        hidden = F.leaky_relu(adjacency @ (hidden @ second), LEAKINESS)
+        hidden = F.leaky_relu(adjacency @ (features @ first), _LEAKINESS)
+        hidden = F.leaky_relu(adjacency @ (hidden @ second), _LEAKINESS)
         return self.gamma * (adjacency @ (hidden @ third)) + (1 - self.gamma) * features
 
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from hlcli.methods.base import Criterion
     from hlcli.methods.hspnet.model import Output
 
-Reduction = Literal["sum", "mean"]
+_Reduction = Literal["sum", "mean"]
 
 
 def training_losses(
-    model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int, reduction: Reduction = "sum"
+    model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int, reduction: _Reduction = "sum"
 ) -> dict[str, Tensor]:
     """The one term that is trained.
 

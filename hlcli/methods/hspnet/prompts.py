@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hlcli.clip import ClipTowers
 
 PARENT_TEMPLATE = PHOTO_TEMPLATE
-PLACEHOLDER = "X"
+_PLACEHOLDER = "X"
 
 
 class Prompts(NamedTuple):
@@ -44,7 +44,7 @@ def make_prompts(
     num_context_tokens: int,
 ) -> Prompts:
     """Prompts of label texts: `a photo of a {parent}.` and `X X X X {child}.`"""
-    placeholders = " ".join([PLACEHOLDER] * num_context_tokens)
+    placeholders = " ".join([_PLACEHOLDER] * num_context_tokens)
     above, above_ends = _look_up(towers, [PARENT_TEMPLATE.format(text) for text in parents])
     below, below_ends = _look_up(towers, [f"{placeholders} {text}." for text in children])
     return Prompts(above, above_ends, below, below_ends, tuple(parent_index), num_context_tokens)

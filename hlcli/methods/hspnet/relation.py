@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ROUNDING = 1e-9  # so that 0.7 of 10 labels are 7
-LEAST_SHARE = 0.05  # of the sum of absolute values: below it, shares of the sum say little
+_ROUNDING = 1e-9  # so that 0.7 of 10 labels are 7
+_LEAST_SHARE = 0.05  # of the sum of absolute values: below it, shares of the sum say little
 
 
 def label_adjacency(relation: Tensor, *, reweight_p: float = 0.2, keep_share: float = 0.75) -> Tensor:
@@ -43,11 +43,11 @@ def cancelling_rows(relation: Tensor, *, keep_share: float = 0.75) -> list[int]:
     Shares of a sum near zero are huge and of both signs; of cosines of CLIP's texts, all positive, there are none.
     """
     neighbours = _kept_neighbours(relation, keep_share)
-    weak = neighbours.sum(dim=1) < LEAST_SHARE * neighbours.abs().sum(dim=1)
+    weak = neighbours.sum(dim=1) < _LEAST_SHARE * neighbours.abs().sum(dim=1)
     return weak.nonzero().flatten().tolist()
 
 
 def _kept_neighbours(relation: Tensor, keep_share: float) -> Tensor:
     """The largest entries of every row of [n, n], without the diagonal; zero elsewhere."""
-    kept = relation.topk(int(keep_share * len(relation) + ROUNDING), dim=1)
+    kept = relation.topk(int(keep_share * len(relation) + _ROUNDING), dim=1)
     return torch.zeros_like(relation).scatter_(1, kept.indices, kept.values).fill_diagonal_(0)

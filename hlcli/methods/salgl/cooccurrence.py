@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 from hlcli.layers.precision import without_autocast
 
-EPS = 1e-8
+_EPS = 1e-8
 
 
 class Cooccurrence(nn.Module):
@@ -85,12 +85,12 @@ class Cooccurrence(nn.Module):
     def probabilities(self, counts: Tensor | None = None) -> Tensor:
         """P(j | i) = count(i, j) / count(i) in every scene, [S, L, L]; the row of a label never seen is 0."""
         counts = self.counts if counts is None else counts
-        adjacency = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + EPS)
+        adjacency = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + _EPS)
         if self.ignore_self:
             itself = torch.eye(adjacency.shape[1], dtype=torch.bool, device=adjacency.device)
             adjacency = adjacency.masked_fill(itself, 0)
         if self.normalize:
-            adjacency = adjacency / (adjacency.sum(dim=2, keepdim=True) + EPS)
+            adjacency = adjacency / (adjacency.sum(dim=2, keepdim=True) + _EPS)
         return adjacency
 
     def _shares(self, scene_probs: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from hlcli.layers.precision import without_autocast
 from hlcli.methods.label_head import HeadParts, LabelAttentionHead
 from hlcli.methods.salgl.cooccurrence import Cooccurrence
 
-ENTROPY_EPS = 1e-7
-BATCH_ENTROPY_FACTOR = 100.0
+_ENTROPY_EPS = 1e-7
+_BATCH_ENTROPY_FACTOR = 100.0
 
 
 class Output(NamedTuple):
@@ -132,10 +132,10 @@ def scene_entropies(scene_probs: Tensor) -> tuple[Tensor, Tensor]:
     lacks from that of even scenes. Entropy is -sum p ln(p + 1e-7), in nats.
     """
     share = 1 / scene_probs.shape[1]
-    highest = -math.log(share + ENTROPY_EPS)
-    return _entropy(scene_probs).mean(), BATCH_ENTROPY_FACTOR * (highest - _entropy(scene_probs.mean(dim=0)))
+    highest = -math.log(share + _ENTROPY_EPS)
+    return _entropy(scene_probs).mean(), _BATCH_ENTROPY_FACTOR * (highest - _entropy(scene_probs.mean(dim=0)))
 
 
 def _entropy(probs: Tensor) -> Tensor:
     """Entropy over the last dimension."""
-    return -(probs * (probs + ENTROPY_EPS).log()).sum(dim=-1)
+    return -(probs * (probs + _ENTROPY_EPS).log()).sum(dim=-1)

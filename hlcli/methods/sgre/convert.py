@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.methods.sgre.model import Sgre
 
-CONVOLUTIONS = {
+_CONVOLUTIONS = {
     "net1": "head.token_query",
     "net2": "head.label_key",
     "net3": "head.label_value",
@@ -38,8 +38,8 @@ CONVOLUTIONS = {
 NAMES = {
     **LABEL_ATTENTION,
     **encoder_table("encoder"),
-    **{f"{theirs}.0": f"{ours}.linear" for theirs, ours in CONVOLUTIONS.items()},
-    **{f"{theirs}.1": f"{ours}.norm" for theirs, ours in CONVOLUTIONS.items()},
+    **{f"{theirs}.0": f"{ours}.linear" for theirs, ours in _CONVOLUTIONS.items()},
+    **{f"{theirs}.1": f"{ours}.norm" for theirs, ours in _CONVOLUTIONS.items()},
     "fc.weight": "head.label_classifier.weight",
     "fc.bias": "head.label_classifier.offset",
     "fc2.0": "head.classifier.from_token",  # its weight also holds the context's half
@@ -47,9 +47,9 @@ NAMES = {
     "embeddings": "head.label_embeddings",
 }
 POSITION = ("position_embedding.pe", "head.position")
-CONTEXT = "head.classifier.from_context.weight"
+_CONTEXT = "head.classifier.from_context.weight"
 JOINED = "head.classifier.from_token.weight"
-KERNELS = tuple(f"{name}.linear.weight" for name in CONVOLUTIONS.values())  # [D, D, 1] there, [D, D] here
+_KERNELS = tuple(f"{name}.linear.weight" for name in _CONVOLUTIONS.values())  # [D, D, 1] there, [D, D] here
 
 
 def from_reference(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -69,11 +69,11 @@ def from_reference(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, T
         )
     table = rest.pop(POSITION[0], None)
     ours = rename_all(rest, NAMES, "SGRE")
-    for name in KERNELS:
+    for name in _KERNELS:
         if name in ours:
             ours[name] = ours[name].flatten(1)
     if JOINED in ours:
-        ours[JOINED], ours[CONTEXT] = ours[JOINED].chunk(2, dim=1)
+        ours[JOINED], ours[_CONTEXT] = ours[JOINED].chunk(2, dim=1)
     if table is not None and network.head.position is not None and not _is_cvt(network):
         ours[POSITION[1]] = position_rows(table, int(cast("GridBackbone", network.backbone).class_tokens))
     if not _trains_embeddings(network):
@@ -89,8 +89,8 @@ def to_reference(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
     """
     network = cast("Sgre", model)
     backbone, rest = split_backbone(state, BACKBONE[1])
-    rest[JOINED] = torch.cat((rest.pop(JOINED), rest.pop(CONTEXT)), dim=1)
-    for name in KERNELS:
+    rest[JOINED] = torch.cat((rest.pop(JOINED), rest.pop(_CONTEXT)), dim=1)
+    for name in _KERNELS:
         rest[name] = rest[name][..., None]
     if not _trains_embeddings(network):
         del rest["head.label_embeddings"]

@@ -30,7 +30,7 @@ class Output(NamedTuple):
     attention_maps: Tensor  # [B, L, N], rows sum to 1
 
 
-class Projection(nn.Module):
+class _Projection(nn.Module):
     """A linear map, batch norm over all rows of the batch, and a rectifier: the paper's 1 x 1 convolutions.
 
     Args:
@@ -51,7 +51,7 @@ class Projection(nn.Module):
         return F.relu(self.norm(mapped.flatten(0, 1)), inplace=True).view_as(mapped)
 
 
-class TokenClassifier(nn.Module):
+class _TokenClassifier(nn.Module):
     """Two linear layers over [token ; context], from 2 D to 2 D to L, without ever joining the two.
 
     Args:
@@ -92,11 +92,11 @@ class SgreHead(LabelAttentionHead):
         num_labels = len(parts.label_embeddings)
         self.temperature = temperature
         self.label_classifier = GroupedLinear(num_labels, dim, offset_is_vector=True)
-        self.token_query = Projection(dim)
-        self.label_key = Projection(dim)
-        self.label_value = Projection(dim)
-        self.context_projection = Projection(dim)
-        self.classifier = TokenClassifier(dim, num_labels, classifier_dropout)
+        self.token_query = _Projection(dim)
+        self.label_key = _Projection(dim)
+        self.label_value = _Projection(dim)
+        self.context_projection = _Projection(dim)
+        self.classifier = _TokenClassifier(dim, num_labels, classifier_dropout)
 
     def forward(self, tokens: Tensor) -> Output:
         """Score every label from tokens [B, N, D]."""

@@ -25,7 +25,7 @@ def _check_template(template: str) -> str:
     return template
 
 
-Template = Annotated[str, AfterValidator(_check_template)]
+_Template = Annotated[str, AfterValidator(_check_template)]
 
 
 class ZeroShot(MethodSection):
@@ -35,7 +35,7 @@ class ZeroShot(MethodSection):
     needs_training: ClassVar[bool] = False
 
     method: Literal["zero_shot"] = "zero_shot"
-    templates: tuple[Template, ...] = Field(
+    templates: tuple[_Template, ...] = Field(
         (PHOTO_TEMPLATE,),
         description="Sentences around a label's name, which takes the place of {}; their features are averaged.",
     )

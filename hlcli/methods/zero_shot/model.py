@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hlcli.clip import ClipTowers
 from hlcli.layers.precision import without_autocast
 
-TEXTS_AT_ONCE = 256
+_TEXTS_AT_ONCE = 256
 
 
 class Output(NamedTuple):
@@ -97,4 +97,4 @@ def no_features(towers: ClipTowers, num_labels: int) -> Tensor:
 def _text_features(towers: ClipTowers, texts: Sequence[str]) -> Tensor:
     tokens = towers.tokenize(texts)
     tokens = tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]  # nothing looks behind the end of a text
-    return torch.cat([F.normalize(towers.encode_text(part), dim=-1) for part in tokens.split(TEXTS_AT_ONCE)])
+    return torch.cat([F.normalize(towers.encode_text(part), dim=-1) for part in tokens.split(_TEXTS_AT_ONCE)])

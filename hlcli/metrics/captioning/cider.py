@@ -33,8 +33,8 @@ from hlcli.metrics.captioning.ngrams import (
     spell,
 )
 
-SCALE = 10.0
-SIGMA = 6.0
+_SCALE = 10.0
+_SIGMA = 6.0
 
 Floats = NDArray[np.float64]
 
@@ -242,9 +242,9 @@ def _consensus(
     if is_d:
         length = np.maximum(counted.lengths - 1, 0)
         difference = length[pairs.hypothesis] - length[pairs.reference]
-        similarity *= np.exp(-(difference**2) / (2 * SIGMA**2))
+        similarity *= np.exp(-(difference**2) / (2 * _SIGMA**2))
     total = np.bincount(pairs.hypothesis, similarity, minlength=pairs.num_hypotheses)
-    return SCALE * total / (MAX_N * num_references[image_of])
+    return _SCALE * total / (MAX_N * num_references[image_of])
 
 
 def _with_rarity(

@@ -27,13 +27,13 @@ from hlcli.errors import HlcliError, MissingDependencyError
 from hlcli.metrics.captioning.arguments import Scores, check_captions
 
 PROBE_SECONDS = 30
-METEOR_SECONDS = (120.0, 0.2)  # to start, and per image; ten times what a slow machine takes
-SPICE_SECONDS = (600.0, 5.0)
+_METEOR_SECONDS = (120.0, 0.2)  # to start, and per image; ten times what a slow machine takes
+_SPICE_SECONDS = (600.0, 5.0)
 SPICE_MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 # SPICE looks into these packages, which Java 9 and later close; Java 8 does not read the variable.
-OPENED = ("lang", "math", "net", "text", "util", "util.concurrent")
-OPEN_MODULES = " ".join(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in OPENED)
+_OPENED = ("lang", "math", "net", "text", "util", "util.concurrent")
+_OPEN_MODULES = " ".join(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED)
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +94,7 @@ def meteor(
     """
     check_captions(hypotheses, references)
     check_meteor()
-    seconds = _limit(METEOR_SECONDS, len(hypotheses)) if timeout_seconds is None else timeout_seconds
+    seconds = _limit(_METEOR_SECONDS, len(hypotheses)) if timeout_seconds is None else timeout_seconds
     jar = _program_file("METEOR", "meteor/meteor-1.5.jar")
     arguments = ["-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
     with _running("METEOR", arguments, seconds) as program:
@@ -116,7 +116,7 @@ def spice(
     """
     check_captions(hypotheses, references)
     check_spice()
-    seconds = _limit(SPICE_SECONDS, len(hypotheses)) if timeout_seconds is None else timeout_seconds
+    seconds = _limit(_SPICE_SECONDS, len(hypotheses)) if timeout_seconds is None else timeout_seconds
     rows = [
         {"image_id": row, "test": hypothesis, "refs": list(captions)}
         for row, (hypothesis, captions) in enumerate(zip(hypotheses, references, strict=True))
@@ -126,7 +126,7 @@ def spice(
         given.write_text(json.dumps(rows), encoding="utf-8")
         jar = _program_file("SPICE", "spice/spice-1.0.jar")
         arguments = ["-Xmx8G", "-jar", str(jar), str(given), "-out", str(found), "-subset", "-silent"]
-        options = f"{os.environ.get('JDK_JAVA_OPTIONS', '')} {OPEN_MODULES}"
+        options = f"{os.environ.get('JDK_JAVA_OPTIONS', '')} {_OPEN_MODULES}"
         with _running("SPICE", arguments, seconds, {"JDK_JAVA_OPTIONS": options}) as program:
             program.finish()
             per_image = _read_spice(program, found, len(rows))

@@ -17,9 +17,9 @@ from hlcli.metrics.captioning.ptb_rules import Render, rules_for
 PUNCTUATION = frozenset(("''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", *".?!,:-;", "--", "..."))
 
 # Most captions are plain: words and commas between single blanks, a period at the end. The rules see the rest.
-TWO_IN_ONE = "(?i:cannot|gonna|gotta|lemme|gimme|wanna)"
-PLAIN = re.compile(rf"(?:(?:(?!{TWO_IN_ONE}[ \n])[A-Za-z]+|,)(?: |(?=\n))|\.(?=\n))+")
-WORD_BEFORE_MARK = re.compile(rf"(?!{TWO_IN_ONE}[.,!?])[A-Za-z]{{2,}}(?=[.,!?][ \n])")
+_TWO_IN_ONE = "(?i:cannot|gonna|gotta|lemme|gimme|wanna)"
+_PLAIN = re.compile(rf"(?:(?:(?!{_TWO_IN_ONE}[ \n])[A-Za-z]+|,)(?: |(?=\n))|\.(?=\n))+")
+_WORD_BEFORE_MARK = re.compile(rf"(?!{_TWO_IN_ONE}[.,!?])[A-Za-z]{{2,}}(?=[.,!?][ \n])")
 GAP = re.compile("[ \t][ \t\xa0\u2002]*")
 
 
@@ -35,10 +35,10 @@ def ptb_line(text: str) -> str:
     position = 0
     tokens = []
     while position < end:
-        if plain := PLAIN.match(kinds, position):
+        if plain := _PLAIN.match(kinds, position):
             tokens.append(plain[0].rstrip(" "))
             position = plain.end()
-        elif (word := WORD_BEFORE_MARK.match(kinds, position)) and word[0].lower() not in ABBREVIATIONS:
+        elif (word := _WORD_BEFORE_MARK.match(kinds, position)) and word[0].lower() not in ABBREVIATIONS:
             tokens.append(word[0])
             position = word.end()
         elif gap := GAP.match(kinds, position):

@@ -20,19 +20,19 @@ LETTER = "[A-Za-zéÉê\xad]"
 DIGIT = "[0-9٠]"
 PLAIN_LETTER = "[A-Za-zéÉ]"
 ALNUM = "[A-Za-zéÉ0-9٠]"
-LETTER_OR_DIGIT = "[A-Za-zéÉê\xad0-9٠]"
+_LETTER_OR_DIGIT = "[A-Za-zéÉê\xad0-9٠]"
 APOSTROPHE = "(?:['’]|&apos;)"
 APOSTROPHE_LIKE = "(?:['’‘`]|&apos;)"
 APOSTROPHES = "['’&]"  # what these begin with
 BLANK = "[ \t\xa0\u2002]"
 SPACE = "[ \t\xa0\u2002\n]"
-WORD = f"{LETTER}{LETTER_OR_DIGIT}*(?:[.!?]{LETTER}{LETTER_OR_DIGIT}*)*"
+WORD = f"{LETTER}{_LETTER_OR_DIGIT}*(?:[.!?]{LETTER}{_LETTER_OR_DIGIT}*)*"
 CLITIC = f"{APOSTROPHE}(?:[msdMSD]|[rR][eE]|[vV][eE]|[lL][lL])"
 NOT = f"[nN]{APOSTROPHE_LIKE}[tT]"
 INITIALS = r"[A-Za-z](?:\.[A-Za-z])*"
-TAG_NAME = "[A-Za-z][A-Za-z0-9_:.-]*"
-TAG_VALUE = "(?: *= *(?:'[^\n']*'|\"[^\n\"]*\"))?"
-TAG = f"<(?:[!?][A-Za-z-][^>\n]*|/{TAG_NAME} *|{TAG_NAME}(?: +{TAG_NAME}{TAG_VALUE})* */? *)>"
+_TAG_NAME = "[A-Za-z][A-Za-z0-9_:.-]*"
+_TAG_VALUE = "(?: *= *(?:'[^\n']*'|\"[^\n\"]*\"))?"
+TAG = f"<(?:[!?][A-Za-z-][^>\n]*|/{_TAG_NAME} *|{_TAG_NAME}(?: +{_TAG_NAME}{_TAG_VALUE})* */? *)>"
 DATE = f"{DIGIT}{{1,2}}[-/]{DIGIT}{{1,2}}[-/]{DIGIT}{{2,4}}"
 NUMBER = f"{DIGIT}*(?:[.:,\xad٫]{DIGIT}+)+|{DIGIT}+"
 FRACTION = rf"(?:{DIGIT}{{1,4}}[- \xa0])?{DIGIT}{{1,4}}(?:\\?/|⁄){DIGIT}{{1,4}}"
@@ -46,39 +46,39 @@ FACE = r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~
 JOINED = f"(?:[dDoOlL]{APOSTROPHE_LIKE}{ALNUM})?{ALNUM}+(?:[-‐_](?:[dDoOlL]{APOSTROPHE_LIKE}{ALNUM})?{ALNUM}+)*"
 HYPHENATED = r"[A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:[A-Za-z](?:\.[A-Za-z])+\.|[A-Za-z0-9\xad]+))+"
 CAPITALS = "[A-Z]+(?:(?:(?i:&amp;)|[+&])[A-Z]+)+"
-SLASHED_PART = "[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
-SLASHED = rf"{SLASHED_PART}(?:\\?/{SLASHED_PART}){{1,2}}"
+_SLASHED_PART = "[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
+SLASHED = rf"{_SLASHED_PART}(?:\\?/{_SLASHED_PART}){{1,2}}"
 FILE_NAME = (
     rf"{ALNUM}+(?:\.{ALNUM}+)*\.(?i:bat|bmp|class|cgi|cpp|c|dll|docx|doc|exe|gif|gz|html|htm|h|jar|java|jpeg|jpg|mov|mp3|"
     "pdf|php|pl|png|ppt|ps|py|sql|tar|txt|wav|xml|x|zip)"
 )
 URL = r"[hH][tT][tT][pP][sS]?://[^ \t\n\"<>|(){}]+[^ \t\n\"<>|.!?(){},-]"
-URL_PATH = r"(?:/[^ \t\n\"<>|()]+[^ \t\n\"<>|.!?(){},-])?"
-WWW_SITE = rf"(?i:www)\.(?:[^ \t\n\"<>|.!?(){{}},]+\.)+[A-Za-z]{{2,4}}{URL_PATH}"
-SITE = rf"(?:[^ \t\nê\"`'|!?(){{}},-_$]+\.)+(?i:com|net|org|edu){URL_PATH}"
+_URL_PATH = r"(?:/[^ \t\n\"<>|()]+[^ \t\n\"<>|.!?(){},-])?"
+WWW_SITE = rf"(?i:www)\.(?:[^ \t\n\"<>|.!?(){{}},]+\.)+[A-Za-z]{{2,4}}{_URL_PATH}"
+SITE = rf"(?:[^ \t\nê\"`'|!?(){{}},-_$]+\.)+(?i:com|net|org|edu){_URL_PATH}"
 MAIL = r"(?:<|&lt;)?[A-Za-z0-9][^ \t\n\"<>|(){}\xa0]*@(?:[^ \t\n\"<>|(){}.\xa0]+\.)*[^ \t\n\"<>|(){}.\xa0]+(?:>|&gt;)?"
-CAPITALISED_ABBREVIATIONS = "az ark del ill la mass miss ore pa tex wash"
-COMPANY_ABBREVIATIONS = "pty ptys pte ptes ppty ppte"
+_CAPITALISED_ABBREVIATIONS = "az ark del ill la mass miss ore pa tex wash"
+_COMPANY_ABBREVIATIONS = "pty ptys pte ptes ppty ppte"
 # These may end a sentence: before a capital, the sentence's own period is a token as well.
-ENDING_ABBREVIATIONS = (
+_ENDING_ABBREVIATIONS = (
     "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri ala ariz calif colo conn ct dak "
     "fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo inc co cos corp ltd plc "
     "bancorp bhd assn univ intl sys bros jr sr bldg esq est al etc rd blvd tel ext sq rt seq ph.d ed.d"
 )
-TITLE_ABBREVIATIONS = (
+_TITLE_ABBREVIATIONS = (
     "mr mrs ms drs dr prof profs sens sen reps rep attys atty lt col gen messrs govs gov adm rev maj sgt cpl pvt capt "
     "ste st ave pres lieut hon brig mt ft ph dept vs cf alex wm jos cie assoc natl invt elec comdr cmdr mme mlle msgr "
     "adj adv det ens pfc sfc spc asst insp supt treas"
 )
-LOWER_TITLE_ABBREVIATIONS = "mfg mtg"
-NUMBERED_ABBREVIATIONS = "pp no nos art fig figs op ca prop"
-SENTENCE_STARTS = (
+_LOWER_TITLE_ABBREVIATIONS = "mfg mtg"
+_NUMBERED_ABBREVIATIONS = "pp no nos art fig figs op ca prop"
+_SENTENCE_STARTS = (
     "A About According Additionally After An As At But Earlier He Her Here However If In It Last Many More Mr. Ms. Now "
     "Once One Other Our She Since So Some Such That The Their Then There These They This We What When While Yet You"
 )
 ABBREVIATIONS = frozenset(
-    f"{CAPITALISED_ABBREVIATIONS} {COMPANY_ABBREVIATIONS} {ENDING_ABBREVIATIONS} {TITLE_ABBREVIATIONS} "
-    f"{LOWER_TITLE_ABBREVIATIONS} {NUMBERED_ABBREVIATIONS}".split()
+    f"{_CAPITALISED_ABBREVIATIONS} {_COMPANY_ABBREVIATIONS} {_ENDING_ABBREVIATIONS} {_TITLE_ABBREVIATIONS} "
+    f"{_LOWER_TITLE_ABBREVIATIONS} {_NUMBERED_ABBREVIATIONS}".split()
 )
 
 
@@ -89,11 +89,12 @@ def one_of(words: str, *spellings: Callable[[str], str]) -> str:
 
 
 ABBREVIATION = (
-    f"(?:{one_of(CAPITALISED_ABBREVIATIONS, str.capitalize, str.upper)}"
-    f"|{one_of(COMPANY_ABBREVIATIONS, str.lower, str.capitalize)}|(?i:{one_of(ENDING_ABBREVIATIONS, str.lower)}))"
+    f"(?:{one_of(_CAPITALISED_ABBREVIATIONS, str.capitalize, str.upper)}"
+    f"|{one_of(_COMPANY_ABBREVIATIONS, str.lower, str.capitalize)}|(?i:{one_of(_ENDING_ABBREVIATIONS, str.lower)}))"
 )
 TITLE = (
-    f"(?:{one_of(LOWER_TITLE_ABBREVIATIONS, str.lower, str.capitalize)}|(?i:{one_of(TITLE_ABBREVIATIONS, str.lower)}))"
+    f"(?:{one_of(_LOWER_TITLE_ABBREVIATIONS, str.lower, str.capitalize)}"
+    f"|(?i:{one_of(_TITLE_ABBREVIATIONS, str.lower)}))"
 )
-NUMBERED = f"(?i:{one_of(NUMBERED_ABBREVIATIONS, str.lower)})"
-SENTENCE_START = one_of(SENTENCE_STARTS, str, str.upper)
+NUMBERED = f"(?i:{one_of(_NUMBERED_ABBREVIATIONS, str.lower)})"
+SENTENCE_START = one_of(_SENTENCE_STARTS, str, str.upper)

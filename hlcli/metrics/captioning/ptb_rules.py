@@ -47,16 +47,16 @@ from hlcli.metrics.captioning.ptb_patterns import (
     WWW_SITE,
 )
 
-ROUND_BRACKETS = {"(": "-lrb-", ")": "-rrb-"}
-ALL_BRACKETS = ROUND_BRACKETS | {"[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-STRAIGHT = str.maketrans(
+_ROUND_BRACKETS = {"(": "-lrb-", ")": "-rrb-"}
+_ALL_BRACKETS = _ROUND_BRACKETS | {"[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+_STRAIGHT = str.maketrans(
     dict.fromkeys("‘\x91‛‹", "`")
     | dict.fromkeys("’\x92›", "'")
     | dict.fromkeys("“\x93«", "``")
     | dict.fromkeys("”\x94»", "''")
 )
-SYMBOLS = dict.fromkeys("€\x80¤\u20a0", "$") | {"¢": "cents", "£": "#"}
-SYMBOLS |= {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
+_SYMBOLS = dict.fromkeys("€\x80¤\u20a0", "$") | {"¢": "cents", "£": "#"}
+_SYMBOLS |= {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
 
 Render = Callable[[str], str]
 """From the matched text to the token; an empty token is dropped."""
@@ -72,7 +72,7 @@ def always(result: str) -> Render:
     return lambda _: result
 
 
-def spelled(replacements: dict[str, str]) -> Render:
+def _spelled(replacements: dict[str, str]) -> Render:
     """The token with some characters written otherwise."""
     table = str.maketrans(replacements)
     return lambda token: token.translate(table)
@@ -85,7 +85,7 @@ def _without_soft_hyphens(token: str) -> str:
 
 def _straight_quotes(token: str) -> str:
     """The token with quotes and apostrophes of ASCII."""
-    return token.replace("&apos;", "'").translate(STRAIGHT)
+    return token.replace("&apos;", "'").translate(_STRAIGHT)
 
 
 def _ampersand(token: str) -> str:
@@ -108,7 +108,7 @@ def _initials_with_period(token: str) -> str:
     return token if len(token) == 1 else f"{token}."
 
 
-class Rule(NamedTuple):
+class _Rule(NamedTuple):
     """One kind of token.
 
     Args:
@@ -125,92 +125,92 @@ class Rule(NamedTuple):
 @cache
 def rules_for(first: str) -> tuple[tuple[re.Pattern[str], Render], ...]:
     """The rules that can match where the outline has the given character, in order."""
-    return tuple((re.compile(rule.pattern), rule.render) for rule in RULES if re.match(rule.starts, first))
+    return tuple((re.compile(rule.pattern), rule.render) for rule in _RULES if re.match(rule.starts, first))
 
 
-RULES = (
+_RULES = (
     # Two words in one: the second is left for the next match.
-    Rule("[cC]", "(?i:(can)not)"),
-    Rule("[gGlLwW]", "(?i:(gon(?=na)|got(?=ta)|lem(?=me)|gim(?=me)|wan(?=na))(?:na|ta|me))"),
-    Rule("'", "(?i:('t)(?:is|was))"),
+    _Rule("[cC]", "(?i:(can)not)"),
+    _Rule("[gGlLwW]", "(?i:(gon(?=na)|got(?=ta)|lem(?=me)|gim(?=me)|wan(?=na))(?:na|ta|me))"),
+    _Rule("'", "(?i:('t)(?:is|was))"),
     # Tags, entities, long dashes.
-    Rule("<", TAG, spelled({" ": "\xa0"})),
-    Rule("[–&]", "–|(?i:&[mn]dash;)", always("--")),
-    Rule("&", "(?i:&amp;)", always("&")),
-    Rule("&", "(?i:&lt;)", always("<")),
-    Rule("&", "(?i:&gt;)", always(">")),
+    _Rule("<", TAG, _spelled({" ": "\xa0"})),
+    _Rule("[–&]", "–|(?i:&[mn]dash;)", always("--")),
+    _Rule("&", "(?i:&amp;)", always("&")),
+    _Rule("&", "(?i:&lt;)", always("<")),
+    _Rule("&", "(?i:&gt;)", always(">")),
     # Words, with what follows an apostrophe left for later.
-    Rule(LETTER, f"({WORD}){CLITIC}", _without_soft_hyphens),
-    Rule("[A-Za-z\xad]", f"([A-Za-z\xad]*[A-MO-Za-mo-z]\xad*){NOT}", _without_soft_hyphens),
-    Rule(LETTER, WORD, _without_soft_hyphens),
+    _Rule(LETTER, f"({WORD}){CLITIC}", _without_soft_hyphens),
+    _Rule("[A-Za-z\xad]", f"([A-Za-z\xad]*[A-MO-Za-mo-z]\xad*){NOT}", _without_soft_hyphens),
+    _Rule(LETTER, WORD, _without_soft_hyphens),
     # Words that have an apostrophe, which stays as it was written.
-    Rule(APOSTROPHES, f"{APOSTROPHE}(?:[nN]{APOSTROPHE}?|(?i:em|till|til|cause)|[2-9]0[sS])"),
-    Rule("[lLdDjJ]", f"[lLdDjJ]{APOSTROPHE}"),
-    Rule("[dDsSoO]", f"(?i:dunkin|somethin|ol){APOSTROPHE}"),
-    Rule(PLAIN_LETTER, f"{PLAIN_LETTER}+[aeiouyAEIOUY]{APOSTROPHE_LIKE}[aeiouA-Z]{PLAIN_LETTER}*"),
-    Rule("[A-HJ-XZn]", f"[A-HJ-XZn]{APOSTROPHE_LIKE}{PLAIN_LETTER}{{2,}}"),
-    Rule("[cCeElLnNsS]", r"(?i:c'mon|cont'd\.|nor'easter|e'er|s'mores|ev'ry|li'l|nat'l)"),
-    Rule("[oO]", f"[oO]{APOSTROPHE_LIKE}[oO]"),
-    Rule("[yY]", f"([yY]{APOSTROPHE}){LETTER}"),
+    _Rule(APOSTROPHES, f"{APOSTROPHE}(?:[nN]{APOSTROPHE}?|(?i:em|till|til|cause)|[2-9]0[sS])"),
+    _Rule("[lLdDjJ]", f"[lLdDjJ]{APOSTROPHE}"),
+    _Rule("[dDsSoO]", f"(?i:dunkin|somethin|ol){APOSTROPHE}"),
+    _Rule(PLAIN_LETTER, f"{PLAIN_LETTER}+[aeiouyAEIOUY]{APOSTROPHE_LIKE}[aeiouA-Z]{PLAIN_LETTER}*"),
+    _Rule("[A-HJ-XZn]", f"[A-HJ-XZn]{APOSTROPHE_LIKE}{PLAIN_LETTER}{{2,}}"),
+    _Rule("[cCeElLnNsS]", r"(?i:c'mon|cont'd\.|nor'easter|e'er|s'mores|ev'ry|li'l|nat'l)"),
+    _Rule("[oO]", f"[oO]{APOSTROPHE_LIKE}[oO]"),
+    _Rule("[yY]", f"([yY]{APOSTROPHE}){LETTER}"),
     # Addresses and names of the web.
-    Rule("[hH]", URL),
-    Rule("[wW]", WWW_SITE),
-    Rule("[^ \t\nê\"`'|!?(){},-_$]", SITE),
-    Rule("[<&A-Za-z0-9]", MAIL),
-    Rule("@", "@[A-Za-z_][A-Za-z_0-9]*"),
-    Rule("#", f"#{LETTER}+"),
+    _Rule("[hH]", URL),
+    _Rule("[wW]", WWW_SITE),
+    _Rule("[^ \t\nê\"`'|!?(){},-_$]", SITE),
+    _Rule("[<&A-Za-z0-9]", MAIL),
+    _Rule("@", "@[A-Za-z_][A-Za-z_0-9]*"),
+    _Rule("#", f"#{LETTER}+"),
     # What follows an apostrophe.
-    Rule(APOSTROPHES, f"({CLITIC})[^A-Za-z]", _straight_quotes),
-    Rule("[nN]", f"({NOT})[^A-Za-z]", _straight_quotes),
+    _Rule(APOSTROPHES, f"({CLITIC})[^A-Za-z]", _straight_quotes),
+    _Rule("[nN]", f"({NOT})[^A-Za-z]", _straight_quotes),
     # Numbers.
-    Rule("[0-9٠]", DATE),
-    Rule("[-+0-9٠.:,\xad٫]", f"[-+]?(?:{NUMBER})", _without_soft_hyphens),
-    Rule("[0-9٠]", FRACTION, spelled({" ": "\xa0"})),
+    _Rule("[0-9٠]", DATE),
+    _Rule("[-+0-9٠.:,\xad٫]", f"[-+]?(?:{NUMBER})", _without_soft_hyphens),
+    _Rule("[0-9٠]", FRACTION, _spelled({" ": "\xa0"})),
     # Fixed spellings, words with slashes or ampersands, currencies.
-    Rule("-", "-(?i:[lr][rcs]b)-"),
-    Rule("[paPA]", "(?i:pro|anti)-"),
-    Rule("[cCsS]", rf"(?i:c\.d\.s|s&p-500|s&ls|c(?:ap{APOSTROPHE}n|{APOSTROPHE}est))"),
-    Rule("[A-Za-z0-9]", SLASHED),
-    Rule("[A-Z$]", r"[A-Z]*\$"),
-    Rule("[A-Z]", rf"({CAPITALS}\.)[,;:、]", _ampersand),
-    Rule("[A-Z]", CAPITALS, _ampersand),
-    Rule("[cfCF]", r"[cC]\+\+|[cCfF]#"),
+    _Rule("-", "-(?i:[lr][rcs]b)-"),
+    _Rule("[paPA]", "(?i:pro|anti)-"),
+    _Rule("[cCsS]", rf"(?i:c\.d\.s|s&p-500|s&ls|c(?:ap{APOSTROPHE}n|{APOSTROPHE}est))"),
+    _Rule("[A-Za-z0-9]", SLASHED),
+    _Rule("[A-Z$]", r"[A-Z]*\$"),
+    _Rule("[A-Z]", rf"({CAPITALS}\.)[,;:、]", _ampersand),
+    _Rule("[A-Z]", CAPITALS, _ampersand),
+    _Rule("[cfCF]", r"[cC]\+\+|[cCfF]#"),
     # Abbreviations and initials, which keep their periods.
-    Rule("[A-Za-z]", rf"({ABBREVIATION})\.{SPACE}(?:{SPACE}|[A-ZÉ]|{TAG})", _with_period),
-    Rule("[A-Za-z]", rf"({ABBREVIATION}\.)(?:.|\n)(?:.|\n)"),
-    Rule("[A-Za-z]", rf"{TITLE}\."),
-    Rule("[A-Za-z]", rf"({NUMBERED}\.){BLANK}?{DIGIT}"),
-    Rule("[A-Za-z]", rf"({INITIALS})\.{SPACE}+(?:{SENTENCE_START}|{TAG}){SPACE}", _initials_with_period),
-    Rule("[A-Za-z]", rf"{INITIALS}\."),
-    Rule(APOSTROPHES, f"({APOSTROPHE}[0-9][0-9]){SPACE}"),
-    Rule(LETTER, rf"({WORD}\.)[,;:、]", _without_soft_hyphens),
-    Rule("[0-9(+]", PHONE, spelled(ROUND_BRACKETS | {" ": "\xa0"})),
-    Rule("[0-9+]", DOTTED_PHONE),
+    _Rule("[A-Za-z]", rf"({ABBREVIATION})\.{SPACE}(?:{SPACE}|[A-ZÉ]|{TAG})", _with_period),
+    _Rule("[A-Za-z]", rf"({ABBREVIATION}\.)(?:.|\n)(?:.|\n)"),
+    _Rule("[A-Za-z]", rf"{TITLE}\."),
+    _Rule("[A-Za-z]", rf"({NUMBERED}\.){BLANK}?{DIGIT}"),
+    _Rule("[A-Za-z]", rf"({INITIALS})\.{SPACE}+(?:{SENTENCE_START}|{TAG}){SPACE}", _initials_with_period),
+    _Rule("[A-Za-z]", rf"{INITIALS}\."),
+    _Rule(APOSTROPHES, f"({APOSTROPHE}[0-9][0-9]){SPACE}"),
+    _Rule(LETTER, rf"({WORD}\.)[,;:、]", _without_soft_hyphens),
+    _Rule("[0-9(+]", PHONE, _spelled(_ROUND_BRACKETS | {" ": "\xa0"})),
+    _Rule("[0-9+]", DOTTED_PHONE),
     # Marks.
-    Rule('["&]', '("|&quot;)[A-Za-z0-9$]', always("``")),
-    Rule('["&]', '"|&quot;', always("''")),
-    Rule("[<>:;=]", r"([<>]?[:;=][-o*']?[()DPdp\\{@|\[\]])[^A-Za-z0-9]", spelled(ROUND_BRACKETS)),
-    Rule("[-^x=~<>'(]", FACE, spelled(ROUND_BRACKETS)),
-    Rule(r"[][(){}]", r"[][(){}]", spelled(ALL_BRACKETS)),
-    Rule("-", "-+", _hyphens),
-    Rule("[.…]", r"\.{3,5}|(?:\.[ \xa0]){2,4}\.|…", always("...")),
-    Rule(r"[*\\]", r"\*+|(?:\\\*){1,3}"),
-    Rule("[@#_?!]", "@+|#+|_+|[?!]+"),
+    _Rule('["&]', '("|&quot;)[A-Za-z0-9$]', always("``")),
+    _Rule('["&]', '"|&quot;', always("''")),
+    _Rule("[<>:;=]", r"([<>]?[:;=][-o*']?[()DPdp\\{@|\[\]])[^A-Za-z0-9]", _spelled(_ROUND_BRACKETS)),
+    _Rule("[-^x=~<>'(]", FACE, _spelled(_ROUND_BRACKETS)),
+    _Rule(r"[][(){}]", r"[][(){}]", _spelled(_ALL_BRACKETS)),
+    _Rule("-", "-+", _hyphens),
+    _Rule("[.…]", r"\.{3,5}|(?:\.[ \xa0]){2,4}\.|…", always("...")),
+    _Rule(r"[*\\]", r"\*+|(?:\\\*){1,3}"),
+    _Rule("[@#_?!]", "@+|#+|_+|[?!]+"),
     # Files, words with digits, hyphens, underscores.
-    Rule(ALNUM, rf"({FILE_NAME})[ \t\n\xa0\u2002?!,.]"),
-    Rule(ALNUM, JOINED),
-    Rule("[A-Za-z0-9]", rf"({HYPHENATED}\.)[,;:、]", _without_soft_hyphens),
-    Rule("[A-Za-z0-9]", HYPHENATED, _without_soft_hyphens),
-    Rule(ALNUM, rf"({JOINED}\.)[,;:、]"),
+    _Rule(ALNUM, rf"({FILE_NAME})[ \t\n\xa0\u2002?!,.]"),
+    _Rule(ALNUM, JOINED),
+    _Rule("[A-Za-z0-9]", rf"({HYPHENATED}\.)[,;:、]", _without_soft_hyphens),
+    _Rule("[A-Za-z0-9]", HYPHENATED, _without_soft_hyphens),
+    _Rule(ALNUM, rf"({JOINED}\.)[,;:、]"),
     # Quotes: one right before a word opens it.
-    Rule("'", "(')[A-Za-z][^ \t\n\xa0]", always("`")),
-    Rule(APOSTROPHES, CLITIC, _straight_quotes),
-    Rule("['’‘`“&]", "''|'|&apos;|[`‘’“]{1,2}", _straight_quotes),
+    _Rule("'", "(')[A-Za-z][^ \t\n\xa0]", always("`")),
+    _Rule(APOSTROPHES, CLITIC, _straight_quotes),
+    _Rule("['’‘`“&]", "''|'|&apos;|[`‘’“]{1,2}", _straight_quotes),
     # Entities that stay as they are.
-    Rule("&", "(?i:&(?:#[0-9]+|ht|tl|ur|lr|qc|ql|qr|odq|cdq|quot|apos);)"),
+    _Rule("&", "(?i:&(?:#[0-9]+|ht|tl|ur|lr|qc|ql|qr|odq|cdq|quot|apos);)"),
     # What is left: superscripts, double arrows, what is dropped, and any other symbol.
-    Rule("[⁰-₎¹²³]", "[⁺⁻₊₋]?(?:[⁰¹²³⁴-⁹]+|[₀-₉]+)"),
-    Rule("[<>]", "<<|>>"),
-    Rule("[\xa0\u2002\x00‐&]", f"[\xa0\u2002]{BLANK}*|[\x00‐]|(?i:&nbsp;)", always("")),
-    Rule("[^ \t]", ".", spelled(SYMBOLS)),
+    _Rule("[⁰-₎¹²³]", "[⁺⁻₊₋]?(?:[⁰¹²³⁴-⁹]+|[₀-₉]+)"),
+    _Rule("[<>]", "<<|>>"),
+    _Rule("[\xa0\u2002\x00‐&]", f"[\xa0\u2002]{BLANK}*|[\x00‐]|(?i:&nbsp;)", always("")),
+    _Rule("[^ \t]", ".", _spelled(_SYMBOLS)),
 )

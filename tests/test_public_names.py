@@ -1,0 +1,97 @@
+"""What is public: the names of the package, which are all that commands use; the rest is private by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hlcli
+
+ROOT = Path(hlcli.__file__).parent
+
+
+def test_public_names_are_defined_where_the_package_looks_for_them():
+    assert sorted([*hlcli._HOMES, "__version__"]) == hlcli.__all__ == dir(hlcli)
+    for name, home in hlcli._HOMES.items():
+        path = ROOT.parent / home.replace(".", "/")
+        tree = ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert name in defined, f"{home} does not define {name}"
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = hlcli.trian
+
+
+def test_commands_use_the_public_interface_alone():
+    """Beside it: how this process was started, which is no business of the library's users."""
+    own = ("hlcli.cli", "hlcli.launching")
+    inner = [
+        f"{path}: {name}"
+        for path in (ROOT / "cli").glob("*.py")
+        for name in imports_at_any_time(path)
+        if name.startswith("hlcli.") and not name.startswith(own) and name.removeprefix("hlcli.") not in hlcli.__all__
+    ]
+    assert not inner
+
+
+def imports_at_any_time(path: Path) -> Iterator[str]:
+    """Modules and names imported by a file, inside functions too; those for types alone are left out."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_what_one_module_alone_uses_is_private_by_name():
+    """Names that another file imports, reaches as an attribute or spells out are shared; all others begin with `_`."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in source_files()}
+    users: dict[str, set[Path]] = {}
+    for path, tree in trees.items():
+        for name in names_of_others(tree):
+            users.setdefault(name, set()).add(path)
+    lonely = [
+        f"{path}: {name}"
+        for path, tree in trees.items()
+        if path.is_relative_to(ROOT) and "cli" not in path.parts
+        for name in defined_names(tree)
+        if not name.startswith("_") and name != "logger" and not users.get(name, set()) - {path}
+    ]
+    assert not lonely
+
+
+def source_files() -> Iterator[Path]:
+    """All Python files of the project."""
+    for folder in ("hlcli", "tests", "benchmarks", "docs"):
+        yield from (ROOT.parent / folder).rglob("*.py")
+
+
+def names_of_others(tree: ast.Module) -> Iterator[str]:
+    """Names that a file takes from other ones."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def defined_names(tree: ast.Module) -> Iterator[str]:
+    """What a module defines at its top."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
