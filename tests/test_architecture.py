@@ -26,6 +26,7 @@ FLOORS = {
     "hlcli.data.augment": 3,
     "hlcli.data.caption_export": 3,
     "hlcli.captioning.loader": 3,
+    "hlcli.data.encoding": 3,
     "hlcli.data.export": 3,
     "hlcli.data.kept_labels": 3,
     "hlcli.data.loader": 3,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,21 +12,18 @@ from pydantic import ValidationError, create_model
 
 from hlcli.captioning.caption_text import build_caption_text, write_caption_text
 from hlcli.data.datasets.base import check_disjoint
+from hlcli.data.encoding import EncodedParts, describe_encoding, encode_all
 from hlcli.data.export import check_format, write_exports
-from hlcli.data.images import load_image
-from hlcli.data.records import Record, Records
+from hlcli.data.failures import Failure, failures_file, write_failures
+from hlcli.data.records import Records
 from hlcli.data.store import StoreSplit, store_folder, write_store
 from hlcli.errors import DataError, InputError
-from hlcli.files import whole_file, write_json
+from hlcli.files import write_json
 from hlcli.progress import Progress
 from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.sections import DataSection, PrepareOptions, Section
 
 logger = logging.getLogger(__name__)
-
-_JPEG_QUALITY = 92
-_LONGEST_JPEG = 65_500
-"""Pixels along a side that the encoder takes."""
 
 
 class Preparation(NamedTuple):
@@ -37,7 +31,7 @@ class Preparation(NamedTuple):
 
     folder: Path
     meta: dict[str, Any]
-    failures: list[dict[str, str]]
+    failures: list[Failure]
     exported: list[Path]
 
 
@@ -51,7 +45,7 @@ def preprocess(
     overwrite: bool = False,
     export: str | None = None,
 ) -> Preparation:
-    """Write a data set's store.
+    """Write a data set's store. Shrunk images of a run that was cut short are taken over if nothing has changed.
 
     Args:
         data: the data set.
@@ -88,22 +82,29 @@ def preprocess(
         if not len(records):
             raise DataError(f"Split {split!r} of {data.name} has no image.", "Are its files and the options right?")
     labels = labels or data.label_space()
-    failures: list[dict[str, str]] = []
-    total = sum(len(records) for records in splits.values())
+    failures: list[Failure] = []
+    parts = EncodedParts(folder.with_name(f".{folder.name}.parts"), image_size)
+    ready = parts.count_ready(splits.values())
+    if ready:
+        logger.info("%s images were prepared by a run that was cut short.", f"{ready:,}")
     meta = {
         "dataset": data.name,
         "image_size": image_size,
-        "encoding": _encoding(image_size),
+        "encoding": describe_encoding(image_size),
         "notes": notes,
+        "versions": _versions(),
     }
-    with Progress("Preparing", total=total, unit="image") as bar:
-        encode = partial(_encode_all, image_size=image_size, workers=workers, failures=failures, advance=bar.advance)
+    total = sum(len(records) for records in splits.values())
+    with Progress("Preparing", total=total, unit="image", start=ready) as bar:
+        encode = partial(encode_all, parts=parts, workers=workers, failures=failures, advance=bar.advance)
         complete = partial(_complete, splits=tuple(splits), documents=documents)
-        facts = {**meta, "versions": _versions()}
         try:
-            written = write_store(folder, labels, splits, facts, encode=encode, complete=complete)
+            written = write_store(folder, labels, splits, meta, encode=encode, complete=complete)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt("The same command goes on with what was prepared.") from error
         finally:
             _report_failures(folder, failures)
+    parts.remove()
     return Preparation(folder, written, failures, [] if export is None else write_exports(data, export))
 
 
@@ -141,74 +142,19 @@ def _complete(folder: Path, *, splits: Sequence[str], documents: Mapping[str, An
         write_caption_text(folder, build_caption_text(captions["train"], captions.get("val", [])))
 
 
-def _report_failures(folder: Path, failures: list[dict[str, str]]) -> None:
+def _report_failures(store: Path, failures: list[Failure]) -> None:
     """Keep the list of undecodable images beside the store."""
-    path = folder.parent / "preprocess.failures.jsonl"
-    if path.is_file():
-        path.unlink()
+    files = _files_beside(store)
+    write_failures(files, failures)
     if failures:
-        import json
-
-        with whole_file(path) as handle:
-            handle.writelines(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
+        path = failures_file(files)
         logger.warning("%d images could not be decoded and are left out; they are listed in %s.", len(failures), path)
 
 
-def _encode_all(
-    records: Iterable[Record],
-    *,
-    image_size: int,
-    workers: int,
-    failures: list[dict[str, str]],
-    advance: Callable[[int], None],
-) -> Iterator[Record]:
-    """Records with encoded images, in order; the undecodable ones go to `failures`."""
-    work = partial(encode_image, image_size=image_size)
-    iterator = iter(records)
-    with ProcessPoolExecutor(workers) as pool:
-        while chunk := list(islice(iterator, 64 * workers)):
-            results = pool.map(work, chunk, chunksize=16) if workers > 1 else map(work, chunk)
-            for record, (image, error) in zip(chunk, results, strict=True):
-                advance(1)
-                if error is not None:
-                    failures.append({"image": record.image_id, "error": error})
-                else:
-                    yield Record(
-                        record.image_id, image, record.labels, record.ignore, record.captions, record.object_mask
-                    )
-
-
-def encode_image(record: Record, image_size: int) -> tuple[bytes | Path, str | None]:
-    """The image of a record as it is stored, and what went wrong if anything did.
-
-    Files stay where they are unless images are shrunk; drawn images become PNG, shrunk photos JPEG.
-    """
-    if image_size == 0 and isinstance(record.image, Path | bytes):
-        return record.image, None
-    try:
-        image = load_image(record.image, name=record.image_id)
-    except DataError as error:
-        return b"", error.message
-    buffer = io.BytesIO()
-    if not isinstance(record.image, Path | bytes):
-        image.save(buffer, "PNG")
-        return buffer.getvalue(), None
-    from PIL.Image import Resampling
-
-    factor = image_size / min(image.size)
-    if factor < 1:
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        image = image.resize(size, Resampling.LANCZOS)
-    if max(image.size) > _LONGEST_JPEG:
-        return b"", f"Image {record.image_id} cannot be stored: {max(image.size):,} pixels are too long for JPEG."
-    image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue(), None
-
-
-def _encoding(image_size: int) -> str:
-    if image_size == 0:
-        return "originals; drawn images as PNG"
-    return f"shorter side at most {image_size} px, Lanczos, JPEG quality {_JPEG_QUALITY}, 4:4:4; drawn images as PNG"
+def _files_beside(store: Path) -> Path:
+    """What the files beside a store are called, but for their endings: `preprocess`, or `preprocess-NAME` for a set
+    that shares its folder."""
+    return store.with_name(store.name.replace("store", "preprocess", 1))
 
 
 def _versions() -> dict[str, str]:

@@ -18,9 +18,10 @@ from hlcli.data.datasets.coco import Coco, CocoOptions
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.datasets.voc import Voc2007Options
+from hlcli.data.encoding import encode_image
 from hlcli.data.export import write_exports
 from hlcli.data.images import load_image
-from hlcli.data.preparation import encode_image, preprocess
+from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
 from hlcli.data.store import open_records
 from hlcli.errors import DataError, InputError
@@ -93,7 +94,7 @@ def test_undecodable_images_are_left_out_and_listed(photos: Path, tmp_path: Path
     assert set(stored(data)) == {"wide.jpg"}
     listing = tmp_path / "root" / "folder" / "preprocess.failures.jsonl"
     lines = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
-    assert lines == made.failures
+    assert lines == [failure.to_json() for failure in made.failures]
     assert [line["image"] for line in lines] == ["cut.jpg", "empty.jpg"]
     assert all("cannot be decoded" in line["error"] for line in lines)
     preprocess(folder_data(photos, tmp_path / "root"), image_size=8, overwrite=True)
@@ -126,7 +127,7 @@ def test_workers_change_no_byte(photos: Path, tmp_path: Path):
         made = preprocess(
             folder_data(photos, root, [*names[:20], "cut.jpg", *names[20:]]), image_size=10, workers=workers
         )
-        assert [failure["image"] for failure in made.failures] == ["cut.jpg"]
+        assert [failure.image for failure in made.failures] == ["cut.jpg"]
         files = sorted(path for path in root.rglob("*") if path.is_file())
         contents.append([(path.relative_to(root), path.read_bytes()) for path in files])
     assert contents[0] == contents[1]

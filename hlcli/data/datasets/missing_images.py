@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LIST_NAME = "preprocess.missing.txt"
-"""In the data set's folder: split and file of every missing image, a tab between them."""
+_ENDING = ".missing.txt"
+"""Of the list in the data set's folder: split and file of every missing image, a tab between them."""
 
 
 def is_there(path: Path) -> bool:
@@ -38,7 +38,8 @@ def without_missing(
     """The records whose image file is there, in their order; the others are listed, noted and warned about.
 
     Args:
-        data: the data set; its folder gets the list, `preprocess.missing.txt`, also when the images are refused.
+        data: the data set; its folder gets the list, also when the images are refused: `preprocess.missing.txt`, or
+            `preprocess-NAME.missing.txt` where two sets share a folder.
         splits: records whose images are files, by split.
         options: how many may be missing.
         notes: gets the ids of the missing images by split, under `missing_images`.
@@ -52,7 +53,8 @@ def without_missing(
         return dict(splits)
     missing = {split: [record for record in rows if not is_there(_file(record))] for split, rows in splits.items()}
     notes["missing_images"] = {split: [record.image_id for record in rows] for split, rows in missing.items()}
-    path = data.folder() / _LIST_NAME
+    folder = data.folder()
+    path = folder / f"{'preprocess' if folder.name == data.name else f'preprocess-{data.name}'}{_ENDING}"
     if not any(missing.values()):
         path.unlink(missing_ok=True)
         return dict(splits)
