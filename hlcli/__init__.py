@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hlcli.features.extractors import FeatureOptions
     from hlcli.features.vinvl import import_vinvl
     from hlcli.figures.drawing import visualize
+    from hlcli.inspection.data import inspect_data
     from hlcli.metrics.results import Metrics
     from hlcli.model_folder import LoadedModel
     from hlcli.model_opening import load_model
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from hlcli.prediction.caption_predictor import CaptionPredictor
     from hlcli.prediction.captions import caption
     from hlcli.prediction.labels import Predictor, load, predict
-    from hlcli.recipe import Recipe, change_section, data_section, data_sections
+    from hlcli.recipe import Recipe, change_section, data_section, data_sections, data_set_name
     from hlcli.recipe_reading.shipped import copy_recipe, describe_recipes, find_recipe
     from hlcli.runs import Run
     from hlcli.system import describe_system
@@ -69,6 +70,7 @@ __all__ = [
     "copy_recipe",
     "data_section",
     "data_sections",
+    "data_set_name",
     "describe_recipes",
     "describe_system",
     "download",
@@ -83,6 +85,7 @@ __all__ = [
     "find_recipe",
     "import_graph",
     "import_vinvl",
+    "inspect_data",
     "load",
     "load_model",
     "plan_download",
@@ -118,6 +121,7 @@ _HOMES = {
     "copy_recipe": "hlcli.recipe_reading.shipped",
     "data_section": "hlcli.recipe",
     "data_sections": "hlcli.recipe",
+    "data_set_name": "hlcli.recipe",
     "describe_recipes": "hlcli.recipe_reading.shipped",
     "describe_system": "hlcli.system",
     "download": "hlcli.data.download",
@@ -132,6 +136,7 @@ _HOMES = {
     "find_recipe": "hlcli.recipe_reading.shipped",
     "import_graph": "hlcli.embeddings.graphs",
     "import_vinvl": "hlcli.features.vinvl",
+    "inspect_data": "hlcli.inspection.data",
     "load": "hlcli.prediction.labels",
     "load_model": "hlcli.model_opening",
     "plan_download": "hlcli.data.download",

@@ -164,6 +164,11 @@ def data_sections() -> Mapping[str, type[DataSection]]:
     return section_classes("data")  # type: ignore[return-value]
 
 
+def data_set_name(name: str) -> str | None:
+    """A data set's own name, for it or another one that the set goes by; None for an unknown name."""
+    return next((own for own, one in data_sections().items() if name == own or name in one.other_names), None)
+
+
 def data_section(
     name: str, root: str | Path | None = None, overrides: Sequence[str] = (), *, source: str = "data"
 ) -> DataSection:
@@ -232,11 +237,19 @@ def _validate(cls: type[_Model], tree: Mapping[str, Any], overrides: Sequence[st
         RecipeError: listing every mistake.
     """
     places = {override.partition("=")[0].replace(" ", "") for override in overrides}
-    tree = _without_other_variants(tree, apply_overrides(dict(tree), overrides), places)
+    changed = _by_own_name(apply_overrides(dict(tree), overrides))
+    tree = _without_other_variants(_by_own_name(tree), changed, places)
     try:
         return cls.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(describe_mistakes(error, _variants(Recipe), tree, source, places)) from error
+
+
+def _by_own_name(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree whose data set is called by its own name."""
+    data = tree.get("data")
+    own = data_set_name(str(data.get("dataset"))) if isinstance(data, dict) else None
+    return dict(tree) if not isinstance(data, dict) or own is None else {**tree, "data": {**data, "dataset": own}}
 
 
 def _without_other_variants(

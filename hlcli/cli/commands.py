@@ -15,7 +15,10 @@ from hlcli import HlcliError
 from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130
-ORDER = ("download", "preprocess", "embed", "train", "eval", "caption", "visualize", "recipes", "convert", "env")
+ORDER = (
+    *("download", "preprocess", "embed", "debug", "train", "eval", "caption", "visualize", "recipes", "convert"),
+    "env",
+)
 """The commands in the order in which one needs them; Typer itself lists groups last."""
 
 

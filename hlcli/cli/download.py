@@ -45,6 +45,18 @@ MaxMissing = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", envvar="HLCLI_OFFLINE", help="Open no connection; use what is there.")
 ]
+Verify = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Compare again the checksums of all that is there, photos too, and fetch what is damaged anew; or compare "
+        "none at all. Default: those of what is fetched.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Go on although the disk seems too small.")]
+Proxy = Annotated[
+    str | None, typer.Option(metavar="URL", help="Send all requests through it; default HTTPS_PROXY and its like.")
+]
 AcceptLicence = Annotated[bool, typer.Option("--accept-licence", help="You know the licence; it is not shown.")]
 
 
@@ -64,14 +76,17 @@ def download(
     max_missing: MaxMissing = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     offline: Offline = False,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare checksums.")] = False,
+    verify: Verify = None,
+    force: Force = False,
+    proxy: Proxy = None,
     accept_licence: AcceptLicence = False,
 ) -> None:
     """Fetch a data set's files: verified, resumable, safe to interrupt.
 
     Example: hlcli download intentonomy --root data
     Example: hlcli download intentonomy --json train.json val.json test.json --width 512
-    Example: hlcli download coco voc2007 --dry-run
+    Example: hlcli download coco2014 voc2007 --dry-run
+    Example: hlcli download cub --verify
 
     Archives are unpacked and then removed; those placed by hand stay where they are.
 
@@ -83,10 +98,10 @@ def download(
     names, files = report.sort_out(names, annotations or [])
     options = hlcli.DownloadOptions(
         annotations=files, source=source, mirror=mirror, jobs=jobs, overwrite=overwrite, width=width,
-        retry_failed=retry_failed, offline=offline, verify=not no_verify, parts=tuple(parts or ()),
-        keep_archives=keep_archives, crawl=crawl,
+        retry_failed=retry_failed, offline=offline, verify=verify is not False, verify_again=verify is True,
+        force=force, proxy=proxy, parts=tuple(parts or ()), keep_archives=keep_archives, crawl=crawl,
     )  # fmt: skip
-    report.show_terms(names, root, with_licence=not accept_licence, verify=not no_verify)
+    report.show_terms(names, root, with_licence=not accept_licence, verify=options.verify)
     if dry_run:
         report.show_plan(names, root, options)
         return

@@ -56,7 +56,9 @@ def show(report: DownloadReport, max_missing: float) -> None:
     typer.echo(f"{report.name}: {there:,} {of_all}{report.unit}s in {report.folder} ({report.fetched:,} of them new).")
     if report.missing:
         shown = ", ".join(report.missing[:5])
-        where = "to be placed by hand" if report.failures is None else f"see {report.failures}"
+        where = "to be placed by hand"
+        if report.failures is not None:
+            where = f"see {report.failures}; --retry-failed asks again for those that are gone"
         tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
         typer.echo(
             f"warning: {len(report.missing):,} {report.unit}s ({report.missing_share:.1%}) are missing{tolerated}: "

@@ -42,7 +42,7 @@ def find_source(
     if name is None:
         raise InputError("Which images? Give a data set or a folder.", "`hlcli embed images --help` shows examples.")
     known = hlcli.data_sections()
-    if name in known:
+    if hlcli.data_set_name(name) is not None:
         return hlcli.data_section(name, root, overrides, source="hlcli embed images")
     folder = Path(name).expanduser()
     if {"/", "\\"} & set(name) and not folder.is_dir():  # a name without a slash may be a data set's

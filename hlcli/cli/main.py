@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hlcli import __version__
-from hlcli.cli import embed, preprocess, recipes
+from hlcli.cli import debug, embed, preprocess, recipes
 from hlcli.cli.caption import caption
 from hlcli.cli.commands import Command, Commands, set_up_logging
 from hlcli.cli.convert import convert
@@ -50,6 +50,7 @@ def hlcli(
 app.command("download", cls=Command, short_help="Fetch a data set's files; safe to interrupt.")(download)
 app.add_typer(preprocess.app, name="preprocess", short_help="Turn a data set's files into a store for training.")
 app.add_typer(embed.app, name="embed", short_help="Make label vectors, label graphs, image features.")
+app.add_typer(debug.app, name="debug", short_help="Find what is wrong with a data set before training.")
 app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
 app.command("eval", cls=Command, short_help="Measure a model, predict images, score captions.")(evaluate)
 app.command("caption", cls=Command)(caption)

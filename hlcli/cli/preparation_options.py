@@ -26,11 +26,12 @@ def find_data_set(name: str) -> type[DataSection]:
         InputError: for an unknown name.
     """
     known = hlcli.data_sections()
-    if name not in known:
+    own = hlcli.data_set_name(name)
+    if own is None:
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else None
         raise InputError(f"There is no data set {name!r} to prepare; known: {', '.join(known)}.", hint)
-    return known[name]
+    return known[own]
 
 
 def make_command(name: str, section: type[DataSection], preprocess: Callable[..., None]) -> Any:

@@ -26,8 +26,8 @@ class DataSets(TyperGroup):
         import hlcli
         from hlcli.cli.preparation_options import make_command
 
-        section = hlcli.data_sections().get(name)
-        return None if section is None else make_command(name, section, preprocess)
+        own = hlcli.data_set_name(name)
+        return None if own is None else make_command(own, hlcli.data_sections()[own], preprocess)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, or say which data sets there are."""

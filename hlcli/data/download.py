@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
+from hlcli.data.datasets.sources import published
 from hlcli.errors import InputError
-from hlcli.recipe import read_section, section_classes
+from hlcli.recipe import data_section, data_sections, data_set_name
 from hlcli.sections import DataSection
 
 
@@ -45,7 +46,7 @@ def plan_download(
 
 def downloadable() -> list[str]:
     """Names of the data sets that can be downloaded."""
-    return [name for name, cls in section_classes("data").items() if issubclass(cls, DataSection) and cls.licence]
+    return [name for name in data_sections() if name in published()]
 
 
 def find_downloads(names: str | Sequence[str], root: Path | str | None = None) -> list[DataSection]:
@@ -55,13 +56,14 @@ def find_downloads(names: str | Sequence[str], root: Path | str | None = None) -
         InputError: for a name that is none of them.
     """
     known = downloadable()
-    sections = []
-    for name in dict.fromkeys([names] if isinstance(names, str) else names):
-        if name not in known:
+    found: dict[str, DataSection] = {}
+    for name in [names] if isinstance(names, str) else names:
+        own = data_set_name(name)
+        if own not in known:
             near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
             raise InputError(
                 f"There is no data set {name!r} to download; known: {', '.join(known)}.",
                 f"Did you mean {near[0]}?" if near else None,
             )
-        sections.append(read_section("data", {"dataset": name, "root": root}))
-    return sections
+        found[own] = data_section(own, root)
+    return list(found.values())

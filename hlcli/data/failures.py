@@ -31,7 +31,8 @@ def write_failures(out: Path, failures: Sequence[Failure]) -> None:
     """List the failures beside the predictions; an older list disappears when there are none."""
     path = failures_file(out)
     if not failures:
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
         return
     with whole_file(path) as handle:
         handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)

@@ -29,8 +29,7 @@ class DataSection(Section):
 
     reads_directly: ClassVar[bool] = False  # True: usable without `hlcli preprocess`
     prepare_options: ClassVar[type[PrepareOptions]] = PrepareOptions
-    licence: ClassVar[str] = ""  # terms of what `hlcli download` fetches; empty where there is nothing to fetch
-    sources: ClassVar[tuple[Source, ...]] = ()
+    other_names: ClassVar[tuple[str, ...]] = ()  # that the data set goes by; `data_set_name` of recipe.py knows them
     drawn_together: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # names of labels that share a heat map, by its name
     short_names: ClassVar[Mapping[str, str]] = {}  # of labels whose own names are too long beside a heat map
 
@@ -86,6 +85,20 @@ class DataSection(Section):
         return str(type(self).model_fields["dataset"].default)
 
     @property
+    def licence(self) -> str:
+        """Terms of what `hlcli download` fetches, from `sources.yaml`; empty where there is nothing to fetch."""
+        from hlcli.data.datasets.sources import published
+
+        return published()[self.name].licence if self.name in published() else ""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The published files, from `sources.yaml`."""
+        from hlcli.data.datasets.sources import published
+
+        return published()[self.name].sources if self.name in published() else ()
+
+    @property
     def height_width(self) -> tuple[int, int]:
         """Image height and width in pixels."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
@@ -107,7 +120,7 @@ class DataSection(Section):
         raise NotImplementedError
 
     def download(self, folder: Path, options: DownloadOptions) -> DownloadReport:
-        """Fetch the data set's files into `folder`; only where there is a `licence`."""
+        """Fetch the data set's files into `folder`; only where any are published."""
         from hlcli.data.transfers import archive_download
 
         return archive_download.download(self.name, self.sources, folder, options)

@@ -7,39 +7,39 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
+from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from intentonomy_files import ROWS, document, image_id, photo, write_annotations, write_photos
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.data.datasets import intentonomy_download
-from hlcli.data.datasets.intentonomy_download import Published
+from hlcli.data.datasets.base import Source
+from hlcli.data.datasets.intentonomy import Intentonomy
+from hlcli.data.transfers import archive_download
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.data.transfers.manifest import lock_folder
 from hlcli.data.transfers.session import Session
 
-PHOTO = photo()
+PHOTOS = {image_id(split, row): photo() for split, rows in ROWS.items() for row in range(len(rows))}
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     """Serves the annotation files under /mirror, and all photos; stands in for the published places."""
     with FaultyServer() as running:
-        published = []
+        sources = []
         for split, rows in ROWS.items():
             name = f"intentonomy_{split}2020.json"
             content = json.dumps(document(split, running.url(""))).encode()
             running.files[f"/mirror/{name}"] = content
-            running.files |= {f"/{image_id(split, row)}": PHOTO for row in range(len(rows))}
+            running.files |= {f"/{image_id(split, row)}": PHOTOS[image_id(split, row)] for row in range(len(rows))}
             digest = Checksum("git-sha1", "").start(len(content))
             digest.update(content)
-            published.append(Published(name, Checksum("git-sha1", digest.hexdigest()), len(content)))
-        published.append(Published("extra.npy", Checksum("md5", "0"), is_required=False))
-        monkeypatch.setattr(intentonomy_download, "PUBLISHED", tuple(published))
-        monkeypatch.setattr(intentonomy_download, "MIRRORS", (running.url("/mirror"),))
-        shares = {file.name: "https://share.example" for file in published}
-        monkeypatch.setattr(intentonomy_download, "Session", partial(Session, per_second=1e9))
-        monkeypatch.setattr(intentonomy_download, "SHARE_PAGES", shares)
+            checksum = Checksum("git-sha1", digest.hexdigest())
+            sources.append(Source(name, (running.url(f"/mirror/{name}"),), len(content), checksum, part="annotations"))
+        sources = [source._replace(by_hand="It is at https://share.example.") for source in sources]
+        sources.append(Source("extra.npy", (running.url("/extra.npy"),), part="annotations", is_needed=False))
+        monkeypatch.setattr(Intentonomy, "sources", tuple(sources))
+        monkeypatch.setattr(archive_download, "Session", partial(Session, per_second=1e9, clock=FakeClock()))
         yield running
 
 
@@ -66,7 +66,7 @@ def test_everything_is_fetched_and_a_second_run_asks_nobody(server, root):
     assert "Unsplash licence" in result.stderr
     assert "extra.npy could not be fetched" in result.stderr
     assert photos_of(root) == ALL
-    assert (root / "intentonomy" / "low" / f"{ALL[0]}.jpg").read_bytes() == PHOTO
+    assert (root / "intentonomy" / "low" / f"{ALL[0]}.jpg").read_bytes() == PHOTOS[ALL[0]]
     queries = {entry.path.split("?")[1] for entry in server.log if "?" in entry.path}
     assert queries == {"ixid=x&q=30&w=1024&fit=max&fm=jpg"}
 
@@ -149,7 +149,7 @@ def test_a_wrong_file_placed_by_hand_is_refused_unless_told(server, root, tmp_pa
     write_annotations(tmp_path / "hand", base_url=server.url("/x"))
     result = run(root, "intentonomy", "--from", str(tmp_path / "hand"), "--offline")
     assert result.exit_code == 2
-    assert "git-sha1 is" in result.stderr
+    assert "bytes, expected" in result.stderr
     assert "--no-verify" in result.stderr
     result = run(root, "intentonomy", "--from", str(tmp_path / "hand"), "--offline", "--no-verify")
     assert result.exit_code == 3
@@ -160,7 +160,7 @@ def test_offline_says_which_file_is_missing_and_where_it_belongs(server, root):
     result = run(root, "intentonomy", "--offline")
     assert result.exit_code == 1
     assert f"{root / 'intentonomy' / 'intentonomy_train2020.json'} is missing" in result.stderr
-    assert f"Put the files into {root / 'intentonomy'}" in result.stderr
+    assert f"Put it into {root / 'intentonomy'}" in result.stderr
     assert server.log == []
 
 
@@ -221,3 +221,30 @@ def test_the_python_call_does_the_same(server, root):
     (report,) = download("intentonomy", root)
     assert (report.present, report.fetched, report.missing, report.failures) == (0, 9, (), None)
     assert report.folder == root / "intentonomy"
+
+
+def test_a_part_alone_brings_annotations_and_no_photo(server, root):
+    result = run(root, "intentonomy", "--part", "annotations")
+    assert result.exit_code == 0, result.output
+    assert f"intentonomy: 3 files in {root / 'intentonomy'} (3 of them new)." in result.stdout
+    assert photos_of(root) == []
+    result = run(root, "intentonomy", "--part", "photos")
+    assert result.exit_code == 2
+    assert "intentonomy has no part 'photos'; it has annotations." in result.stderr
+
+
+def test_verify_looks_again_at_annotations_and_photos(server, root):
+    assert run(root, "intentonomy").exit_code == 0
+    folder = root / "intentonomy"
+    whole = (folder / "intentonomy_val2020.json").read_bytes()
+    for path in (folder / "intentonomy_val2020.json", folder / "low" / f"{ALL[0]}.jpg"):
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    server.log.clear()
+    result = run(root, "intentonomy", "--verify", "--accept-licence")
+    assert result.exit_code == 0, result.output
+    assert "(1 of them new)" in result.stdout
+    assert "intentonomy_val2020.json is damaged: git-sha1 is" in result.stderr
+    assert f"{ALL[0]}.jpg is damaged: sha256 is" in result.stderr
+    assert (folder / "intentonomy_val2020.json").read_bytes() == whole
+    assert (folder / "low" / f"{ALL[0]}.jpg").read_bytes() == PHOTOS[ALL[0]]
+    assert len([entry for entry in server.log if "extra" not in entry.path]) == 2

@@ -12,14 +12,12 @@ from faulty_server import FakeClock, FaultyServer, without_proxies  # noqa: F401
 from typer.testing import CliRunner
 
 from hlcli.cli.main import app
-from hlcli.data.datasets import nuswide_download
 from hlcli.data.datasets.base import Source
 from hlcli.data.datasets.voc import Voc2007
 from hlcli.data.download import downloadable, find_downloads
 from hlcli.data.transfers import archive_download
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.data.transfers.session import Session
-from hlcli.recipe import section_classes
 
 PHOTO = b"a photo"
 
@@ -97,18 +95,6 @@ def test_all_sets_with_a_licence_can_be_downloaded(root):
     assert "There is no data set 'shapes' to download" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["coco", "coco-karpathy", "voc2007", "voc2012", "vg500", "nuswide"])
-def test_published_files_are_named_once_have_an_address_and_a_well_formed_sum(name):
-    sources = nuswide_download.SOURCES if name == "nuswide" else section_classes("data")[name].sources
-    assert len({source.name for source in sources}) == len(sources) > 0
-    digits = {"md5": 32, "sha256": 64}
-    for source in sources:
-        assert all(url.startswith("http") and url.endswith(source.name) for url in source.urls)
-        assert source.urls or source.by_hand
-        assert source.checksum is None or len(source.checksum.value) == digits[source.checksum.algorithm]
-        assert source.unpack_to is not None or not source.name.endswith((".zip", ".tar"))
-
-
 def test_a_file_to_be_placed_by_hand_is_counted_as_missing(archive_server, root, monkeypatch):
     by_hand = Source("Photos.zip", unpack_to="Photos", by_hand="Write to the authors.")
     monkeypatch.setattr(Voc2007, "sources", (*Voc2007.sources, by_hand))
@@ -124,3 +110,20 @@ def test_a_root_that_cannot_be_written_is_explained(archive_server, tmp_path):
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_proxy_and_a_disk_that_seems_too_small_are_options(archive_server, root, monkeypatch):
+    result = run(root, "voc2007", "--proxy", "nonsense")
+    assert result.exit_code == 2
+    assert "--proxy nonsense: " in result.stderr
+    monkeypatch.setattr(archive_download, "free_bytes", lambda folder: 1)
+    result = run(root, "voc2007")
+    assert result.exit_code == 1
+    assert "bytes are needed to fetch and unpack 2 files, but 1 are free" in result.stderr
+    assert archive_server.log == []
+    archive_server.files |= {archive_server.url(path): content for path, content in archive_server.files.items()}
+    result = run(root, "voc2007", "--force", "--proxy", archive_server.url(""))
+    assert result.exit_code == 0, result.output
+    assert {entry.path for entry in archive_server.log} == {
+        archive_server.url("/VOCtrainval.tar"), archive_server.url("/VOCtest.tar")
+    }  # fmt: skip

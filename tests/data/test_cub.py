@@ -235,7 +235,7 @@ def test_one_store_serves_all_groupings_and_its_export_reads_back(folder, tmp_pa
 
 
 def test_the_archive_keeps_the_names_of_attributes_beside_its_folder(folder, tmp_path):
-    archive, made = tmp_path / Cub.sources[0].name, tmp_path / "unpacked" / "cub"
+    archive, made = tmp_path / Cub().sources[0].name, tmp_path / "unpacked" / "cub"
     with tarfile.open(archive, "w:gz") as tar:
         for name in ("attributes.txt", "CUB_200_2011"):
             tar.add(folder / name, f"./{name}")
@@ -246,7 +246,7 @@ def test_the_archive_keeps_the_names_of_attributes_beside_its_folder(folder, tmp
 
 
 def test_the_archive_is_the_published_one():
-    (source,) = Cub.sources
+    (source,) = Cub().sources
     assert (source.size, source.checksum.algorithm) == (1_150_585_339, "md5")
     assert source.urls[0] == "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
-    assert Cub.licence
+    assert Cub().licence

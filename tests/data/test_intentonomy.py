@@ -14,7 +14,7 @@ from hlcli.data.datasets.intentonomy_download import photo_url, photo_widths
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SUBSETS, SplitCounts
 from hlcli.data.preparation import preprocess
 from hlcli.data.records import Record
-from hlcli.data.transfers.manifest import Manifest
+from hlcli.data.transfers.manifest import Kept, Manifest
 from hlcli.errors import DataError, InputError
 
 
@@ -239,8 +239,8 @@ def test_photo_addresses_keep_what_was_published():
 
 def test_widths_of_fetched_photos_are_noted(folder):
     with Manifest(folder).writer() as add:
-        add("low/a.jpg", 1, "https://x/a?q=30&w=640&fit=max&fm=jpg")
-        add("low/b.jpg", 1, "https://x/b?q=30")
-        add("low/c.jpg", 1, None)
+        add("low/a.jpg", Kept(1, "https://x/a?q=30&w=640&fit=max&fm=jpg"))
+        add("low/b.jpg", Kept(1, "https://x/b?q=30"))
+        add("low/c.jpg", Kept(1, None))
     assert photo_widths(folder) == [0, 640]
     assert prepare(folder).notes["photo_widths"] == [0, 640]

@@ -24,8 +24,7 @@ from karpathy_files import (
 from hlcli.data.datasets import karpathy
 from hlcli.data.datasets.base import DownloadOptions, Prepared
 from hlcli.data.datasets.karpathy import CocoKarpathy, CocoKarpathyOptions, Flickr8k, Flickr30k, FlickrOptions
-from hlcli.data.datasets.karpathy_annotations import read_id_lists, read_karpathy
-from hlcli.data.datasets.karpathy_sources import Counts
+from hlcli.data.datasets.karpathy_annotations import Counts, read_id_lists, read_karpathy
 from hlcli.data.store import store_folder
 from hlcli.errors import DataError
 
@@ -214,7 +213,7 @@ def test_missing_photos_are_counted_listed_and_tolerated_up_to_a_share(folder):
     (folder / "val2014" / BY_NUMBER["318219"].filename).unlink()
     with pytest.raises(DataError, match=r"1 of 4 train images are missing.*: 318219.*download coco-karpathy"):
         prepare(folder)
-    assert "318219" in (folder / "preprocess.missing.txt").read_text()
+    assert "318219" in (folder / "preprocess-coco-karpathy.missing.txt").read_text()
     prepared = prepare(folder, max_missing=0.25)
     assert ids(prepared)["train"] == ["522418", "9", "554625"]
     assert prepared.notes["missing_images"] == {"train": ["318219"], "val": [], "test": []}

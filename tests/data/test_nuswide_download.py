@@ -12,7 +12,6 @@ from archive_files import make_zip
 from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from nuswide_files import OFFICIAL, write_official
 
-from hlcli.data.datasets import nuswide_download
 from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.datasets.nuswide import Nuswide, NuswideOptions
 from hlcli.data.datasets.nuswide_download import read_addresses
@@ -26,6 +25,8 @@ def source(tmp_path: Path) -> Path:
     write_official(tmp_path / "NUS-WIDE")
     return tmp_path / "NUS-WIDE"
 
+
+MATRICES = ("train_images", "train_labels", "val_images", "val_labels")
 
 ADDRESSES = """Photo_file Photo_id url_Large url_Middle url_Small url_Original
 C:\\ImageData\\Flickr\\actor\\0001_11.jpg   11 http://h/11_b.jpg http://h/11.jpg http://h/11_m.jpg null
@@ -60,10 +61,9 @@ def server(source: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServ
             running.files[f"/{file}"] = (source / "Flickr" / file).read_bytes()
         running.always["/zebra/0002_12.jpg"] = Fault(status=410)
         sources = [
-            entry._replace(urls=tuple(running.url(f"/{entry.name}") for _ in entry.urls))
-            for entry in nuswide_download.SOURCES
+            entry._replace(urls=tuple(running.url(f"/{entry.name}") for _ in entry.urls)) for entry in Nuswide().sources
         ]
-        monkeypatch.setattr(nuswide_download, "SOURCES", tuple(sources))
+        monkeypatch.setattr(Nuswide, "sources", tuple(sources))
         yield running
 
 
@@ -101,3 +101,15 @@ def test_an_address_list_cannot_lead_out_of_the_folder_of_photos(tmp_path):
     (tmp_path / "urls.txt").write_text(f"..\\evil.jpg 17 {urls}\n")
     with pytest.raises(DataError, match=r"line 1: a path below the folder of images was expected"):
         list(read_addresses(tmp_path / "urls.txt"))
+
+
+def test_the_other_variants_say_what_to_ask_for_and_take_it_by_hand(tmp_path, caplog):
+    data = Nuswide(root=tmp_path)
+    report = data.download(data.folder(), DownloadOptions(parts=("spml", "asl-images"), offline=True))
+    assert report.missing == ("images.zip", *(f"formatted_{part}.npy" for part in MATRICES))
+    assert "https://caltech.box.com/v/single-positive-multi-label" in caplog.text
+    assert "Google Drive" in caplog.text
+    for part in MATRICES:
+        (data.folder() / f"formatted_{part}.npy").write_bytes(b"numbers")
+    (data.folder() / "images").mkdir()
+    assert data.download(data.folder(), DownloadOptions(parts=("spml", "asl-images"), offline=True)).missing == ()

@@ -223,7 +223,7 @@ def server(source: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServ
             photos = {f"{folder}/{path.name}": path.read_bytes() for path in (source / folder).iterdir()}
             running.files[f"/{name}"] = make_zip(photos)
         running.files |= {f"/{path.name}": path.read_bytes() for path in source.iterdir() if path.is_file()}
-        sources = [entry._replace(urls=(running.url(f"/{entry.name}"),), size=None) for entry in Vg500.sources]
+        sources = [entry._replace(urls=(running.url(f"/{entry.name}"),), size=None) for entry in Vg500().sources]
         monkeypatch.setattr(Vg500, "sources", tuple(sources))
         yield running
 

@@ -166,7 +166,10 @@ class DownloadOptions:
         width: most pixels across a photo; 0 takes it as published.
         retry_failed: ask again for photos that the server declared gone.
         offline: open no connection.
-        verify: compare checksums.
+        verify: compare checksums of what is fetched or placed by hand.
+        verify_again: compare those of all that is there already, too; what is damaged is fetched anew.
+        force: go on although the disk seems too small.
+        proxy: URL of a proxy for all requests, in place of the environment's.
         parts: parts of the data set to fetch; empty for those that most people need.
         keep_archives: leave archives in `archives/` when they are unpacked.
         crawl: a list of addresses of single photos to fetch where no archive has them.
@@ -181,6 +184,9 @@ class DownloadOptions:
     retry_failed: bool = False
     offline: bool = False
     verify: bool = True
+    verify_again: bool = False
+    force: bool = False
+    proxy: str | None = None
     parts: tuple[str, ...] = ()
     keep_archives: bool = False
     crawl: Path | None = None
@@ -198,7 +204,8 @@ class Source(NamedTuple):
             file that is used as it is.
         part: what it belongs to: `images`, `annotations`…
         is_optional: fetched only where its part is asked for by name.
-        by_hand: how to get a file without `urls`.
+        by_hand: how to get a file that no URL gives.
+        is_needed: whether a download without it fails.
     """
 
     name: str
@@ -209,6 +216,7 @@ class Source(NamedTuple):
     part: str = "images"
     is_optional: bool = False
     by_hand: str | None = None
+    is_needed: bool = True
 
 
 class DownloadReport(NamedTuple):

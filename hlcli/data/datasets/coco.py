@@ -15,7 +15,6 @@ from pydantic import Field
 from hlcli.data.datasets.base import Prepared, hold_out, is_file_of_split, note_source
 from hlcli.data.datasets.coco_annotations import AnnotatedImage, compare_with_published, read_instances
 from hlcli.data.datasets.coco_labels import DRAWN_TOGETHER, LABEL_NAMES, PARENTS, SHORT_NAMES
-from hlcli.data.datasets.coco_sources import LICENCE, SOURCES
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.datasets.with_parents import DataWithParents
@@ -40,10 +39,9 @@ class CocoOptions(ListOptions):
 class Coco(DataWithParents):
     """Photos of everyday scenes, MS-COCO 2014 (Lin et al., ECCV 2014), labelled by the objects in them."""
 
-    licence = LICENCE
+    other_names = ("coco2014",)
     drawn_together = DRAWN_TOGETHER
     short_names = SHORT_NAMES
-    sources = SOURCES
     prepare_options = CocoOptions
     label_names = LABEL_NAMES
     parents = PARENTS
@@ -56,7 +54,7 @@ class Coco(DataWithParents):
         Raises:
             DataError: when no split is there, or one is damaged, incomplete or lacks too many images.
         """
-        folder = find_folder(source)
+        folder = _find_folder(source)
         notes: dict[str, Any] = options.model_dump(mode="json", exclude={"allow_partial", "without_images", "labels"})
         notes |= {"absent_splits": [], "images_without_labels": {}}
         splits: dict[str, list[Record]] = {}
@@ -82,7 +80,7 @@ class Coco(DataWithParents):
         return Prepared(splits, notes)
 
 
-def find_folder(source: Path) -> Path:
+def _find_folder(source: Path) -> Path:
     """The folder of `annotations/`, at or below the source.
 
     Raises:

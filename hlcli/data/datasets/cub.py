@@ -15,7 +15,6 @@ from pydantic import Field
 from hlcli.data.datasets.base import Prepared, check_counts, note_source
 from hlcli.data.datasets.cub_annotations import check_attributes, read_images, read_present, read_splits
 from hlcli.data.datasets.cub_labels import COUNTS, LABEL_NAMES, NUM_ROWS, OFFICIAL_PARENTS, PARENTS, TEST_LABELS
-from hlcli.data.datasets.cub_sources import LICENCE, SOURCES
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.datasets.published_lists import ListOptions, with_listed_labels
 from hlcli.data.datasets.with_parents import DataWithParents
@@ -28,8 +27,6 @@ FOLDER = "CUB_200_2011"
 class Cub(DataWithParents):
     """Photos of birds with what is seen of them, CUB-200-2011 (Wah et al., 2011); splits train and test."""
 
-    licence = LICENCE
-    sources = SOURCES
     prepare_options = ListOptions
     label_names = LABEL_NAMES
     parents = PARENTS
@@ -48,7 +45,7 @@ class Cub(DataWithParents):
         Raises:
             DataError: when a file is missing, damaged or incomplete, or too many images are missing.
         """
-        folder = find_folder(source)
+        folder = _find_folder(source)
         notes: dict[str, Any] = {"max_missing": options.max_missing}
         paths = [folder / name for name in ("images.txt", "train_test_split.txt")]
         paths.append(folder / "attributes" / "image_attribute_labels.txt")
@@ -73,7 +70,7 @@ class Cub(DataWithParents):
         return Prepared(without_missing(self, splits, options, notes=notes), notes)
 
 
-def find_folder(source: Path) -> Path:
+def _find_folder(source: Path) -> Path:
     """The folder of `images.txt`, at or below the source.
 
     Raises:

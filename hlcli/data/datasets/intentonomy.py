@@ -66,11 +66,6 @@ class IntentonomyOptions(LayoutOptions):
 class Intentonomy(DataSection):
     """Photos from Unsplash with intents voted on by annotators (Jia et al., CVPR 2021), labels cleaned in 2020."""
 
-    licence = (
-        "The annotations are CC BY 4.0; the photos are under the Unsplash licence (https://unsplash.com/license) "
-        "and remain their photographers'."
-    )
-
     prepare_options = IntentonomyOptions
 
     dataset: Literal["intentonomy"] = "intentonomy"
@@ -83,13 +78,13 @@ class Intentonomy(DataSection):
         """Fetch annotation files and photos into `folder`."""
         from hlcli.data.datasets import intentonomy_download
 
-        return intentonomy_download.download(folder, options)
+        return intentonomy_download.download(self.sources, folder, options)
 
     def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
         """What `download` would do; writes nothing, opens no connection."""
         from hlcli.data.datasets import intentonomy_download
 
-        return intentonomy_download.plan(folder, options)
+        return intentonomy_download.plan(self.sources, folder, options)
 
     def prepare(self, source: Path, options: IntentonomyOptions) -> Prepared:
         """Read the official layout, in the order of the annotation files; photos may also lie under `images/`.

@@ -1,9 +1,9 @@
 """Object masks of Intentonomy's photos, as the localisation loss wants them: a small grid per photo.
 
-The authors publish `coco_maskrcnn.json` (518 MB, https://cornell.box.com/s/dp53z6iofaa8zzg1tg04tmipob8h57v7): what a
-Mask R-CNN found in each photo, `{"low/<id>.jpg": {"scores": […], "masks": [RLE, …], "image_shape": [h, w]}}`. An RLE is
-COCO's run-length code, `{"size": [h, w], "counts": …}`: lengths of runs of pixels that are 0, 1, 0, 1…, column by
-column, as a list of numbers or packed into text.
+The authors publish `coco_maskrcnn.json` (518 MB, its address is in `sources.yaml`): what a Mask R-CNN found in each
+photo, `{"low/<id>.jpg": {"scores": […], "masks": [RLE, …], "image_shape": [h, w]}}`. An RLE is COCO's run-length code,
+`{"size": [h, w], "counts": …}`: lengths of runs of pixels that are 0, 1, 0, 1…, column by column, as a list of numbers
+or packed into text.
 
 Runs are decoded here and not by pycocotools, because its `merge` never returns, and its `decode` gives pixels that
 nobody set, when the runs end before the photo does. And only the few pixels are looked up that resizing reads, which

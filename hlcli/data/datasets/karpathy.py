@@ -19,22 +19,16 @@ from hlcli.data.coco_captions import read_image_list
 from hlcli.data.datasets.base import LayoutOptions, Prepared, check_counts, note_source
 from hlcli.data.datasets.coco import FOLDERS
 from hlcli.data.datasets.karpathy_annotations import (
+    COCO_COUNTS,
+    FLICKR8K_COUNTS,
+    FLICKR30K_COUNTS,
     ID_LISTS,
     SPLITS,
+    Counts,
     KarpathyImage,
     has_id_lists,
     read_id_lists,
     read_karpathy,
-)
-from hlcli.data.datasets.karpathy_sources import (
-    COCO_COUNTS,
-    COCO_SOURCES,
-    FLICKR8K_COUNTS,
-    FLICKR30K_COUNTS,
-    FLICKR_LICENCE,
-    LICENCE,
-    Counts,
-    flickr_sources,
 )
 from hlcli.data.datasets.missing_images import without_missing
 from hlcli.data.labels import LabelSpace
@@ -44,7 +38,7 @@ from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
 
-OUR_SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+_OUR_SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 """Our name of each of Karpathy's splits."""
 
 PARTS = ("train2014", "val2014")
@@ -54,7 +48,7 @@ CAPTION_IDS = "caption_ids.json"
 """What the store keeps besides, for the papers' own files: split, file and caption ids of every image."""
 
 
-class KarpathyOptions(LayoutOptions):
+class _KarpathyOptions(LayoutOptions):
     """How the split is read."""
 
     annotations: Path | None = Field(
@@ -62,7 +56,7 @@ class KarpathyOptions(LayoutOptions):
     )
 
 
-class CocoKarpathyOptions(KarpathyOptions):
+class CocoKarpathyOptions(_KarpathyOptions):
     """How COCO's captions are read."""
 
     online_test: bool = Field(
@@ -70,7 +64,7 @@ class CocoKarpathyOptions(KarpathyOptions):
     )
 
 
-class FlickrOptions(KarpathyOptions):
+class FlickrOptions(_KarpathyOptions):
     """How the Flickr sets are read."""
 
     images: Path | None = Field(None, description="Folder of the photos; default images/ in SOURCE.")
@@ -79,8 +73,6 @@ class FlickrOptions(KarpathyOptions):
 class CocoKarpathy(DataSection):
     """Photos of everyday scenes with five captions each: MS-COCO 2014 in Karpathy's split."""
 
-    licence = LICENCE
-    sources = COCO_SOURCES
     prepare_options = CocoKarpathyOptions
 
     dataset: Literal["coco-karpathy"] = "coco-karpathy"
@@ -118,7 +110,6 @@ class CocoKarpathy(DataSection):
 
 class _Flickr(DataSection):
     prepare_options = FlickrOptions
-    licence = FLICKR_LICENCE
     counts: ClassVar[Counts]
     photo_folders: ClassVar[tuple[str, ...]]
 
@@ -160,7 +151,6 @@ class _Flickr(DataSection):
 class Flickr8k(_Flickr):
     """8,000 photos of people and dogs with five captions each (Hodosh et al., JAIR 2013), in Karpathy's split."""
 
-    sources = flickr_sources("Flickr8k_Dataset.zip", "https://forms.illinois.edu/sec/1713398")
     counts: ClassVar[Counts] = FLICKR8K_COUNTS
     photo_folders: ClassVar[tuple[str, ...]] = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k")
 
@@ -170,7 +160,6 @@ class Flickr8k(_Flickr):
 class Flickr30k(_Flickr):
     """31,000 photos of people with five captions each (Young et al., TACL 2014), in Karpathy's split."""
 
-    sources = flickr_sources("flickr30k-images.tar.gz", "https://forms.illinois.edu/sec/229675")
     counts: ClassVar[Counts] = FLICKR30K_COUNTS
     photo_folders: ClassVar[tuple[str, ...]] = ("flickr30k-images", "flickr30k_images")
 
@@ -221,9 +210,9 @@ def _read_split(found: Path, notes: dict[str, Any]) -> list[KarpathyImage]:
 
 def _to_splits(images: Sequence[KarpathyImage], folder: Path, notes: dict[str, Any]) -> dict[str, list[Record]]:
     """Records by our splits; numbers of captions and splits without an image are noted."""
-    splits: dict[str, list[Record]] = {split: [] for split in dict.fromkeys(OUR_SPLITS.values())}
+    splits: dict[str, list[Record]] = {split: [] for split in dict.fromkeys(_OUR_SPLITS.values())}
     for theirs in SPLITS:
-        splits[OUR_SPLITS[theirs]] += [
+        splits[_OUR_SPLITS[theirs]] += [
             Record(image.image_id, folder / image.file, captions=image.captions)
             for image in images
             if image.split == theirs

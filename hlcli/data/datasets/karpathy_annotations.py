@@ -27,6 +27,20 @@ ID_LISTS = {"train": "coco_train_ids", "restval": "coco_restval_ids", "val": "co
 YEARS = {"train": "train2014", "restval": "val2014", "val": "val2014", "test": "val2014"}
 """The part of COCO 2014 in which the images of a split lie."""
 
+
+class Counts(NamedTuple):
+    """Numbers of images; `is_verified` says whether anybody confirmed them."""
+
+    train: int
+    val: int
+    test: int
+    is_verified: bool = False
+
+
+COCO_COUNTS = Counts(113_287, 5_000, 5_000, is_verified=True)
+FLICKR8K_COUNTS = Counts(6_000, 1_000, 1_000)
+FLICKR30K_COUNTS = Counts(29_000, 1_014, 1_000)
+
 _AGAIN = (
     "Is it one of the files that come with `hlcli download coco-karpathy`? COCO's own caption files are for the data "
     "set `captions`."

@@ -47,7 +47,7 @@ from hlcli.sections import Fraction
 logger = logging.getLogger(__name__)
 
 NAMES = {"official": "the official split", "asl": "ASL's re-crawl", "spml": "SPML's re-crawl"}
-PHOTOS_HINT = (
+_PHOTOS_HINT = (
     "The authors send the official photos on request: unpack them with `hlcli download nuswide --from DIR`, fetch what "
     "is left of them with --crawl NUS-WIDE-urls.txt, or say where they are with --images."
 )
@@ -76,7 +76,6 @@ class NuswideOptions(ListOptions):
 class Nuswide(DataWithParents):
     """Photos from Flickr with 81 labels (Chua et al., CIVR 2009); splits train and test."""
 
-    licence = "For research; the photos come from Flickr, are given out on request, and remain their photographers'."
     prepare_options = NuswideOptions
     label_names = LABEL_NAMES
     parents = PARENTS
@@ -87,13 +86,13 @@ class Nuswide(DataWithParents):
         """Fetch labels and lists; photos are unpacked from a given archive, or crawled."""
         from hlcli.data.datasets import nuswide_download
 
-        return nuswide_download.download(folder, options)
+        return nuswide_download.download(self.sources, folder, options)
 
     def plan_download(self, folder: Path, options: DownloadOptions) -> list[PlannedFile]:
         """What `download` would do; writes nothing, opens no connection."""
         from hlcli.data.datasets import nuswide_download
 
-        return nuswide_download.plan(folder, options)
+        return nuswide_download.plan(self.sources, folder, options)
 
     def prepare(self, source: Path, options: NuswideOptions) -> Prepared:
         """Read the lists of a variant, in their order.
@@ -125,7 +124,7 @@ class Nuswide(DataWithParents):
             splits,
             options,
             notes=notes,
-            hint=PHOTOS_HINT,
+            hint=_PHOTOS_HINT,
             is_there=lambda path: is_there(path) and path not in placeholders,
         )
         _note_data_set(source, options, listed, published, notes)

@@ -6,45 +6,19 @@ crawled today is another one than the published, and numbers on the two must not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source, check_path
 from hlcli.data.transfers.archive_download import fetch_sources, open_session
 from hlcli.data.transfers.archive_plan import plan as plan_sources
-from hlcli.data.transfers.checksums import Checksum
 from hlcli.data.transfers.crawl import ImageItem, plan_crawl
 from hlcli.data.transfers.manifest import lock_folder
-from hlcli.data.transfers.photos import crawl_photos
+from hlcli.data.transfers.photos import crawl_photos, plan_photos
 from hlcli.errors import DataError
 
-_HOME = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide"
-_ASL_LISTS = "https://github.com/xinyu1205/robust-loss-mlml/raw/master/dataset"
 
-SOURCES = (
-    *(
-        Source(f"{name}.zip", (f"{_HOME}/{name}.zip",), unpack_to=name, part="annotations")
-        for name in ("ConceptsList", "Groundtruth", "ImageList")
-    ),
-    Source(
-        "Flickr.zip",
-        unpack_to="Flickr",
-        by_hand=f"Its authors send it on request: see the agreement form at {_HOME}/NUS-WIDE.html. Give its folder "
-        "with --from DIR, or fetch what is left of the photos with --crawl NUS-WIDE-urls.txt.",
-    ),
-    *(
-        Source(name, (f"{_ASL_LISTS}/{name}",), checksum=checksum, part="asl", is_optional=True)
-        for name, checksum in (
-            ("nus_train_full.txt", None),
-            ("nus_train_singlelabel.txt", None),
-            ("nus_val.txt", Checksum("md5", "c80a0180638af8fa39668672c026501d")),
-        )
-    ),
-)
-"""`asl`: lists of the re-crawl of 169,823 photos that ASL, SPLC and HSPNet use."""
-
-
-def download(folder: Path, options: DownloadOptions) -> DownloadReport:
+def download(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> DownloadReport:
     """Fetch labels and lists, unpack photos placed by hand, and crawl photos where a list of addresses is given.
 
     Raises:
@@ -53,7 +27,7 @@ def download(folder: Path, options: DownloadOptions) -> DownloadReport:
         DataError: when the list of addresses cannot be read.
     """
     with lock_folder(folder), open_session(options) as session:
-        fetched = fetch_sources("nuswide", SOURCES, folder, options, session)
+        fetched = fetch_sources("nuswide", sources, folder, options, session)
         if options.crawl is None:
             return DownloadReport("nuswide", folder, fetched.present, fetched.new, fetched.missing, None, "file")
         todo = plan_crawl(
@@ -62,22 +36,14 @@ def download(folder: Path, options: DownloadOptions) -> DownloadReport:
         return crawl_photos("nuswide", todo, folder, options, session)
 
 
-def plan(folder: Path, options: DownloadOptions) -> list[PlannedFile]:
+def plan(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> list[PlannedFile]:
     """What `download` would do, without writing or asking anybody."""
-    rows = plan_sources("nuswide", SOURCES, folder, options)
+    rows = plan_sources("nuswide", sources, folder, options)
     if options.crawl is not None:
         todo = plan_crawl(
             read_addresses(options.crawl), folder, overwrite=options.overwrite, retry_failed=options.retry_failed
         )
-        rows += [
-            PlannedFile(f"{len(photos):,} photos", state, size)
-            for state, photos, size in (
-                ("present", todo.present, "0 bytes"),
-                ("missing", todo.wanted, "unknown"),
-                ("gone", todo.gone, "0 bytes"),
-            )
-            if photos
-        ]
+        rows += plan_photos(todo)
     return rows
 
 

@@ -20,7 +20,6 @@ from pydantic import Field
 from hlcli.data.datasets.base import (
     LayoutOptions,
     Prepared,
-    Source,
     check_counts,
     check_path,
     note_source,
@@ -48,18 +47,6 @@ FOLDERS = ("VG_100K", "VG_100K_2")
 """Where a photo is looked for, in this order; some are in both."""
 HINT = "Run `hlcli download vg500`."
 
-_PHOTO_HOSTS = ("https://cs.stanford.edu/people/rak248/VG_100K_2", "https://thunlp.oss-cn-qingdao.aliyuncs.com")
-_PARTITION = "https://raw.githubusercontent.com/HCPLab-SYSU/SSGRL/master/data/VG"
-_METADATA = "https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset"
-
-
-def _photos(name: str, size: int, folder: str) -> Source:
-    return Source(name, tuple(f"{host}/{name}" for host in _PHOTO_HOSTS), size, unpack_to=folder)
-
-
-def _list(name: str, size: int | None) -> Source:
-    return Source(name, (f"{_PARTITION}/{name}",), size, part="annotations")
-
 
 class Vg500Options(LayoutOptions):
     """How VG-500's files are read."""
@@ -76,22 +63,6 @@ class Vg500Options(LayoutOptions):
 class Vg500(DataSection):
     """Visual Genome's photos with 500 labels (Chen et al., ICCV 2019); splits train and test."""
 
-    licence = "Visual Genome is CC BY 4.0; its photos come from COCO and YFCC100M, from Flickr, under their own terms."
-    sources = (
-        _list("train_list_500.txt", 983_957),
-        _list("test_list_500.txt", 118_596),
-        _list(LABELS_NAME, None),
-        _photos("images.zip", 9_731_705_982, FOLDERS[0]),
-        _photos("images2.zip", 5_471_658_058, FOLDERS[1]),
-        Source(
-            "objects.json.zip",
-            (f"{_METADATA}/objects.json.zip",),
-            55_323_929,
-            unpack_to=".",
-            part="names",
-            is_optional=True,
-        ),
-    )
     prepare_options = Vg500Options
 
     dataset: Literal["vg500"] = "vg500"

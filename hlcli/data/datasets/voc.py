@@ -29,7 +29,6 @@ from hlcli.data.datasets.voc_annotations import (
     read_objects,
 )
 from hlcli.data.datasets.voc_labels import COUNTS, LABEL_NAMES, PARENTS
-from hlcli.data.datasets.voc_sources import LICENCE, SOURCES_2007, SOURCES_2012
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError
@@ -37,7 +36,7 @@ from hlcli.errors import DataError, InputError
 logger = logging.getLogger(__name__)
 
 
-class VocOptions(LayoutOptions):
+class _VocOptions(LayoutOptions):
     """How VOC's files are read."""
 
     difficult: Literal["negative", "positive", "ignore"] = Field(
@@ -69,7 +68,7 @@ class VocOptions(LayoutOptions):
         return Path(self.labels)
 
 
-class Voc2007Options(VocOptions):
+class Voc2007Options(_VocOptions):
     """How VOC 2007's files are read."""
 
     train_on: Literal["trainval", "train"] = Field(
@@ -78,7 +77,7 @@ class Voc2007Options(VocOptions):
     )
 
 
-class Voc2012Options(VocOptions):
+class Voc2012Options(_VocOptions):
     """How VOC 2012's files are read."""
 
     train_on: Literal["train", "trainval"] = Field(
@@ -93,7 +92,6 @@ class Voc2012Options(VocOptions):
 class _Voc(DataWithParents):
     """What the years share."""
 
-    licence = LICENCE
     label_names = LABEL_NAMES
     parents = PARENTS
 
@@ -101,7 +99,6 @@ class _Voc(DataWithParents):
 class Voc2007(_Voc):
     """Photos from Flickr labelled by the objects in them, PASCAL VOC 2007; splits train (trainval) and test."""
 
-    sources = SOURCES_2007
     prepare_options = Voc2007Options
 
     dataset: Literal["voc2007"] = "voc2007"
@@ -119,7 +116,6 @@ class Voc2007(_Voc):
 class Voc2012(_Voc):
     """Photos from Flickr labelled by the objects in them, PASCAL VOC 2012; splits train and val."""
 
-    sources = SOURCES_2012
     prepare_options = Voc2012Options
 
     dataset: Literal["voc2012"] = "voc2012"
@@ -145,7 +141,7 @@ def _prepare(
     year: int,
     source: Path,
     lists: dict[str, str],
-    options: VocOptions,
+    options: _VocOptions,
     *,
     val_labels: Path | None = None,
 ) -> Prepared:
@@ -163,7 +159,7 @@ def _prepare(
         InputError: when the file of training labels does not exist.
     """
     label_lists = {"train": options.training_list(), "val": val_labels}
-    folder = find_folder(source, year)
+    folder = _find_folder(source, year)
     left_out = {"allow_partial", "without_images", "val_labels"}
     notes: dict[str, Any] = options.model_dump(mode="json", exclude=left_out)
     notes |= {"labels": "lists" if options.labels == "lists" else "annotations"}
@@ -194,7 +190,7 @@ def _prepare(
     return Prepared(without_missing(data, splits, options, notes=notes), notes)
 
 
-def find_folder(source: Path, year: int) -> Path:
+def _find_folder(source: Path, year: int) -> Path:
     """The folder of `ImageSets/`, at or below the source.
 
     Raises:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,18 +21,21 @@ from hlcli.data.transfers.archive_plan import (
     choose,
     fetched_path,
     find_given,
+    free_bytes,
     is_done,
     is_unpacked_by_hand,
     is_unverified,
+    partial_bytes,
     space_needed,
     stamp_path,
 )
 from hlcli.data.transfers.archives import is_archive, unpack
-from hlcli.data.transfers.checksums import complaint_about
+from hlcli.data.transfers.checksums import Checksum, complaint_about
 from hlcli.data.transfers.manifest import lock_folder
 from hlcli.data.transfers.patience import Clock
 from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.transfer import OnBytes, fetch_file
+from hlcli.data.transfers.verification import find_damaged
 from hlcli.errors import DataError, DownloadError, HlcliError, InputError
 from hlcli.files import whole_file, write_json
 from hlcli.progress import Progress
@@ -70,7 +74,7 @@ def download(name: str, sources: Sequence[Source], folder: Path, options: Downlo
 @contextmanager
 def open_session(options: DownloadOptions) -> Iterator[Session | None]:
     """What requests are sent with; None offline."""
-    with nullcontext() if options.offline else Session() as session:
+    with nullcontext() if options.offline else Session(proxy=options.proxy) as session:
         yield session
 
 
@@ -84,32 +88,41 @@ def fetch_sources(
         InputError: when a file placed by hand is not the published one, or an option does not fit.
     """
     wanted = choose(name, sources, options)
-    todo = [source for source in wanted if options.overwrite or not is_done(source, folder, options)]
+    damaged = find_damaged(wanted, folder) if options.verify_again else []
+    todo = [one for one in wanted if options.overwrite or one in damaged or not is_done(one, folder, options)]
     for source in wanted:
         if source not in todo and is_unverified(source, folder, options):
             logger.warning("%s was fetched without verification; --overwrite fetches it anew.", source.name)
-    by_hand = [source for source in todo if not source.urls and find_given(source, folder, options) is None]
+    by_hand = [one for one in todo if not one.urls and (one in damaged or find_given(one, folder, options) is None)]
     absent = [source for source in by_hand if not is_unpacked_by_hand(source, folder)]
     for source in absent:
         logger.warning("%s cannot be fetched. %s", source.name, source.by_hand)
     todo = [source for source in todo if source not in by_hand]
     _check_space(todo, folder, options)
-    total = sum(source.size or 0 for source in todo) // _MEGABYTE or None
+    total = sum(_megabytes(source) or 0 for source in todo) or None
+    have = sum(partial_bytes(source, folder) // _MEGABYTE for source in todo)
     clock = Clock() if session is None else session.clock
     with (
-        Progress("Downloading", total=total, unit="MB", enabled=bool(todo)) as bytes_bar,
+        Progress("Downloading", total=total, unit="MB", start=have, enabled=bool(todo)) as bytes_bar,
         Progress("Unpacking", unit="file", enabled=any(source.unpack_to for source in todo)) as files_bar,
         _pool(clock, min(MOST_AT_ONCE, options.jobs)) as pool,
     ):
-        job = _Job(folder, options, session, clock, bytes_bar, files_bar)
-        errors = [error for error in pool.map(job.complete, todo) if error is not None]
+        job = _Job(folder, options, damaged, session, clock, bytes_bar, files_bar)
+        errors = {one.name: error for one, error in zip(todo, pool.map(job.complete, todo), strict=True) if error}
+    _raise_all([errors[source.name] for source in todo if source.is_needed and source.name in errors])
+    for error in errors.values():
+        logger.warning("%s The download goes on without it.", error.message)
+    names = tuple(source.name for source in absent)
+    return _Fetched(len(wanted) - len(todo) - len(absent), len(todo) - len(errors), names)
+
+
+def _raise_all(errors: Sequence[HlcliError]) -> None:
+    """Raise one error for all; nothing where there is none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
         kind = InputError if any(isinstance(error, InputError) for error in errors) else DownloadError
         raise kind("\n".join(map(str, errors)), "What is complete is kept; run the same command again.")
-    names = tuple(source.name for source in absent)
-    return _Fetched(len(wanted) - len(todo) - len(absent), len(todo), names)
 
 
 @contextmanager
@@ -126,13 +139,17 @@ def _pool(clock: Clock, jobs: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _check_space(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> None:
-    needed, free = space_needed(sources, folder, options), shutil.disk_usage(folder).free
-    if needed > free:
-        raise DownloadError(
-            f"{needed:,} bytes are needed to fetch and unpack {len(sources)} files, but {free:,} are free on the disk "
-            f"of {folder}.",
-            "Make room, give another --root, or fetch one --part after the other.",
-        )
+    needed, free = space_needed(sources, folder, options), free_bytes(folder)
+    if needed <= free:
+        return
+    message = (
+        f"{needed:,} bytes are needed to fetch and unpack {len(sources)} files, but {free:,} are free on the disk "
+        f"of {folder}."
+    )
+    if not options.force:
+        hint = "Make room, give another --root, fetch one --part after the other, or go on with --force."
+        raise DownloadError(message, hint)
+    logger.warning("%s Going on all the same (--force).", message)
 
 
 class _Job(NamedTuple):
@@ -140,6 +157,7 @@ class _Job(NamedTuple):
 
     folder: Path
     options: DownloadOptions
+    damaged: Sequence[Source]
     session: Session | None
     clock: Clock
     bytes_bar: Progress
@@ -148,7 +166,8 @@ class _Job(NamedTuple):
     def complete(self, source: Source) -> HlcliError | None:
         """Fetch, verify, unpack and stamp one file; an error is given back, so that the other files go on."""
         try:
-            path = find_given(source, self.folder, self.options)
+            options = replace(self.options, overwrite=True) if source in self.damaged else self.options
+            path = find_given(source, self.folder, options)
             if path is None:
                 path = self._fetch(source)
             else:
@@ -156,6 +175,9 @@ class _Job(NamedTuple):
             self._place(source, path)
         except HlcliError as error:
             return error
+        except OSError as error:
+            place, reason = error.filename or source.name, error.strerror or error
+            return HlcliError(f"{place} cannot be read or written: {reason}.")
         return None
 
     def _verify_given(self, source: Source, path: Path) -> None:
@@ -171,24 +193,30 @@ class _Job(NamedTuple):
     def _fetch(self, source: Source) -> Path:
         target = fetched_path(source, self.folder)
         if self.session is None:
-            raise DownloadError(
-                f"{source.name} is missing, and nothing is fetched offline.",
-                f"Put it into {self.folder}, or give its folder with --from DIR.",
-            )
+            place = self.folder / source.name
+            state = "damaged" if source in self.damaged else "missing"
+            raise DownloadError(f"{place} is {state}, and nothing is fetched offline.", self._by_hand(source))
         if source.checksum is None:
             logger.warning("%s: no checksum is published; what the server sends is believed.", source.name)
         logger.info("Fetching %s%s.", source.name, f" ({source.size:,} bytes)" if source.size else "")
         mirror = self.options.mirror
         urls = (*((f"{mirror.rstrip('/')}/{source.name}",) if mirror else ()), *source.urls)
         verify = self.options.verify
-        fetch_file(
-            urls,
-            target,
-            session=self.session,
-            checksum=source.checksum if verify else None,
-            size=source.size if verify else None,
-            on_bytes=_count_megabytes(self.bytes_bar),
-        )
+        total, have = _megabytes(source), partial_bytes(source, self.folder)
+        shows = bool(total) and total != self.bytes_bar.total  # not where this file is all there is
+        try:
+            with Progress(source.name, total=total, unit="MB", start=have // _MEGABYTE, enabled=shows) as bar:
+                fetch_file(
+                    urls,
+                    target,
+                    session=self.session,
+                    checksum=source.checksum if verify else None,
+                    size=source.size if verify else None,
+                    on_bytes=_count_megabytes(have, self.bytes_bar, bar),
+                )
+        except DownloadError as error:
+            hint = error.hint if isinstance(error.__cause__, OSError) else self._by_hand(source)
+            raise DownloadError(error.message, hint) from error
         if source.unpack_to is not None and not is_archive(target):
             target.unlink()
             raise DownloadError(
@@ -196,6 +224,11 @@ class _Job(NamedTuple):
                 f"Fetch it by hand ({urls[-1]}) and give its folder with --from DIR.",
             )
         return target
+
+    def _by_hand(self, source: Source) -> str:
+        """What the user can do about a file that we cannot get."""
+        words = f"Put it into {self.folder}, or give its folder with --from DIR."
+        return words if source.by_hand is None else f"{source.by_hand} {words}"
 
     def _place(self, source: Source, path: Path) -> None:
         """Put what a file holds to its final place, and remember it."""
@@ -208,11 +241,16 @@ class _Job(NamedTuple):
         else:
             samples = self._unpack(source, path, self.folder / source.unpack_to)
         checksum = source.checksum.value if source.checksum is not None and self.options.verify else None
-        stamp: dict[str, Any] = {"checksum": checksum}
+        stamp: dict[str, Any] = {"checksum": checksum, "sha256": self._own_sum(source, path)}
         stamp["samples"] = {sample: (self.folder / sample).stat().st_size for sample in samples}
         write_json(stamp_path(source, self.folder), stamp)
         if path.parent == self.folder / "archives" and not self.options.keep_archives:
             path.unlink()
+
+    def _own_sum(self, source: Source, path: Path) -> str | None:
+        """The sum of a file that stays and has no published one, to compare it with later."""
+        stays = source.unpack_to is None or (self.options.keep_archives and path.parent == self.folder / "archives")
+        return Checksum("sha256", "").of_file(path) if stays and source.checksum is None else None
 
     def _unpack(self, source: Source, path: Path, target: Path) -> tuple[str, ...]:
         """Unpack an archive; returns some of its files, as paths below the data set's folder."""
@@ -232,15 +270,20 @@ class _Job(NamedTuple):
         return tuple((target / sample).relative_to(self.folder).as_posix() for sample in unpacked.samples)
 
 
-def _count_megabytes(bar: Progress) -> OnBytes:
-    """Turns the bytes of one file into steps of a bar that counts megabytes."""
-    seen = 0
+def _megabytes(source: Source) -> int | None:
+    return None if source.size is None else source.size // _MEGABYTE
+
+
+def _count_megabytes(have: int, *bars: Progress) -> OnBytes:
+    """Turns the bytes of one file, of which some are there already, into steps of bars that count megabytes."""
+    seen = have // _MEGABYTE
 
     def on_bytes(done: int, _: int | None) -> None:
         nonlocal seen
         step = done // _MEGABYTE - seen
         if step:
-            bar.advance(step)
+            for bar in bars:
+                bar.advance(step)
             seen += step
 
     return on_bytes

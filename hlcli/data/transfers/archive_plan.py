@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,19 @@ def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOp
         missing.append(source)
         rows.append(PlannedFile(source.name, *_state(source, folder, options)))
     needed = space_needed(missing, folder, options)
-    return [*rows, PlannedFile(f"{name}: disk space needed", "", f"{needed:,} bytes")]
+    rows.append(PlannedFile(f"{name}: disk space needed", "", f"{needed:,} bytes"))
+    return [*rows, PlannedFile(f"{name}: disk space free", "", f"{free_bytes(folder):,} bytes")]
 
 
 def _state(source: Source, folder: Path, options: DownloadOptions) -> tuple[str, str]:
     """State and bytes to fetch of a file that is not done."""
-    if find_given(source, folder, options) is not None:
-        return "to be unpacked" if source.unpack_to is not None else "to be copied", "0 bytes"
+    given = find_given(source, folder, options)
+    if given is not None:
+        to_do = "to be unpacked" if source.unpack_to is not None else "to be copied"
+        return "to be verified" if given == folder / source.name and source.unpack_to is None else to_do, "0 bytes"
     if not source.urls:
         return ("present", "0 bytes") if is_unpacked_by_hand(source, folder) else ("by hand", "unknown")
-    have = _partial_bytes(source, folder)
+    have = partial_bytes(source, folder)
     size = "unknown" if source.size is None else f"{source.size - have:,} bytes"
     return "partial" if have else "missing", size
 
@@ -91,7 +95,7 @@ def find_given(source: Source, folder: Path, options: DownloadOptions) -> Path |
     """A file that need not be fetched: in the folder filled by hand, in the data set's folder, or left by a run."""
     places = [folder / source.name] if source.unpack_to is not None else []
     if options.source is not None:
-        places += [options.source / source.name, options.source / folder.name / source.name]
+        places += [options.source / part / source.name for part in ("", folder.name, "annotations")]
     if not options.overwrite:
         places.append(fetched_path(source, folder))
     return next((place for place in places if place.is_file()), None)
@@ -107,11 +111,18 @@ def space_needed(sources: Sequence[Source], folder: Path, options: DownloadOptio
     archives = [source for source in sources if source.unpack_to is not None and source.name not in given]
     sizes = sorted((source.size or 0 for source in archives), reverse=True)
     passing = sum(sizes if options.keep_archives else sizes[:MOST_AT_ONCE])
-    have = sum(_partial_bytes(source, folder) for source in sources)
+    have = sum(partial_bytes(source, folder) for source in sources)
     return max(0, round((lasting + passing) * _SPACE_MARGIN) - have)
 
 
-def _partial_bytes(source: Source, folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of a folder, which need not be there yet."""
+    absolute = folder.absolute()
+    return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if place.exists())).free
+
+
+def partial_bytes(source: Source, folder: Path) -> int:
+    """How many bytes of a file an interrupted transfer left."""
     part = fetched_path(source, folder)
     part = part.with_name(f"{part.name}.part")
     return part.stat().st_size if part.is_file() else 0

@@ -5,25 +5,22 @@ An image is stored as it was sent, after one full decoding has proved that it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from hlcli.data.images import load_image
-from hlcli.data.transfers.manifest import Failure, Manifest, read_failures, write_failures
-from hlcli.data.transfers.session import Refused, Session, Transient
-from hlcli.errors import DataError, HlcliError, InputError
+from hlcli.data.transfers.image_fetch import fetch_image, read_whole_image
+from hlcli.data.transfers.manifest import Failure, Kept, Manifest, read_failures, write_failures
+from hlcli.data.transfers.session import Refused, Session
+from hlcli.errors import InputError
 from hlcli.files import whole_file
 
-if TYPE_CHECKING:
-    import httpx
-
-_LARGEST_IMAGE_BYTES = 256 << 20
-_PLACEHOLDER = "photo_unavailable"
-_ACCEPT = "image/jpeg,image/png;q=0.9,image/*;q=0.5"
+_PLACEHOLDER_COPIES = 5
+"""Addresses that give the same bytes, from which on these are no photo but a picture that stands for removed ones."""
 
 
 class ImageItem(NamedTuple):
@@ -112,7 +109,7 @@ def crawl_images(
     jobs: int = 16,
     hand_placed: Callable[[ImageItem], Path | None] = lambda item: None,
     overwrite: bool = False,
-    on_done: Callable[[int], None] = lambda count: None,
+    on_done: Callable[[int, int], None] = lambda fetched, failed: None,
 ) -> CrawlReport:
     """Carry out a plan. Interrupted, it leaves complete files, a correct manifest and a correct list of failures.
 
@@ -123,7 +120,7 @@ def crawl_images(
         jobs: how many images are worked on at the same time.
         hand_placed: a file that may be the image; it is checked, then copied.
         overwrite: do not use what already lies under the final name.
-        on_done: called with the number of images that are done.
+        on_done: called after every image with the numbers of those that are there now and of those that failed.
 
     Raises:
         HostUnavailable: when a host keeps sending us away or failing.
@@ -134,25 +131,69 @@ def crawl_images(
     manifest, failures = Manifest(folder), read_failures(folder)
     for item in plan.present:
         failures.pop(item.id, None)
+    outcome = _Outcome(plan, folder)
     worker = _Worker(folder, session, hand_placed, overwrite)
-    fetched, missing = 0, list(plan.gone)
     try:
+        outcome.count(manifest.files)
         with manifest.writer() as add, _pool(jobs, session) as pool:
             futures = {pool.submit(worker.obtain, item): item for item in plan.wanted}
             for future in as_completed(futures):
                 item = futures.pop(future)
                 result = _result(future, item)
                 if isinstance(result, Failure):
-                    missing.append(result)
+                    outcome.missing.append(result)
                 else:
-                    add(*result)
+                    add(item.file, result)
                     failures.pop(item.id, None)
-                    fetched += 1
-                on_done(1)
+                    outcome.fetched.add(item.file)
+                    outcome.count({item.file: result})
+                on_done(len(outcome.fetched), len(outcome.missing) - len(plan.gone))
     finally:
-        failures.update({failure.id: failure for failure in missing})
+        failures.update({failure.id: failure for failure in outcome.missing})
         write_failures(folder, failures.values())
-    return CrawlReport(len(plan.present), fetched, missing)
+    return CrawlReport(len(outcome.present), len(outcome.fetched), outcome.missing)
+
+
+class _Outcome:
+    """What a crawl has so far; pictures that stand for removed photos are taken back as soon as they are known.
+
+    Servers answer with such a picture, a valid one, in the place of many photos: the same bytes from many addresses.
+    """
+
+    def __init__(self, plan: CrawlPlan, folder: Path) -> None:
+        self._items = {item.file: item for item in (*plan.present, *plan.wanted)}
+        self._folder = folder
+        self._copies: dict[str, tuple[list[str], set[str]]] = {}  # by sum: files and their addresses
+        self.present = {item.file for item in plan.present}
+        self.fetched: set[str] = set()
+        self.missing = list(plan.gone)
+
+    def count(self, files: Mapping[str, Kept]) -> None:
+        """Take in files that are complete; of copies, as soon as they are too many, all are taken back."""
+        for file, kept in files.items():
+            if kept.url is None or kept.sha256 is None:
+                continue
+            copies, addresses = self._copies.setdefault(kept.sha256, ([], set()))
+            was_known = len(addresses) >= _PLACEHOLDER_COPIES
+            copies.append(file)
+            addresses.add(kept.url)
+            if len(addresses) >= _PLACEHOLDER_COPIES:
+                for copy in [file] if was_known else copies:
+                    self._take_back(copy)
+
+    def _take_back(self, file: str) -> None:
+        item = self._items.get(file)
+        if item is None or not (file in self.present or file in self.fetched):
+            return
+        (self._folder / file).unlink(missing_ok=True)
+        self.present.discard(file)
+        self.fetched.discard(file)
+        error = f"the same picture as at {_PLACEHOLDER_COPIES} other addresses or more: it stands for removed photos"
+        self.missing.append(Failure(item.id, item.url, 1, 200, error, None, _now(), gone=True))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager
@@ -169,18 +210,12 @@ def _pool(jobs: int, session: Session | None) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-class _Placed(NamedTuple):
-    file: str
-    num_bytes: int
-    url: str | None
-
-
-def _result(future: Future[_Placed], item: ImageItem) -> _Placed | Failure:
+def _result(future: Future[Kept], item: ImageItem) -> Kept | Failure:
     try:
         return future.result()
     except Refused as error:
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        return Failure(item.id, item.url, error.attempts, error.status, str(error), error.final_url, time)
+        reason, gone = str(error), error.is_gone
+        return Failure(item.id, item.url, error.attempts, error.status, reason, error.final_url, _now(), gone)
 
 
 class _Worker:
@@ -198,81 +233,28 @@ class _Worker:
         self._hand_placed = hand_placed
         self._overwrite = overwrite
 
-    def obtain(self, item: ImageItem) -> _Placed:
+    def obtain(self, item: ImageItem) -> Kept:
         """Put the image under its final name.
 
         Raises:
             Refused: when it cannot be had.
         """
-        given = None if self._overwrite else _read_whole_image(self._folder / item.file)
+        target = self._folder / item.file
+        given = None if self._overwrite else read_whole_image(target)
         if isinstance(given, bytes):
-            return _Placed(item.file, len(given), None)
+            return _kept(given, None)
         path = self._hand_placed(item)
-        if path is not None and isinstance(given := _read_whole_image(path), bytes):
+        if path is not None and isinstance(given := read_whole_image(path), bytes):
             return self._store(item, given, None)
         if self._session is None:
-            raise Refused(given or "not here, and nothing is fetched offline", attempts=0)
-        return self._store(item, _fetch_image(self._session, item.url), item.url)
+            raise Refused(given or f"{target} is missing, and nothing is fetched offline", attempts=0)
+        return self._store(item, fetch_image(self._session, item.url), item.url)
 
-    def _store(self, item: ImageItem, content: bytes, url: str | None) -> _Placed:
+    def _store(self, item: ImageItem, content: bytes, url: str | None) -> Kept:
         with whole_file(self._folder / item.file, "wb") as handle:
             handle.write(content)
-        return _Placed(item.file, len(content), url)
+        return _kept(content, url)
 
 
-def _read_whole_image(path: Path) -> bytes | str | None:
-    """The bytes of an image file, or what is wrong with it, or None if there is none."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HlcliError(f"{path} cannot be read: {error.strerror or error}.") from error
-    complaint = not_an_image(content, str(path))
-    return content if complaint is None else complaint
-
-
-def _fetch_image(session: Session, url: str) -> bytes:
-    """The bytes of an image on the web.
-
-    Raises:
-        Refused: when the URL does not give one; bytes that cannot be decoded are asked for once more.
-    """
-    undecodable = 0
-
-    def attempt() -> bytes:
-        nonlocal undecodable
-        with session.get(url, {"Accept": _ACCEPT}) as response:
-            if response.status_code != 200:
-                raise Refused(f"HTTP {response.status_code} was not asked for", status=response.status_code)
-            if _PLACEHOLDER in response.url.path:  # Flickr's picture that says so, with status 200
-                raise Refused("the photo is no longer available", status=200, final_url=str(response.url))
-            content = _read(session, response)
-            complaint = not_an_image(content, "as sent")
-            if complaint is None:
-                return content
-            undecodable += 1
-            kind = response.headers.get("Content-Type", "unknown type").split(";")[0]
-            if kind == "text/html" or undecodable > 1:
-                raise Refused(f"{complaint} ({kind})", status=200, final_url=str(response.url))
-            raise Transient(f"{complaint} ({kind})")
-
-    return session.persist(url, attempt)
-
-
-def _read(session: Session, response: httpx.Response) -> bytes:
-    content = bytearray()
-    for chunk in session.body(response):
-        content += chunk
-        if len(content) > _LARGEST_IMAGE_BYTES:
-            raise Refused(f"more than {_LARGEST_IMAGE_BYTES:,} bytes", final_url=str(response.url))
-    return bytes(content)
-
-
-def not_an_image(content: bytes, name: str) -> str | None:
-    """Why bytes are not a whole image; None when they can be decoded to the last pixel."""
-    try:
-        load_image(content, name=name)
-    except DataError as error:
-        return error.message.rstrip(".")
-    return None
+def _kept(content: bytes, url: str | None) -> Kept:
+    return Kept(len(content), url, hashlib.sha256(content).hexdigest())

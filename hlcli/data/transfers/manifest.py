@@ -24,15 +24,33 @@ _MANIFEST_NAME = "photos.jsonl"
 FAILURES_NAME = "failures.jsonl"
 
 
-class _Kept(NamedTuple):
-    """A complete file: its length, and the URL it came from (None for one placed by hand)."""
+class Kept(NamedTuple):
+    """A complete file.
+
+    Args:
+        num_bytes: its length.
+        url: where it came from; None for one placed by hand.
+        sha256: its sum; None where an older version of hlcli listed it.
+    """
 
     num_bytes: int
     url: str | None
+    sha256: str | None = None
 
 
 class Failure(NamedTuple):
-    """An image that could not be had."""
+    """An image that could not be had.
+
+    Args:
+        id: the image.
+        url: its address.
+        attempts: how often it was asked for.
+        status: the HTTP status of the last answer, if there was any.
+        error: what went wrong the last time.
+        final_url: where redirects led.
+        time: when, in UTC.
+        gone: whether the image will not come back, so that it is asked for again on demand only.
+    """
 
     id: str
     url: str
@@ -41,11 +59,12 @@ class Failure(NamedTuple):
     error: str
     final_url: str | None
     time: str
+    gone: bool = False
 
     @property
     def is_gone(self) -> bool:
-        """Whether the server says that the image will not come back."""
-        return self.status in (404, 410)
+        """Whether the image will not come back."""
+        return self.gone or self.status in (404, 410)
 
 
 class Manifest:
@@ -54,10 +73,10 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self._path = folder / _MANIFEST_NAME
         self._folder = folder
-        self.files: dict[str, _Kept] = {}
+        self.files: dict[str, Kept] = {}
         for row in read_lines(self._path):
             if isinstance(row.get("file"), str) and isinstance(row.get("bytes"), int):
-                self.files[row["file"]] = _Kept(row["bytes"], row.get("url"))
+                self.files[row["file"]] = Kept(row["bytes"], row.get("url"), row.get("sha256"))
 
     def holds(self, file: str) -> bool:
         """Whether the file is listed and still has the length it had when it was complete."""
@@ -70,19 +89,27 @@ class Manifest:
             return False
 
     @contextmanager
-    def writer(self) -> Iterator[Callable[[str, int, str | None], None]]:
-        """A function that lists a file (path, length, URL) that is complete under its final name."""
-        torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
-        with open(self._path, "a", encoding="utf-8") as handle:
-            if torn:  # the last line of a run that was killed
-                handle.write("\n")
+    def writer(self) -> Iterator[Callable[[str, Kept], None]]:
+        """A function that lists a file, by its path, that is complete under its final name.
 
-            def add(file: str, num_bytes: int, url: str | None) -> None:
-                self.files[file] = _Kept(num_bytes, url)
-                handle.write(json.dumps({"file": file, "bytes": num_bytes, "url": url}) + "\n")
-                handle.flush()
+        Raises:
+            HlcliError: when the list cannot be written.
+        """
+        try:
+            torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+            with open(self._path, "a", encoding="utf-8") as handle:
+                if torn:  # the last line of a run that was killed
+                    handle.write("\n")
 
-            yield add
+                def add(file: str, kept: Kept) -> None:
+                    self.files[file] = kept
+                    row = {"file": file, "bytes": kept.num_bytes, "url": kept.url, "sha256": kept.sha256}
+                    handle.write(json.dumps(row) + "\n")
+                    handle.flush()
+
+                yield add
+        except OSError as error:
+            raise HlcliError(f"{self._path} cannot be written: {error.strerror or error}.") from error
 
 
 def read_failures(folder: Path) -> dict[str, Failure]:

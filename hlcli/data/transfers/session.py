@@ -6,16 +6,22 @@ Every failure becomes one of three things: `Transient` (try again), `Refused` (t
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hlcli.data.transfers.patience import Clock, HostGate, Patience, retry_after_seconds
+from hlcli.errors import InputError
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+
+_FORBIDS_WHEN_BUSY = ("flickr.com", "staticflickr.com")
+"""Hosts that say 403 to those who ask too often; what is gone has other answers there."""
 
 
 class Transient(Exception):
@@ -29,31 +35,49 @@ class Refused(Exception):
         status: the HTTP status, if there was an answer.
         attempts: how often the URL was asked.
         final_url: where redirects led.
+        is_gone: whether it will give nothing tomorrow either, whatever the status says.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, attempts: int = 1, final_url: str | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        attempts: int = 1,
+        final_url: str | None = None,
+        is_gone: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.attempts = attempts
         self.final_url = final_url
+        self.is_gone = is_gone
 
 
 class _Busy(Exception):
-    def __init__(self, seconds: float) -> None:
+    """The host wants to be left alone for a while; `status` is its answer."""
+
+    def __init__(self, seconds: float, status: int) -> None:
         super().__init__(f"busy for {seconds} s")
         self.seconds = seconds
+        self.status = status
 
 
 class Session:
-    """Sends requests; a context manager. Proxies and certificates are taken from the environment.
+    """Sends requests; a context manager.
+
+    The environment says which proxies are used (HTTPS_PROXY, NO_PROXY…) and which certificates are trusted
+    (SSL_CERT_FILE, SSL_CERT_DIR, else REQUESTS_CA_BUNDLE).
 
     Args:
         patience: numbers of the retry policy.
         clock: time; give another one in tests.
         per_host: most requests to one host at the same time.
         per_second: most new requests to one host in a second.
+        proxy: URL of a proxy for all requests, in place of the environment's.
+
+    Raises:
+        InputError: when a proxy or the certificates cannot be used.
     """
 
     def __init__(
@@ -63,9 +87,8 @@ class Session:
         *,
         per_host: int = 8,
         per_second: float = 10.0,
+        proxy: str | None = None,
     ) -> None:
-        import httpx
-
         self.patience = patience or Patience()
         self.clock = clock or Clock()
         self._gate = HostGate(
@@ -74,14 +97,7 @@ class Session:
             per_second=per_second,
             budget_seconds=self.patience.busy_budget_seconds,
         )
-        read, connect = self.patience.read_seconds, self.patience.connect_seconds
-        self._client = httpx.Client(
-            headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(read, connect=connect, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            follow_redirects=True,
-            event_hooks={"response": [_refuse_downgrade]},
-        )
+        self._client = _open_client(self.patience, proxy)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +126,8 @@ class Session:
                 self._gate.succeeded(url)
                 return result
             except _Busy as busy:
+                if busy.status == 403 and asked >= self.patience.tries:  # perhaps it is this address alone
+                    raise Refused(f"HTTP 403 (asked {asked} times)", status=403, attempts=asked) from busy
                 self._gate.pause(url, busy.seconds)
             except Refused as refused:
                 self._gate.succeeded(url)
@@ -159,12 +177,60 @@ class Session:
         if status in (200, 206, 416):
             return
         reason = f"HTTP {status} {response.reason_phrase}".rstrip()
-        if status in (429, 503):
+        if status in (429, 503) or (status == 403 and _forbids_when_busy(response.url.host)):
             asked = retry_after_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
-            raise _Busy(self.patience.busy_seconds if asked is None else asked)
+            raise _Busy(self.patience.busy_seconds if asked is None else asked, status)
         if status == 408 or status >= 500:
             raise Transient(reason)
         raise Refused(reason, status=status, final_url=str(response.url))
+
+
+def _forbids_when_busy(host: str) -> bool:
+    return any(host == name or host.endswith(f".{name}") for name in _FORBIDS_WHEN_BUSY)
+
+
+def _open_client(patience: Patience, proxy: str | None) -> httpx.Client:
+    """The client of a session.
+
+    Raises:
+        InputError: when a proxy or the certificates cannot be used.
+    """
+    import httpx
+
+    whence = f"--proxy {proxy}" if proxy is not None else "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY"
+    try:
+        return httpx.Client(
+            headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            follow_redirects=True,
+            event_hooks={"response": [_refuse_downgrade]},
+            proxy=proxy,
+            verify=_trusted(),
+        )
+    except ImportError as error:  # httpx needs a package more for SOCKS
+        raise InputError(f"{whence}: {error}".rstrip(".") + ".", "Give the address of an HTTP proxy.") from error
+    except (ValueError, httpx.InvalidURL) as error:
+        raise InputError(f"{whence}: {error}".rstrip(".") + ".", "Write http://HOST:PORT.") from error
+
+
+def _trusted() -> Any:
+    """What `verify` of httpx takes: it knows SSL_CERT_FILE and SSL_CERT_DIR itself, but not what requests reads.
+
+    Raises:
+        InputError: when the file of certificates cannot be read.
+    """
+    own = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+    name = own or "REQUESTS_CA_BUNDLE"
+    place = os.environ.get(name)
+    if not place:
+        return True
+    try:
+        is_folder = os.path.isdir(place)
+        return ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
+    except OSError as error:
+        message = f"{name}: {place} cannot be read as certificates: {error.strerror or error}."
+        raise InputError(message, "Correct or unset it.") from error
 
 
 def _user_agent() -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hlcli.data.transfers.checksums import Checksum, Digest, complaint_about, feed
 from hlcli.data.transfers.patience import HostUnavailable
+from hlcli.data.transfers.room import MAKE_ROOM, how_to_mend
 from hlcli.data.transfers.session import Refused, Session, Transient
 from hlcli.errors import DownloadError
 from hlcli.files import write_json
@@ -58,7 +59,8 @@ def fetch_file(
             if _fetch_verified(_Fetch(session, url, _Part(target), checksum, size, on_bytes), complaints):
                 return
     except OSError as error:
-        raise DownloadError(f"{target} cannot be written: {error.strerror or error}.") from error
+        message = f"{target} cannot be written: {error.strerror or error}."
+        raise DownloadError(message, how_to_mend(error)) from error
     raise DownloadError(f"{target.name} could not be fetched: {'; '.join(complaints)}.")
 
 
@@ -251,7 +253,7 @@ class _Fetch:
         if total is not None and total - offset > free:
             raise DownloadError(
                 f"{self.part.target} needs {total - offset:,} more bytes, but {free:,} are free on its disk.",
-                "Make room, or give another --root, and run the same command again.",
+                MAKE_ROOM,
             )
 
 

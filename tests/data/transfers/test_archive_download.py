@@ -8,9 +8,11 @@ import pytest
 from archive_files import make_zip
 from faulty_server import Fault, without_proxies  # noqa: F401
 
+from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.transfers import archive_download
+from hlcli.data.transfers.archive_plan import free_bytes, plan
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.errors import DataError, DownloadError
+from hlcli.errors import DataError, DownloadError, HlcliError
 
 from .archive_parts import IMAGES, PUBLISHED, TEST, TRAIN, fetch, given_folder, given_server, given_sources, visible  # noqa: F401
 
@@ -142,12 +144,47 @@ def test_an_unsafe_archive_is_not_unpacked_whatever_its_sum(server, sources, fol
     assert visible(folder) == {"archives/test.zip"}
 
 
-def test_too_little_room_is_said_before_the_first_request(server, sources, folder, monkeypatch):
+def test_too_little_room_is_said_before_the_first_request_unless_forced(server, sources, folder, monkeypatch, caplog):
     usage = shutil.disk_usage(folder.parent.parent)
-    monkeypatch.setattr(archive_download.shutil, "disk_usage", lambda path: usage._replace(free=10_000))
-    with pytest.raises(DownloadError, match=r"needed to fetch and unpack 3 files, but 10,000 are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
+    archives = len(TRAIN) + len(TEST)
+    needed = round(1.05 * (2 * archives + len(PUBLISHED["labels.txt"])))  # fetched, and unpacked beside
+    with pytest.raises(DownloadError, match=rf"{needed:,} bytes are needed .* 3 files, but 10,000 are free.*--force"):
         fetch(sources, folder)
     assert server.log == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(archive_download, "free_bytes", lambda folder: 10_000)
+    assert fetch(sources, folder, force=True).fetched == 3
+    assert "Going on all the same (--force)." in caplog.text
+
+
+def test_room_is_looked_for_on_the_nearest_folder_that_is_there(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or usage._replace(free=7))
+    assert free_bytes(tmp_path / "not" / "yet" / "there") == 7
+    assert asked == [tmp_path]
+    assert plan("toy", (), tmp_path / "gone", DownloadOptions())[-1] == ("toy: disk space free", "", "7 bytes")
+
+
+def test_a_file_that_is_not_needed_does_not_stop_the_others(server, sources, folder, caplog):
+    extra = sources[2]._replace(name="extra.npy", urls=(server.url("/extra.npy"),), is_needed=False)
+    report = fetch([*sources, extra], folder)
+    assert (report.present, report.fetched, report.missing) == (0, 3, ())
+    assert "extra.npy could not be fetched" in caplog.text
+    assert "goes on without it" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_come(server, sources, folder, tmp_path, monkeypatch):
+    (tmp_path / "train.tar").write_bytes(TRAIN)
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(archive_download, "complaint_about", refuse)
+    with pytest.raises(HlcliError, match=r"train\.tar cannot be read or written: Permission denied"):
+        fetch(sources, folder, source=tmp_path)
+    assert visible(folder) == {"labels.txt", *(f"kit/images/{i}.jpg" for i in range(5, 9))}
 
 
 def test_two_archives_at_a_time(server, sources, folder):
@@ -160,8 +197,13 @@ def test_two_archives_at_a_time(server, sources, folder):
     assert len(list(folder.glob("*/kit/images/*.jpg"))) == 25
 
 
-def test_progress_counts_bytes_and_files(server, sources, folder, caplog):
+def test_progress_counts_bytes_of_all_and_of_each_and_files(server, sources, folder, caplog, monkeypatch):
+    monkeypatch.setattr(archive_download, "_MEGABYTE", 100)
+    parts = [len(content) // 100 for content in PUBLISHED.values()]
     with caplog.at_level(logging.INFO, "hlcli"):
         fetch(sources, folder)
     assert f"Fetching train.tar ({len(TRAIN):,} bytes)." in caplog.text
+    assert f"train.tar: {len(TRAIN) // 100} MBs in" in caplog.text
+    assert f"test.zip: {len(TEST) // 100} MBs in" in caplog.text
+    assert f"Downloading: {sum(parts)} MBs in" in caplog.text
     assert "Unpacking: 9 files in" in caplog.text

@@ -4,10 +4,7 @@ import gzip
 import lzma
 import random
 import shutil
-import tarfile
-import unicodedata
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from archive_files import make_odd_tar, make_tar, make_zip
@@ -44,44 +41,6 @@ def test_archives_of_all_kinds_give_their_files(tmp_path, content):
     assert is_archive(tmp_path / "archive")
 
 
-class Bad(NamedTuple):
-    content: bytes
-    message: str
-
-
-UNSAFE = {
-    "parent": Bad(make_tar({"good": b"", "../evil": b""}), "leads out of the folder"),
-    "parent inside": Bad(make_zip({"good": b"", "a/../../evil": b""}), "leads out of the folder"),
-    "parent with backslashes": Bad(make_zip({"..\\evil": b""}), "leads out of the folder"),
-    "absolute": Bad(make_tar({"/evil": b""}), "leads out of the folder"),
-    "absolute in zip": Bad(make_zip({"/evil": b""}), "leads out of the folder"),
-    "drive": Bad(make_zip({"C:\\evil": b""}), "leads out of the folder"),
-    "drive without slash": Bad(make_zip({"C:evil": b""}), "leads out of the folder"),
-    "network": Bad(make_zip({"\\\\host\\share\\evil": b""}), "leads out of the folder"),
-    "newline": Bad(make_zip({"a\nb": b""}), "control characters"),
-    "symbolic link": Bad(make_odd_tar("link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link"),
-    "link inside": Bad(make_odd_tar("link", type=tarfile.SYMTYPE, linkname="good.txt"), "is a link"),
-    "hard link": Bad(make_odd_tar("link", type=tarfile.LNKTYPE, linkname="good.txt"), "is a link"),
-    "device": Bad(make_odd_tar("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3), "a device"),
-    "pipe": Bad(make_odd_tar("pipe", type=tarfile.FIFOTYPE), "a device"),
-    "link in zip": Bad(make_zip({"link": b"/etc/passwd"}, {"link": 0o120777}), "is a link"),
-    "case": Bad(make_zip({"a/Photo.jpg": b"1", "a/photo.jpg": b"2"}), "almost the same name as 'a/Photo.jpg'"),
-    "case of folders": Bad(make_tar({"A/1": b"", "a/2": b""}), "almost the same name"),
-    "accents": Bad(make_zip({"\u00e9": b"", unicodedata.normalize("NFD", "\u00e9"): b""}), "almost the same name"),
-    "twice": Bad(make_odd_tar("good.txt"), "is there twice"),
-    "file and folder": Bad(make_tar({"a": b"", "a/b": b""}), "is a file and a folder"),
-    "nothing": Bad(make_zip({}), "no file inside"),
-}
-
-
-@pytest.mark.parametrize("bad", UNSAFE.values(), ids=UNSAFE)
-def test_an_unsafe_archive_writes_nothing(tmp_path, bad):
-    with pytest.raises(DataError, match=bad.message) as caught:
-        unpack_bytes(bad.content, tmp_path / "in")
-    assert "archive" in str(caught.value)
-    assert [path.name for path in tmp_path.rglob("*")] == ["in", "archive"]
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text("./\\:aA\u00e9 ", min_size=1, max_size=8), min_size=1, max_size=4, unique=True), st.booleans())
 def test_whatever_the_names_are_nothing_lands_outside(tmp_path_factory, names, as_zip):
@@ -101,16 +60,6 @@ def test_whatever_the_names_are_nothing_lands_outside(tmp_path_factory, names, a
 def test_names_with_backslashes_become_folders(tmp_path):
     unpack_bytes(make_zip({"actor\\": b"", "actor\\0001.jpg": b"x"}), tmp_path)
     assert files_below(tmp_path / "out") == {"actor/0001.jpg": b"x"}
-
-
-def test_an_archive_that_grows_beyond_measure_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ALWAYS_ALLOWED_BYTES", 100_000)
-    monkeypatch.setattr(archives, "LARGEST_GROWTH", 50)
-    unpack_bytes(make_zip({"small": bytes(90_000)}), tmp_path)
-    for content in (make_zip({"a": bytes(10**6)}), make_tar({"a": bytes(10**6)}, "gz")):
-        with pytest.raises(DataError, match="grows beyond 100,000 bytes"):
-            unpack_bytes(content, tmp_path / "bomb")
-    assert not (tmp_path / "bomb" / "out").exists()
 
 
 @pytest.mark.parametrize("content", [make_zip(FILES), make_tar(FILES), make_tar(FILES, "gz"), make_tar(FILES, "xz")])
@@ -221,11 +170,4 @@ def test_a_tar_that_is_not_whole_to_its_end_leaves_nothing(tmp_path, content):
 def test_a_member_with_holes_is_refused(tmp_path, headers):
     with pytest.raises(DataError, match=r"damaged|with holes"):
         unpack_bytes(make_odd_tar("sparse.txt", pax_headers=headers), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
-
-
-@pytest.mark.parametrize("name", [".fetched/a.json", ".lock", "out/.lock"])
-def test_hidden_names_at_the_top_are_refused(tmp_path, name):
-    with pytest.raises(DataError, match="is hidden"):
-        unpack_bytes(make_zip({name: b"x"}), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -12,24 +11,18 @@ from pathlib import Path
 
 import pytest
 from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
-from PIL import Image
+from noise_photos import noise_jpeg
 
-from hlcli.data.transfers.crawl import CrawlReport, ImageItem, crawl_images, not_an_image, plan_crawl
-from hlcli.data.transfers.manifest import Manifest, lock_folder, read_failures
+from hlcli.data.transfers.crawl import CrawlReport, ImageItem, crawl_images, plan_crawl
+from hlcli.data.transfers.image_fetch import not_an_image
+from hlcli.data.transfers.manifest import Kept, Manifest, lock_folder, read_failures
 from hlcli.data.transfers.patience import HostUnavailable
 from hlcli.data.transfers.session import Session
 from hlcli.errors import DownloadError, HlcliError, InputError
 
 from .transfer_parts import given_clock, given_session  # noqa: F401
 
-
-def photo(seed: int, size: int = 32) -> bytes:
-    buffer = io.BytesIO()
-    Image.effect_noise((size, size), 20 + seed).convert("RGB").save(buffer, "JPEG", quality=30)
-    return buffer.getvalue()
-
-
-PHOTOS = {f"/p{i}.jpg": photo(i) for i in range(12)}
+PHOTOS = {f"/p{i}.jpg": noise_jpeg(i) for i in range(12)}
 
 
 @pytest.fixture
@@ -52,10 +45,10 @@ def crawl(
 
 
 def test_photos_are_stored_as_they_were_sent(server, session, tmp_path):
-    ticks = []
-    report = crawl(items_of(server), tmp_path, session, on_done=ticks.append)
+    counts = []
+    report = crawl(items_of(server), tmp_path, session, on_done=lambda *numbers: counts.append(numbers))
     assert report == CrawlReport(0, 12, [])
-    assert sum(ticks) == 12
+    assert counts == [(number, 0) for number in range(1, 13)]
     assert {f"/{path.name}": path.read_bytes() for path in (tmp_path / "low").iterdir()} == PHOTOS
     assert all(entry.headers["Accept"].startswith("image/jpeg") for entry in server.log)
 
@@ -73,7 +66,7 @@ def test_a_second_run_over_many_photos_takes_no_time(tmp_path):
     with Manifest(tmp_path).writer() as add:
         for item in items:
             (tmp_path / item.file).write_bytes(b"1")
-            add(item.file, 1, item.url)
+            add(item.file, Kept(1, item.url))
     began = time.perf_counter()
     assert len(plan_crawl(items, tmp_path).present) == 1000
     assert time.perf_counter() - began < 1
@@ -114,22 +107,22 @@ def test_failures_of_photos_that_are_not_asked_for_stay_listed(server, session, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "asked"),
+    ("fault", "asked", "is_gone"),
     [
-        (Fault(body=b"<html>sorry</html>", headers={"Content-Type": "text/html"}), 1),
-        (Fault(body=PHOTOS["/p3.jpg"][:-200]), 2),
-        (Fault(body=b""), 2),
-        (Fault(status=206, body=PHOTOS["/p3.jpg"]), 1),
+        (Fault(body=b"<html>sorry</html>", headers={"Content-Type": "text/html"}), 1, False),
+        (Fault(body=PHOTOS["/p3.jpg"][:-200]), 2, True),
+        (Fault(body=b""), 2, True),
+        (Fault(status=206, body=PHOTOS["/p3.jpg"]), 1, False),
     ],
     ids=["web-page", "truncated", "empty", "part"],
 )
-def test_what_is_not_a_whole_image_is_never_stored(server, session, tmp_path, fault, asked):
+def test_what_is_not_a_whole_image_is_never_stored(server, session, tmp_path, fault, asked, is_gone):
     server.always["/p3.jpg"] = fault
     report = crawl(items_of(server), tmp_path, session)
     assert [failure.id for failure in report.failures] == ["id3"]
     assert not (tmp_path / "low" / "p3.jpg").exists()
     assert len(server.asked("/p3.jpg")) == asked
-    assert not report.failures[0].is_gone
+    assert report.failures[0].is_gone == is_gone
 
 
 def test_a_photo_cut_short_once_is_fetched_whole(server, session, tmp_path):
@@ -233,6 +226,12 @@ def test_a_place_that_cannot_be_written_ends_the_run_with_an_error(server, sessi
     (tmp_path / "low").write_text("in the way")
     with pytest.raises(HlcliError, match="cannot be"):
         crawl(items_of(server), tmp_path, session)
+
+
+def test_a_list_that_cannot_be_written_is_an_error_not_a_traceback(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HlcliError, match=r"photos\.jsonl cannot be written"), Manifest(tmp_path / "file").writer():
+        pass
 
 
 def test_a_torn_manifest_line_costs_one_look_at_the_file(server, session, tmp_path):

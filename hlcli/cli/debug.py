@@ -1,0 +1,57 @@
+"""`hlcli debug`: look for mistakes before they cost a training."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hlcli.cli.commands import Command
+from hlcli.cli.options import AsJson, Root
+
+app = typer.Typer(
+    help="Find what is wrong with a data set before training.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def debug() -> None:
+    """Find what is wrong with a data set before training."""
+
+
+@app.command("data", cls=Command)
+def data(
+    name: Annotated[str, typer.Argument(metavar="NAME|RECIPE", help="A data set, a recipe file or a shipped recipe.")],
+    root: Root = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of the data section, or SECTION.KEY of the recipe."),
+    ] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Decode images, or look at lists alone.")] = True,
+    sample: Annotated[int | None, typer.Option(min=1, help="Decode so many images, drawn at random.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws others.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 2,
+    min_positives: Annotated[int, typer.Option(min=1, help="Warn of labels with fewer positives in train.")] = 10,
+    all_rows: Annotated[bool, typer.Option("--all", help="Show all labels, and all images of every finding.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for damaged images, copies across splits, labels without support and more, before the first epoch.
+
+    Example: hlcli debug data coco --sample 5000
+    Example: hlcli debug data folder --set images=photos --set labels=labels.csv
+    Example: hlcli debug data hleg/photos --set data.labels=labels.csv
+    """
+    import hlcli
+    from hlcli.cli.debug_report import find_source, show
+
+    found = hlcli.inspect_data(
+        find_source(name, root, overrides or []),
+        images=images,
+        sample=sample,
+        seed=seed,
+        workers=workers,
+        min_positives=min_positives,
+    )
+    show(found, as_json=as_json, all_rows=all_rows)
+    if found.count("error"):
+        raise typer.Exit(3)

@@ -1,0 +1,84 @@
+"""What an inspection of a data set says: counts, and findings with what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+FindingLevel = Literal["error", "warning", "note"]
+
+_LEVELS: tuple[FindingLevel, ...] = ("error", "warning", "note")
+"""Worst first."""
+
+
+class Finding(NamedTuple):
+    """Something about a data set that a person should know before the first epoch.
+
+    Args:
+        level: an `error` spoils training or its scores, a `warning` may, a `note` is good to know.
+        about: `files`, `images`, `duplicates`, `labels`, `hierarchy` or `recipe`.
+        what: the finding in a sentence.
+        where: all images (`train a.jpg`), labels or files that it is about.
+        mend: what to do; empty where nothing needs to be done.
+        splits: where it was found; empty for the whole data set.
+    """
+
+    level: FindingLevel
+    about: str
+    what: str
+    where: tuple[str, ...] = ()
+    mend: str = ""
+    splits: tuple[str, ...] = ()
+
+
+class SplitCounts(NamedTuple):
+    """What a split holds; `train` as it is trained on, without the labels that the settings leave out."""
+
+    split: str
+    images: int
+    labels_per_image: float
+    without_labels: int
+    captions: int
+    without_captions: int
+
+
+class Inspection(NamedTuple):
+    """All that was found.
+
+    Args:
+        name: the data set.
+        splits: counts of every split that could be read.
+        positives: fine label → split → number of its positives.
+        findings: worst first.
+    """
+
+    name: str
+    splits: tuple[SplitCounts, ...]
+    positives: Mapping[str, Mapping[str, int]]
+    findings: tuple[Finding, ...]
+
+    def count(self, level: FindingLevel) -> int:
+        """Number of findings of a level."""
+        return sum(finding.level == level for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "dataset": self.name,
+            "splits": [counts._asdict() for counts in self.splits],
+            "positives": self.positives,
+            "findings": [finding._asdict() for finding in self.findings],
+        }
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings that are about something, by level; those of a level stay in their order."""
+    return tuple(sorted(findings, key=lambda finding: _LEVELS.index(finding.level)))
+
+
+def finding_on(
+    where: Iterable[str], level: FindingLevel, about: str, what: str, mend: str = "", splits: tuple[str, ...] = ()
+) -> list[Finding]:
+    """A finding on some images, labels or files, or none where there are none; `what` says `{}` for their number."""
+    names = tuple(where)
+    return [Finding(level, about, what.replace("{}", f"{len(names):,}"), names, mend, splits)] if names else []

@@ -1,0 +1,55 @@
+"""Names and levels of a label space: what its readers accept, though it may not be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+
+from hlcli.data.labels import LabelSpace
+from hlcli.inspection.findings import Finding, finding_on
+
+
+def hierarchy_findings(labels: LabelSpace, train_positives: np.ndarray | None) -> list[Finding]:
+    """Parents that nobody learns or that add nothing, and names that may confuse people or text encoders.
+
+    Args:
+        labels: the label space; its reader has refused uneven trees, repeated names and childless parents.
+        train_positives: of every fine label in train, [L]; None without that split.
+    """
+    return [*_parents(labels, train_positives), *_names(labels)]
+
+
+def _parents(labels: LabelSpace, positives: np.ndarray | None) -> Iterable[Finding]:
+    """Levels from fine to coarse: parents without positives, and with a single child."""
+    for above, below in reversed([*pairwise(labels.levels)]):
+        if positives is not None:
+            positives = np.bincount(below.parent_index or (), weights=positives, minlength=len(above))
+            never = [name for name, count in zip(above.label_names, positives, strict=True) if not count]
+            what = f"{{}} parents of level {above.name} have no child with a positive in train."
+            yield from finding_on(never, "warning", "hierarchy", what, "Merge them, or get images.", ("train",))
+        children = np.bincount(below.parent_index or (), minlength=len(above))
+        single = [name for name, count in zip(above.label_names, children, strict=True) if count == 1]
+        what = f"{{}} of {len(above):,} parents of level {above.name} have one child, and say no more."
+        yield from finding_on(single, "note", "hierarchy", what)
+
+
+def _names(labels: LabelSpace) -> Iterable[Finding]:
+    """Names that are numbers, that differ in case alone, or that stand on several levels."""
+    homes: dict[str, list[str]] = {}
+    for level in labels.levels:
+        spellings: dict[str, list[str]] = {}
+        for name in level.label_names:
+            spellings.setdefault(" ".join(name.casefold().replace("_", " ").split()), []).append(name)
+            homes.setdefault(name, []).append(level.name)
+        numbers = [name for name in level.label_names if name.strip().isdecimal()]
+        what = f"{{}} of {len(level):,} labels of level {level.name} are bare numbers."
+        mend = "Text encoders need words: name them in the data, or with `hlcli embed labels --names FILE`."
+        yield from finding_on(numbers, "warning", "hierarchy", what, mend)
+        same = [" / ".join(names) for names in spellings.values() if len(names) > 1]
+        what = f"{{}} labels of level {level.name} are spelt in several ways: each is a label of its own."
+        yield from finding_on(same, "warning", "hierarchy", what, "Give them one spelling, or clearer names.")
+    repeated = [f"{name} ({', '.join(levels)})" for name, levels in homes.items() if len(levels) > 1]
+    mend = "Right where a name is repeated to fill a level; else rename one of them."
+    yield from finding_on(repeated, "note", "hierarchy", "{} names stand on several levels.", mend)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import failed, run
+from inspected import scene, write_folder
+
+SMALL = ["--set", "num_train=12", "--set", "num_val=4", "--set", "num_test=0", "--set", "render_size=32"]
+
+
+def folder_words(folder: Path) -> list[str]:
+    return ["debug", "data", "folder", "--root", str(folder), "--workers", "1",
+            "--set", f"images={folder / 'photos'}", "--set", f"labels={folder / 'labels.csv'}"]  # fmt: skip
+
+
+def test_a_sound_data_set_ends_with_0_and_shows_counts():
+    done = run("debug", "data", "shapes", *SMALL, "--min-positives", 1)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.rstrip().splitlines()[-1].startswith("shapes: 0 errors, ")
+    assert "16 images decoded: smallest 32×32" in done.stdout
+
+
+def test_json_is_one_document_with_all_names(tmp_path: Path):
+    rows = {f"{number}.png": f"label {number},train" for number in range(30)}
+    write_folder(tmp_path, rows)
+    done = run(*folder_words(tmp_path), "--no-images", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["splits"][0]["images"] == 30
+    few = [one for one in document["findings"] if "fewer than 10 positives" in one["what"]]
+    assert [len(one["where"]) for one in few] == [30]
+
+
+def test_errors_end_with_3_and_are_shown_first_with_where_and_how_to_mend(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    for number in range(7):
+        (tmp_path / "photos" / f"bad{number}.png").write_text("no image")
+    scene(0).save(tmp_path / "photos" / "copy.png")
+    bad = {f"bad{number}.png": "x,train" for number in range(7)}
+    write_folder(tmp_path, {"a.png": "x,train", **bad, "copy.png": "x,val"})
+    done = run(*folder_words(tmp_path))
+    assert done.exit_code == 3, done.output
+    lines = done.stdout.splitlines()
+    starts = [line.partition(":")[0] for line in lines if line.startswith(("error: ", "warning: ", "note: "))]
+    assert starts[:2] == ["error", "error"]
+    assert starts == sorted(starts, key=["error", "warning", "note"].index)
+    assert "error: images: 7 images cannot be decoded." in lines
+    where = lines[lines.index("error: images: 7 images cannot be decoded.") + 1]
+    assert where.startswith("  where: train bad0.png: it is not an image in a known format")
+    assert where.endswith("; and 2 more")
+    assert "  where: train a.png = val copy.png" in lines
+    assert "  mend: Fetch them again, or list their ids under data.skip." in lines
+    assert "train bad6.png" in run(*folder_words(tmp_path), "--all").stdout
+
+
+def test_the_rarest_and_the_commonest_labels_are_shown_or_all(tmp_path: Path):
+    rows = {f"{number}.png": f"{';'.join(f'l{label:02}' for label in range(number, 25))},train" for number in range(25)}
+    write_folder(tmp_path, rows)
+    done = run(*folder_words(tmp_path), "--no-images")
+    assert "l09" in done.stdout
+    assert "l12" not in done.stdout.partition("warning")[0]
+    assert "… 5 more (--all)" in done.stdout
+    done = run(*folder_words(tmp_path), "--no-images", "--all")
+    assert "l12" in done.stdout
+    assert "more (--all)" not in done.stdout
+
+
+def test_a_recipe_is_asked_what_it_wants(tmp_path: Path, work_folder: Path):
+    done = run("debug", "data", "quickstart", "--no-images", "--root", tmp_path, "--set", "data.num_train=8",
+               "--set", "model.method=salgl", "--set", "model.label_embeddings=prepared")  # fmt: skip
+    assert done.exit_code == 3, done.output
+    assert f"error: recipe: {tmp_path / 'shapes' / 'label_embeddings.safetensors'} is missing." in done.stdout
+    assert "  mend: Run `hlcli embed labels" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["shape"], "shape is no data set, recipe file or shipped recipe."),
+        (["shape"], "Did you mean shapes?"),
+        (["hleg/intentonmy"], "Did you mean hleg/intentonomy?"),
+        (["voc2007", "--root", "gone"], "Run `hlcli preprocess voc2007 --root gone` first."),
+        (["shapes", "--set", "num_trian=3"], "Did you mean num_train?"),
+        (["folder", "--set", "images=gone", "--set", "labels=gone.csv"], "gone.csv does not exist"),
+        (["shapes", "--sample", "0"], "--sample"),
+        (["shapes", "--workers", "0"], "--workers"),
+    ],
+)
+def test_bad_input_ends_with_2(work_folder: Path, words: list[str], text: str):
+    failed(run("debug", "data", *words), text)
