@@ -25,7 +25,7 @@ WAYS = {"a training batch": "#2f6db3", "a photo in eval --images": "#c2571a", "a
 STOPS: dict[str, dict[str, tuple[int, ...]]] = {
     "a training batch": {
         "data sets": (1,), "data": (2,), "tasks": (3, 8), "methods": (4,), "layers": (5,), "losses": (6,),
-        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "model_folder": (10,), "report": (11,),
+        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "model_folder": (10,), "cli": (11,),
         "backbones": (5,), "captioning": (2,),
     },
     "a photo in eval --images": {
