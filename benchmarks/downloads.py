@@ -1,18 +1,19 @@
-"""A crawl of many small photos against what the same server gives to a bare loop under the same limits.
+"""A crawl of many small photos against what the same server gives to bare loops under the same limits.
 
     python benchmarks/downloads.py --out downloads.json
 
-A server in a process of its own sends JPEG files, each after a short wait as over a network. The bare loop is httpx in
-as many threads as the crawl has connections, with the same spacing of requests; it throws away what it gets. The crawl
-also decodes every photo, writes it to disk durably and lists it. Both run in turn, each in a new process, and the
-median over the rounds counts; `share` is the crawl's speed as a share of the bare loop's, `of limit` as a share of the
-requests per second that are allowed. Peak memory is that of the crawl's process, for fewer and for all photos.
+A server in a process of its own sends JPEG files, each after a short wait as over a network. The bare loops are httpx
+and http.client, in as many threads as the crawl has connections, with the same spacing of requests; they throw
+away what they get. The crawl also decodes every photo, writes it to disk durably and lists it. All run in turn, each in
+a new process, and the median over the rounds counts; the shares are the crawl's speed as a share of each loop's, `of
+limit` as a share of the requests per second that are allowed. Peak memory is that of the crawl's process.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import io
 import json
 import os
@@ -29,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -39,6 +41,7 @@ from hlcli.data.transfers.session import Session
 
 CONNECTIONS = 8
 UNLIMITED = 1e9
+MEMORY_AT = (500, 2_000, 20_000)
 
 
 def photo() -> bytes:
@@ -99,25 +102,51 @@ def crawl(urls: list[str], per_second: float) -> float:
     return seconds
 
 
-def bare_loop(urls: list[str], per_second: float) -> float:
+def httpx_loop(urls: list[str], per_second: float) -> float:
     """Seconds that httpx alone takes, with as many connections and the same spacing."""
+    with httpx.Client(trust_env=False) as client:
+        return timed_loop(lambda url: client.get(url).raise_for_status().content, urls, per_second)
+
+
+def http_client_loop(urls: list[str], per_second: float) -> float:
+    """Seconds that http.client takes, with a connection per thread and the same spacing."""
+    own = threading.local()
+
+    def fetch(url: str) -> bytes:
+        parts = urlsplit(url)
+        if not hasattr(own, "connection"):
+            own.connection = http.client.HTTPConnection(parts.netloc)
+        own.connection.request("GET", parts.path)
+        with own.connection.getresponse() as response:
+            assert response.status == 200
+            return response.read()
+
+    return timed_loop(fetch, urls, per_second)
+
+
+def timed_loop(fetch: Callable[[str], bytes], urls: list[str], per_second: float) -> float:
+    """Seconds until all is fetched and thrown away, in as many threads as the crawl has connections."""
     lock, next_turn = threading.Lock(), 0.0
-    with httpx.Client(trust_env=False) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
 
-        def fetch(url: str) -> int:
-            nonlocal next_turn
-            with lock:
-                turn = max(next_turn, time.monotonic())
-                next_turn = turn + 1 / per_second
-            time.sleep(max(0.0, turn - time.monotonic()))
-            return len(client.get(url).raise_for_status().content)
+    def fetch_in_turn(url: str) -> int:
+        nonlocal next_turn
+        with lock:
+            turn = max(next_turn, time.monotonic())
+            next_turn = turn + 1 / per_second
+        time.sleep(max(0.0, turn - time.monotonic()))
+        return len(fetch(url))
 
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
         start = time.perf_counter()
-        assert all(pool.map(fetch, urls))
+        assert all(pool.map(fetch_in_turn, urls))
         return time.perf_counter() - start
 
 
-SIDES: dict[str, Callable[[list[str], float], float]] = {"crawl": crawl, "bare loop": bare_loop}
+SIDES: dict[str, Callable[[list[str], float], float]] = {
+    "crawl": crawl,
+    "httpx": httpx_loop,
+    "http.client": http_client_loop,
+}
 
 
 def run_side(side: str, address: str, images: int, per_second: float) -> dict[str, float]:
@@ -130,19 +159,38 @@ def run_side(side: str, address: str, images: int, per_second: float) -> dict[st
 
 
 def compare(images: int, per_second: float, latency_seconds: float, rounds: int) -> dict[str, float | None]:
-    """One row: images per second of both sides, and their ratio; None stands for no limit."""
+    """One row: images per second of all sides, and the crawl's share of each loop's; None stands for no limit."""
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with running_server(latency_seconds) as address:
-        for _ in range(rounds):  # alternating, so that a busy moment hits both alike
+        for _ in range(rounds):  # alternating, so that a busy moment hits all alike
             for side, values in rates.items():
                 values.append(images / run_side(side, address, images, per_second)["seconds"])
-    ours, bare = (statistics.median(values) for values in rates.values())
-    shares = [mine / other for mine, other in zip(*rates.values(), strict=True)]
+    speeds = {side: statistics.median(values) for side, values in rates.items()}
     limit = None if per_second == UNLIMITED else per_second
-    return {
-        "images": images, "per_second": limit, "latency_ms": 1000 * latency_seconds, "crawl": ours, "bare": bare,
-        "share": statistics.median(shares), "of_limit": None if limit is None else ours / limit,
-    }  # fmt: skip
+    row = {"images": images, "per_second": limit, "latency_ms": 1000 * latency_seconds, **speeds}
+    for side in ("httpx", "http.client"):
+        row[f"share_of_{side}"] = statistics.median(
+            ours / other for ours, other in zip(rates["crawl"], rates[side], strict=True)
+        )
+    return row | {"of_limit": None if limit is None else speeds["crawl"] / limit}
+
+
+def measure(images: int, rounds: int, latency_seconds: float) -> list[dict[str, float | None]]:
+    """The rows of the table, which is printed."""
+    print(
+        f"{'photos':>7} {'limit':>7} {'latency':>8} {'crawl':>8} {'httpx':>8} {'share':>6} {'http.client':>11} "
+        f"{'share':>6} {'of limit':>9}"
+    )
+    rows = []
+    for count, per_second, times in ((100, 10.0, 1), (images, 100.0, rounds), (images, UNLIMITED, rounds)):
+        row = compare(count, per_second, latency_seconds, times)
+        rows.append(row)
+        limit, of_limit = ("none", "") if per_second == UNLIMITED else (f"{per_second:g}/s", f"{row['of_limit']:.2f}")
+        print(
+            f"{count:7,} {limit:>7} {row['latency_ms']:5g} ms {row['crawl']:6.1f}/s {row['httpx']:6.1f}/s "
+            f"{row['share_of_httpx']:6.2f} {row['http.client']:9.1f}/s {row['share_of_http.client']:6.2f} {of_limit:>9}"
+        )
+    return rows
 
 
 def main() -> None:
@@ -165,27 +213,14 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": seconds, "megabytes": peak}))
         return
-    rows = []
-    print(f"{'photos':>7} {'limit':>7} {'latency':>8} {'crawl':>8} {'bare':>8} {'share':>6} {'of limit':>9}")
-    settings = [(100, 10.0, 1), (options.images, 100.0, options.rounds), (options.images, UNLIMITED, options.rounds)]
-    for images, per_second, rounds in settings:
-        row = compare(images, per_second, options.latency / 1000, rounds)
-        rows.append(row)
-        limit, of_limit = ("none", "") if per_second == UNLIMITED else (f"{per_second:g}/s", f"{row['of_limit']:.2f}")
-        print(
-            f"{images:7,} {limit:>7} {row['latency_ms']:5g} ms {row['crawl']:6.1f}/s {row['bare']:6.1f}/s "
-            f"{row['share']:6.2f} {of_limit:>9}"
-        )
+    rows = measure(options.images, options.rounds, options.latency / 1000)
     with running_server(0.0) as address:
-        counts = (options.images // 4, options.images)
-        few, all_of_them = (run_side("crawl", address, count, UNLIMITED)["megabytes"] for count in counts)
-    print(f"peak memory: {few:.0f} MB for {counts[0]:,} photos, {all_of_them:.0f} MB for {counts[1]:,}: "
-          f"ratio {all_of_them / few:.3f}")  # fmt: skip
+        megabytes = {count: run_side("crawl", address, count, UNLIMITED)["megabytes"] for count in MEMORY_AT}
+    print("peak memory: " + ", ".join(f"{value:.0f} MB for {count:,} photos" for count, value in megabytes.items()))
     if options.out is not None:
         setting = {"connections": CONNECTIONS, "python": platform.python_version(), "cpus": os.cpu_count()}
         setting |= {name: version(name) for name in ("httpx", "pillow")}
-        memory = {"photos": counts, "megabytes": (few, all_of_them), "ratio": all_of_them / few}
-        options.out.write_text(json.dumps({"setting": setting, "rows": rows, "memory": memory}, indent=1) + "\n")
+        options.out.write_text(json.dumps({"setting": setting, "rows": rows, "megabytes": megabytes}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

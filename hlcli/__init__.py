@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hlcli.data.failures import failures_file
     from hlcli.data.labels import LabelSpace
     from hlcli.data.preparation import preprocess
+    from hlcli.data_sets import data_section, data_sections, near_data_set
     from hlcli.embeddings.encoders.choice import EncoderOptions
     from hlcli.embeddings.graphs import embed_graph, import_graph
     from hlcli.embeddings.labels import embed_labels
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from hlcli.errors import HlcliError, InputError, RecipeError
     from hlcli.evaluation.caption_files import score_captions
     from hlcli.evaluation.captions import evaluate_captions
-    from hlcli.evaluation.labels import evaluate
+    from hlcli.evaluation.labels import default_split, evaluate
     from hlcli.features.embedding import embed_images, plan_images
     from hlcli.features.extractors import FeatureOptions
     from hlcli.features.vinvl import import_vinvl
     from hlcli.figures.drawing import visualize
-    from hlcli.inspection.data import inspect_data
+    from hlcli.inspection.data import debug_data
     from hlcli.metrics.results import Metrics
     from hlcli.model_folder import LoadedModel
     from hlcli.model_opening import load_model
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from hlcli.prediction.caption_predictor import CaptionPredictor
     from hlcli.prediction.captions import caption
     from hlcli.prediction.labels import Predictor, load, predict
-    from hlcli.recipe import Recipe, change_section, data_section, data_sections, data_set_name
+    from hlcli.recipe import Recipe, change_section, data_set_name, section_classes
     from hlcli.recipe_reading.shipped import copy_recipe, describe_recipes, find_recipe
     from hlcli.runs import Run
     from hlcli.system import describe_system
@@ -71,6 +72,8 @@ __all__ = [
     "data_section",
     "data_sections",
     "data_set_name",
+    "debug_data",
+    "default_split",
     "describe_recipes",
     "describe_system",
     "download",
@@ -85,15 +88,16 @@ __all__ = [
     "find_recipe",
     "import_graph",
     "import_vinvl",
-    "inspect_data",
     "load",
     "load_model",
+    "near_data_set",
     "plan_download",
     "plan_images",
     "plan_training",
     "predict",
     "preprocess",
     "score_captions",
+    "section_classes",
     "train",
     "visualize",
 ]
@@ -114,14 +118,16 @@ _HOMES = {
     "RecipeError": "hlcli.errors",
     "Run": "hlcli.runs",
     "TextRules": "hlcli.embeddings.texts",
-    "change_section": "hlcli.recipe",
     "caption": "hlcli.prediction.captions",
+    "change_section": "hlcli.recipe",
     "check_caption_file": "hlcli.prediction.caption_files",
     "convert": "hlcli.conversion",
     "copy_recipe": "hlcli.recipe_reading.shipped",
-    "data_section": "hlcli.recipe",
-    "data_sections": "hlcli.recipe",
+    "data_section": "hlcli.data_sets",
+    "data_sections": "hlcli.data_sets",
     "data_set_name": "hlcli.recipe",
+    "debug_data": "hlcli.inspection.data",
+    "default_split": "hlcli.evaluation.labels",
     "describe_recipes": "hlcli.recipe_reading.shipped",
     "describe_system": "hlcli.system",
     "download": "hlcli.data.download",
@@ -136,15 +142,16 @@ _HOMES = {
     "find_recipe": "hlcli.recipe_reading.shipped",
     "import_graph": "hlcli.embeddings.graphs",
     "import_vinvl": "hlcli.features.vinvl",
-    "inspect_data": "hlcli.inspection.data",
     "load": "hlcli.prediction.labels",
     "load_model": "hlcli.model_opening",
+    "near_data_set": "hlcli.data_sets",
     "plan_download": "hlcli.data.download",
     "plan_images": "hlcli.features.embedding",
     "plan_training": "hlcli.training.planning",
     "predict": "hlcli.prediction.labels",
     "preprocess": "hlcli.data.preparation",
     "score_captions": "hlcli.evaluation.caption_files",
+    "section_classes": "hlcli.recipe",
     "train": "hlcli.training.loop",
     "visualize": "hlcli.figures.drawing",
 }

@@ -56,7 +56,7 @@ Dataset = Annotated[
     Field(discriminator="dataset"),
 ]
 
-_Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
+Method = Annotated[Linear | Query2Label | Hleg | Salgl | Sgre | Hspnet | ZeroShot | Hin, Field(discriminator="method")]
 
 _Objective = Annotated[LabelObjective | CrossEntropy | SelfCritical, Field(discriminator="loss")]
 
@@ -81,7 +81,7 @@ class Recipe(Section):
 
     data: Dataset
     backbone: Backbone = Backbone()
-    model: _Method
+    model: Method
     objective: _Objective = Asymmetric()
     optim: Optim = AdamW()
     schedule: Schedule = OneCycle()
@@ -159,35 +159,10 @@ def section_classes(section: str) -> Mapping[str, type[Section]]:
     return _variants(Recipe)[section].classes
 
 
-def data_sections() -> Mapping[str, type[DataSection]]:
-    """The sections of all data sets, by name."""
-    return section_classes("data")  # type: ignore[return-value]
-
-
 def data_set_name(name: str) -> str | None:
     """A data set's own name, for it or another one that the set goes by; None for an unknown name."""
-    return next((own for own, one in data_sections().items() if name == own or name in one.other_names), None)
-
-
-def data_section(
-    name: str, root: str | Path | None = None, overrides: Sequence[str] = (), *, source: str = "data"
-) -> DataSection:
-    """A data set with its settings, as `preprocess`, `embed_labels` and others take it.
-
-    Args:
-        name: of the data set.
-        root: the data root; default `$HLCLI_DATA`, else `./data`.
-        overrides: `key=value` or `data.key=value`.
-        source: what messages call the settings.
-
-    Raises:
-        RecipeError: for an unknown data set or key.
-    """
-    values: dict[str, Any] = {"dataset": name}
-    if root is not None:
-        values["root"] = str(root)
-    keys = [entry if entry.startswith("data.") else f"data.{entry}" for entry in overrides]
-    return read_section("data", values, keys, source=source)
+    sections: Mapping[str, type[DataSection]] = section_classes("data")  # type: ignore[assignment]
+    return next((own for own, one in sections.items() if name == own or name in one.other_names), None)
 
 
 def read_section(

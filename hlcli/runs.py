@@ -11,14 +11,11 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from hlcli.errors import CheckpointError, HlcliError, RecipeError
 from hlcli.files import whole_file, write_json
 from hlcli.recipe import Recipe
-
-if TYPE_CHECKING:
-    from hlcli.methods.base import MethodSection
 
 _PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
 
@@ -33,8 +30,8 @@ _MAY_CHANGE = {
 class Run:
     """Paths and small files of one run; only the first process writes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder = Path(folder)
         self.recipe_file = folder / "recipe.yaml"
         self.metrics_file = folder / "metrics.jsonl"
         self.status_file = folder / "status.json"
@@ -78,20 +75,6 @@ class Run:
             raise CheckpointError(
                 f"{self.model_folder / 'model.json'} cannot be read: {error!r}.", "The file is damaged; train anew."
             ) from error
-
-    def next_commands(self) -> list[str]:
-        """What to do with the run: arguments of `hlcli`, those that show most first.
-
-        Raises:
-            CheckpointError: when there is no model yet.
-        """
-        recipe = Recipe.from_yaml(self.recipe_path())
-        if recipe.model.task == "captions":
-            split = _unseen_split(recipe, self.best_model()["split"])
-            return [f"caption {self.folder} --split {split}", f"caption {self.folder} FOLDER",
-                    f"visualize captions {self.folder}"]  # fmt: skip
-        figures = [f"visualize {kind} {self.folder}" for kind in _telling_figures(recipe.model)]
-        return [f"eval {self.folder}", f"eval {self.folder} --images FOLDER", *figures]
 
     def check_same_recipe(self, recipe: Recipe) -> None:
         """Refuse to resume with a recipe that would lead elsewhere.
@@ -264,23 +247,3 @@ def log_to_file(path: Path) -> logging.Handler:
     if logger.level == logging.NOTSET:  # started from Python: the log tells the story all the same
         logger.setLevel(logging.INFO)
     return handler
-
-
-def _telling_figures(method: MethodSection) -> list[str]:
-    """The kinds of figures that show most of a model of a method."""
-    kinds = []
-    if method.offers("level_maps"):
-        kinds.append("levels" if method.maps_every_level else "attention")
-    if method.offers("cooccurrence"):
-        kinds.append("scenes")
-    return kinds or ["curves"]
-
-
-def _unseen_split(recipe: Recipe, evaluated: str) -> str:
-    """`test` where the data set has it, else the split of the metrics."""
-    from hlcli.data.store import split_names
-
-    try:
-        return "test" if "test" in split_names(recipe.data) else evaluated
-    except HlcliError:  # the run is there, its data no longer
-        return evaluated

@@ -48,6 +48,7 @@ FLOORS = {
     "hlcli.captioning.config": 1,
     "hlcli.captioning.decoders": 1,
     "hlcli.data": 1,
+    "hlcli.data_sets": 1,
     "hlcli.embeddings.texts": 1,
     "hlcli.losses.config": 1,
     "hlcli.losses.missing_config": 1,
@@ -61,7 +62,10 @@ FLOORS = {
     "hlcli.sections": 1,
     "hlcli.errors": 0,
     "hlcli.files": 0,
+    "hlcli.interrupts": 0,
+    "hlcli.locks": 0,
     "hlcli.progress": 0,
+    "hlcli.worker_processes": 0,
 }
 
 SHARED_BY_METHODS = {

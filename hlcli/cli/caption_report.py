@@ -25,15 +25,15 @@ FAILED_SOME = 3
 NUM_EXAMPLES = 3
 NO_WORD = "(no word)"
 OPTIONS = {
-    "temperature": ("--temperature", "sample"),
-    "top_p": ("--top-p", "sample"),
-    "seed": ("--seed", "sample"),
-    "max_words": ("--max-length", "both"),
-    "beam_size": ("--beam", "beam"),
-    "length_penalty": ("--length-penalty", "beam"),
-    "block_ngrams": ("--block-ngrams", "beam"),
+    "temperature": "--temperature",
+    "top_p": "--top-p",
+    "seed": "--seed",
+    "max_words": "--max-length",
+    "beam_size": "--beam",
+    "length_penalty": "--length-penalty",
+    "block_ngrams": "--block-ngrams",
 }
-"""Keys of `eval`, the options of `hlcli caption` that change them, and the decoder that knows them."""
+"""Keys of `eval` and the options of `hlcli caption` that change them."""
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
@@ -65,13 +65,14 @@ def change_decoding(section: EvalSection, asked: Mapping[str, float | None], *, 
         RecipeError: for a value that a key cannot have.
     """
     changes = {key: value for key, value in asked.items() if value is not None}
-    searches = any(OPTIONS[key][1] == "beam" for key in changes)
+    decoders: Mapping[str, Any] = hlcli.section_classes("eval")
+    searches = any(key in decoders["beam"].own_keys() for key in changes)
     decoder = "sample" if sample else "beam" if searches else section.decoder
-    useless = [OPTIONS[key][0] for key in changes if OPTIONS[key][1] not in ("both", decoder)]
+    useless = [OPTIONS[key] for key in changes if key not in decoders[decoder].model_fields]
     if useless:
         how, hint = ("Drawing words (--sample)", "Leave") if sample else ("A search", "Give --sample, or leave")
         raise InputError(f"{how} has no use for {', '.join(useless)}.", f"{hint} it out.")
-    source = " ".join(f"{OPTIONS[key][0]} {value}" for key, value in changes.items())
+    source = " ".join(f"{OPTIONS[key]} {value}" for key, value in changes.items())
     return hlcli.change_section("eval", section, {"decoder": decoder, **changes}, source=source)  # type: ignore[no-any-return]
 
 

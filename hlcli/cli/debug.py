@@ -44,7 +44,7 @@ def data(
     import hlcli
     from hlcli.cli.debug_report import find_source, show
 
-    found = hlcli.inspect_data(
+    found = hlcli.debug_data(
         find_source(name, root, overrides or []),
         images=images,
         sample=sample,

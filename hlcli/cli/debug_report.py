@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,9 @@ FEW_LABELS = 10
 FEW_NAMES = 5
 """So many images or labels of a finding."""
 
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Kinds of characters: control, parts of no character (names that are not UTF-8), ends of lines and paragraphs."""
+
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -42,8 +45,8 @@ def find_source(name: str, root: Path | None, overrides: Sequence[str]) -> DataS
     try:
         path = hlcli.find_recipe(name)
     except RecipeError as error:
-        near = [] if "/" in name else difflib.get_close_matches(name, hlcli.data_sections(), n=1)
-        hint = f"Did you mean {near[0]}?" if near else error.hint
+        near = None if "/" in name else hlcli.near_data_set(name)
+        hint = f"Did you mean {near}?" if near else error.hint
         raise InputError(f"{name or 'An empty name'} is no data set, recipe file or shipped recipe.", hint) from error
     in_root = [] if root is None else [f"data.root={os.fspath(root)}"]
     return hlcli.Recipe.from_yaml(path, [*in_root, *overrides])
@@ -70,13 +73,15 @@ def show(found: Inspection, *, as_json: bool, all_rows: bool) -> None:
 
 def _split_table(found: Inspection) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("split")
     for heading in ("images", "labels per image", "without labels", "captions", "without captions"):
         table.add_column(heading, justify="right")
     for counts in found.splits:
         whole = (counts.without_labels, counts.captions, counts.without_captions)
-        table.add_row(counts.split, f"{counts.images:,}", f"{counts.labels_per_image:.2f}", *(f"{n:,}" for n in whole))
+        name = Text(_printable(counts.split))
+        table.add_row(name, f"{counts.images:,}", f"{counts.labels_per_image:.2f}", *(f"{n:,}" for n in whole))
     return table
 
 
@@ -88,12 +93,12 @@ def _label_table(found: Inspection, few: int | None) -> Table:
     splits = [counts.split for counts in found.splits]
     table = Table("label")
     for split in splits:
-        table.add_column(f"in {split}", justify="right")
+        table.add_column(Text(_printable(f"in {split}")), justify="right")
     ordered = sorted(found.positives.items(), key=lambda label: label[1][splits[0]])
     left_out = len(ordered) - 2 * (few or len(ordered))
     for place, (name, positives) in enumerate(ordered):
         if few is None or left_out <= 0 or not few <= place < len(ordered) - few:
-            table.add_row(Text(name), *(f"{positives[split]:,}" for split in splits))
+            table.add_row(Text(_printable(name)), *(f"{positives[split]:,}" for split in splits))
         elif place == few:
             table.add_row(f"… {left_out:,} more (--all)", *("…" for _ in splits))
     return table
@@ -101,10 +106,18 @@ def _label_table(found: Inspection, few: int | None) -> Table:
 
 def _show_finding(finding: Finding, few: int | None) -> None:
     """What, where and how to mend, a line each."""
-    typer.echo(f"{finding.about}: {finding.what}")
+    typer.echo(f"{finding.about}: {_printable(finding.what)}")
     where = finding.where[:few]
     if where:
         more = len(finding.where) - len(where)
-        typer.echo(f"  where: {'; '.join(where)}" + (f"; and {more:,} more" if more else ""))
+        typer.echo(f"  where: {_printable('; '.join(where))}" + (f"; and {more:,} more" if more else ""))
     if finding.mend:
-        typer.echo(f"  mend: {finding.mend}")
+        typer.echo(f"  mend: {_printable(finding.mend)}")
+
+
+def _printable(text: str) -> str:
+    r"""Text of a data set for one line of a terminal: control characters spelt out, as `\n` and `\x1b`."""
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii") if unicodedata.category(letter) in _UNPRINTABLE else letter
+        for letter in text
+    )

@@ -57,7 +57,14 @@ Force = Annotated[bool, typer.Option("--force", help="Go on although the disk se
 Proxy = Annotated[
     str | None, typer.Option(metavar="URL", help="Send all requests through it; default HTTPS_PROXY and its like.")
 ]
-AcceptLicence = Annotated[bool, typer.Option("--accept-licence", help="You know the licence; it is not shown.")]
+AcceptLicence = Annotated[
+    bool,
+    typer.Option(
+        "--accept-licence",
+        help="You know the licences: they are not shown. Without it they are, and where photos have terms of their "
+        "own, ROOT/NAME/.fetched/licence.json notes which text and when. Nothing else depends on it.",
+    ),
+]
 
 
 def download(
@@ -90,7 +97,8 @@ def download(
 
     Archives are unpacked and then removed; those placed by hand stay where they are.
 
-    Exit codes: 0 all there, 3 some files are missing (photos: listed in failures.jsonl), 1 failed, 2 wrong input.
+    Exit codes: 0 all there, 3 some files are missing (photos: listed in failures.jsonl) or unverified, 1 failed,
+    2 wrong input.
     """
     import hlcli
     from hlcli.cli import download_report as report
@@ -101,12 +109,15 @@ def download(
         retry_failed=retry_failed, offline=offline, verify=verify is not False, verify_again=verify is True,
         force=force, proxy=proxy, parts=tuple(parts or ()), keep_archives=keep_archives, crawl=crawl,
     )  # fmt: skip
+    report.check_max_missing(names, root, max_missing)
     report.show_terms(names, root, with_licence=not accept_licence, verify=options.verify)
     if dry_run:
         report.show_plan(names, root, options)
         return
     reports = hlcli.download(names, root, options)
+    if not accept_licence:
+        report.note_licences(names, root)
     for made in reports:
         report.show(made, max_missing)
-    if any(made.missing_share > max_missing for made in reports):
+    if any(made.missing_share > max_missing or made.unverified for made in reports):
         raise typer.Exit(SOME_MISSING)

@@ -28,6 +28,19 @@ def sort_out(names: Sequence[str], annotations: Sequence[Path]) -> tuple[list[st
     return kept, (*annotations, *map(Path, files))
 
 
+def check_max_missing(names: Sequence[str], root: Path | None, max_missing: float) -> None:
+    """Refuse `--max-missing` where a download fails without any of the files.
+
+    Raises:
+        InputError: for an unknown name.
+        BadParameter: when nothing can be missing.
+    """
+    sections = hlcli.find_downloads(names, root)
+    if max_missing and not any(section.may_lack_files for section in sections):
+        chosen = " and ".join(section.name for section in sections)
+        raise typer.BadParameter(f"a download of {chosen} lacks no file, or fails.", param_hint="--max-missing")
+
+
 def show_terms(names: Sequence[str], root: Path | None, *, with_licence: bool, verify: bool) -> None:
     """Licences, and what is not checked, on stderr.
 
@@ -39,6 +52,12 @@ def show_terms(names: Sequence[str], root: Path | None, *, with_licence: bool, v
             typer.echo(f"{section.name}: {section.licence}", err=True)
     if not verify:
         typer.echo("warning: checksums are not compared (--no-verify).", err=True)
+
+
+def note_licences(names: Sequence[str], root: Path | None) -> None:
+    """Keep which licences were shown, and when."""
+    for section in hlcli.find_downloads(names, root):
+        section.note_licence()
 
 
 def show_plan(names: Sequence[str], root: Path | None, options: DownloadOptions) -> None:
@@ -54,6 +73,12 @@ def show(report: DownloadReport, max_missing: float) -> None:
     there = report.present + report.fetched
     of_all = f"of {there + len(report.missing):,} " if report.missing else ""
     typer.echo(f"{report.name}: {there:,} {of_all}{report.unit}s in {report.folder} ({report.fetched:,} of them new).")
+    if report.unverified:
+        typer.echo(
+            f"warning: {', '.join(report.unverified)} came without verification and cannot be compared any more; "
+            "--overwrite fetches anew.",
+            err=True,
+        )
     if report.missing:
         shown = ", ".join(report.missing[:5])
         where = "to be placed by hand"

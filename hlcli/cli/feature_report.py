@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,10 +49,10 @@ def find_source(
             raise InputError(f"{name} is not a folder.", "Give the folder that the images are in.")
         raise InputError(f"The folder {name} does not exist.", "Give a folder of images, or a data set by its name.")
     if not folder.is_dir():
-        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        near = hlcli.near_data_set(name)
         raise InputError(
             f"{name} is neither a data set nor a folder.",
-            f"Did you mean {near[0]}?" if near else f"Data sets: {', '.join(known)}.",
+            f"Did you mean {near}?" if near else f"Data sets: {', '.join(known)}.",
         )
     if root is not None or overrides or splits:
         raise InputError(f"{name} is a folder: --root, --set and --split belong to data sets.")

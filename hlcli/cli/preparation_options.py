@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -28,8 +27,8 @@ def find_data_set(name: str) -> type[DataSection]:
     known = hlcli.data_sections()
     own = hlcli.data_set_name(name)
     if own is None:
-        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else None
+        near = hlcli.near_data_set(name)
+        hint = f"Did you mean {near}?" if near else None
         raise InputError(f"There is no data set {name!r} to prepare; known: {', '.join(known)}.", hint)
     return known[own]
 

@@ -57,5 +57,29 @@ def show_run(run: Run, *, as_json: bool) -> None:
     table = scores_table if recipe.model.task == "captions" else numbers_table
     Console().print(table(facts["metrics"], title=title))
     typer.echo(f"Run folder: {run.folder}", err=True)
-    for command in run.next_commands():
-        typer.echo(f"Next: hlcli {command}", err=True)
+    for command in _next_commands(recipe, facts["split"]):
+        typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)
+
+
+def _next_commands(recipe: Recipe, evaluated: str) -> list[str]:
+    """What to do with a run of a recipe, its folder being `{}`; `evaluated` is the split of its metrics."""
+    if recipe.model.task == "captions":
+        return [
+            f"caption {{}} --split {_unseen_split(recipe, evaluated)}",
+            "caption {} FOLDER",
+            "visualize captions {}",
+        ]
+    figures = []
+    if recipe.model.offers("level_maps"):
+        figures.append("levels" if recipe.model.maps_every_level else "attention")
+    if recipe.model.offers("cooccurrence"):
+        figures.append("scenes")
+    return ["eval {}", "eval {} --images FOLDER", *(f"visualize {kind} {{}}" for kind in figures or ["curves"])]
+
+
+def _unseen_split(recipe: Recipe, evaluated: str) -> str:
+    """The split that is measured by default, if the data is still there."""
+    try:
+        return hlcli.default_split(recipe)
+    except hlcli.HlcliError:
+        return evaluated

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
 from hlcli.data.datasets.sources import published
+from hlcli.data.transfers.archive_plan import find_unverified, refuse_unprotected
+from hlcli.data_sets import data_section, data_sections, near_data_set
 from hlcli.errors import InputError
-from hlcli.recipe import data_section, data_sections, data_set_name
+from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection
 
 
@@ -24,11 +26,20 @@ def download(
         options: how; see `DownloadOptions`.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, an option that none of the data sets has, or files that must not be fetched
+            without verification.
         DownloadError: when a file that is needed cannot be had.
     """
     options = options or DownloadOptions()
-    return [section.download(section.folder(), options) for section in find_downloads(names, root)]
+    sections = find_downloads(names, root)
+    _check_options(sections, options)
+    return [_download(section, options) for section in sections]
+
+
+def _download(section: DataSection, options: DownloadOptions) -> DownloadReport:
+    folder = section.folder()
+    report = section.download(folder, options)
+    return report._replace(unverified=find_unverified(section.name, section.sources, folder, options))
 
 
 def plan_download(
@@ -37,11 +48,25 @@ def plan_download(
     """What `download` would do; writes nothing and opens no connection.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for what `download` refuses too.
     """
     options = options or DownloadOptions()
     sections = find_downloads(names, root)
+    _check_options(sections, options)
     return [row for section in sections for row in section.plan_download(section.folder(), options)]
+
+
+def _check_options(sections: Sequence[DataSection], options: DownloadOptions) -> None:
+    """Refuse options of other data sets, and to fetch unchecked what nothing else protects."""
+    for field in fields(options):
+        owners = [name for name, one in data_sections().items() if field.name in one.download_options]
+        given = getattr(options, field.name) != field.default
+        if given and owners and not any(section.name in owners for section in sections):
+            flag = "json" if field.name == "annotations" else field.name.replace("_", "-")
+            chosen = " and ".join(section.name for section in sections)
+            raise InputError(f"--{flag} is an option of {' and '.join(owners)}, not of {chosen}.")
+    for section in sections:
+        refuse_unprotected(section.name, section.sources, section.folder(), options)
 
 
 def downloadable() -> list[str]:
@@ -60,10 +85,10 @@ def find_downloads(names: str | Sequence[str], root: Path | str | None = None) -
     for name in [names] if isinstance(names, str) else names:
         own = data_set_name(name)
         if own not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+            near = near_data_set(name, known)
             raise InputError(
                 f"There is no data set {name!r} to download; known: {', '.join(known)}.",
-                f"Did you mean {near[0]}?" if near else None,
+                f"Did you mean {near}?" if near else None,
             )
         found[own] = data_section(own, root)
     return list(found.values())

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,6 +23,7 @@ from hlcli.data.images import load_image
 from hlcli.data.records import Record, Records
 from hlcli.errors import DataError
 from hlcli.files import whole_file
+from hlcli.worker_processes import worker_processes
 
 _JPEG_QUALITY = 92
 _LONGEST_JPEG = 65_500
@@ -89,6 +88,7 @@ class EncodedParts:
 
     def __init__(self, folder: Path, image_size: int) -> None:
         self.folder, self.image_size = folder, image_size
+        self.num_kept = 0  # images in parts that fit, found or written by this run
 
     def count_ready(self, splits: Iterable[Records]) -> int:
         """How many records need no work, because an earlier run did it."""
@@ -110,8 +110,10 @@ class EncodedParts:
                 rows = pyarrow.ipc.open_file(source).read_all().to_pylist()
         except (OSError, pyarrow.ArrowInvalid):
             return None
-        found = [EncodedImage(row["image"], row["error"]) for row in rows]
-        return found if len(found) == len(part) else None
+        if len(rows) != len(part):
+            return None
+        self.num_kept += len(rows)
+        return [EncodedImage(row["image"], row["error"]) for row in rows]
 
     def write(self, part: Sequence[Record], images: Sequence[EncodedImage]) -> None:
         """Keep the encoded images of a part."""
@@ -128,6 +130,7 @@ class EncodedParts:
             pyarrow.ipc.new_file(handle, table.schema) as writer,
         ):
             writer.write_table(table)
+        self.num_kept += len(part)
 
     def remove(self) -> None:
         """Remove all parts: the store has them."""
@@ -183,7 +186,7 @@ def encode_all(
         failures: gets the images that cannot be decoded.
         advance: told of every image that was worked on by this run.
     """
-    with _processes(workers) as start:
+    with _begin_with(workers) as start:
         begun = _begin_parts(records, parts, start)
         for part, images, is_new in _one_ahead(begun):
             encoded = []
@@ -222,17 +225,10 @@ def _one_ahead(parts: Iterator[_Begun]) -> Iterator[_Begun]:
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[_Start]:
-    """What works on records in so many processes; these end soon when the block is left by an error."""
-    if count == 1:
+def _begin_with(workers: int) -> Iterator[_Start]:
+    """What begins to work on records: this process when its turn comes, or others at once."""
+    if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(count, initializer=_leave_interrupts_to_the_parent)
-    try:
+    with worker_processes(workers) as pool:
         yield partial(pool.map, chunksize=16)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

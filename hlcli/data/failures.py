@@ -22,9 +22,9 @@ class Failure(NamedTuple):
         return {"image": self.image, "error": self.error}
 
 
-def failures_file(out: Path) -> Path:
+def failures_file(out: str | Path) -> Path:
     """Where failures are listed: `a.jsonl` → `a.failures.jsonl`."""
-    return out.with_suffix(".failures.jsonl")
+    return Path(out).with_suffix(".failures.jsonl")
 
 
 def write_failures(out: Path, failures: Sequence[Failure]) -> None:

@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError, create_model
 
 from hlcli.captioning.caption_text import build_caption_text, write_caption_text
-from hlcli.data.datasets.base import check_disjoint
+from hlcli.data.datasets.base import Prepared, check_disjoint
 from hlcli.data.encoding import EncodedParts, describe_encoding, encode_all
 from hlcli.data.export import check_format, write_exports
 from hlcli.data.failures import Failure, failures_file, write_failures
-from hlcli.data.records import Records
 from hlcli.data.store import StoreSplit, store_folder, write_store
+from hlcli.data_sets import as_data_section
 from hlcli.errors import DataError, InputError
 from hlcli.files import write_json
+from hlcli.interrupts import Interrupts
+from hlcli.locks import lock_folder
 from hlcli.progress import Progress
 from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.sections import DataSection, PrepareOptions, Section
@@ -36,9 +38,9 @@ class Preparation(NamedTuple):
 
 
 def preprocess(
-    data: DataSection,
+    data: DataSection | str,
     *,
-    source: Path | None = None,
+    source: str | Path | None = None,
     options: Mapping[str, Any] | PrepareOptions | None = None,
     image_size: int = 0,
     workers: int = 1,
@@ -48,7 +50,7 @@ def preprocess(
     """Write a data set's store. Shrunk images of a run that was cut short are taken over if nothing has changed.
 
     Args:
-        data: the data set.
+        data: the data set, or its name.
         source: folder of the official layout; default ROOT/NAME. Not for sets that are read directly.
         options: the set's own options by name, or an object of the section's `prepare_options`.
         image_size: shrink so that the shorter side has this many pixels, once, stored in the file;
@@ -61,28 +63,43 @@ def preprocess(
         InputError: listing every mistake in the options; or for an unknown format to export.
         DataError: when a store exists already, a split has no image, or two splits share images.
     """
+    data = as_data_section(data)
     if export is not None:
         check_format(export, data)
     chosen = read_options(data, options or {})
     folder = store_folder(data)
+    _check_target(folder, overwrite=overwrite)
+    prepared = _read_splits(data, data.folder() if source is None else Path(source), chosen)
+    with lock_folder(folder.parent, "preparing a data set in", name=f".{folder.name}.lock"):
+        _check_target(folder, overwrite=overwrite)  # another process may have made it since
+        meta, failures = _write(folder, data, prepared, image_size, workers)
+    return Preparation(folder, meta, failures, [] if export is None else write_exports(data, export))
+
+
+def _check_target(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} exists.", "Give --overwrite to replace it.")
-    splits: Mapping[str, Records]
-    notes: dict[str, Any] = {}
-    labels, documents = None, dict[str, Any]()
+
+
+def _read_splits(data: DataSection, source: Path, options: PrepareOptions) -> Prepared:
+    """The records of all splits, none of them empty, and none sharing images by accident."""
     if data.reads_directly:
-        splits = {split: data.records(split) for split in data.split_names()}
+        prepared = Prepared({split: data.records(split) for split in data.split_names()}, {}, shares_images=True)
     else:
-        prepared = data.prepare(source or data.folder(), chosen)
-        splits, notes, labels = prepared.splits, prepared.notes, prepared.labels
-        documents = dict(prepared.documents)
-        if not prepared.shares_images:
-            check_disjoint(prepared.splits)
-    for split, records in splits.items():
+        prepared = data.prepare(source, options)
+    if not prepared.shares_images:
+        check_disjoint(prepared.splits)
+    for split, records in prepared.splits.items():
         if not len(records):
             raise DataError(f"Split {split!r} of {data.name} has no image.", "Are its files and the options right?")
-    labels = labels or data.label_space()
-    failures: list[Failure] = []
+    return prepared
+
+
+def _write(
+    folder: Path, data: DataSection, prepared: Prepared, image_size: int, workers: int
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Write the store; gives what `meta.json` says, and the images that were left out."""
+    splits, failures = prepared.splits, list[Failure]()
     parts = EncodedParts(folder.with_name(f".{folder.name}.parts"), image_size)
     ready = parts.count_ready(splits.values())
     if ready:
@@ -91,21 +108,29 @@ def preprocess(
         "dataset": data.name,
         "image_size": image_size,
         "encoding": describe_encoding(image_size),
-        "notes": notes,
+        "notes": prepared.notes,
         "versions": _versions(),
     }
     total = sum(len(records) for records in splits.values())
-    with Progress("Preparing", total=total, unit="image", start=ready) as bar:
-        encode = partial(encode_all, parts=parts, workers=workers, failures=failures, advance=bar.advance)
-        complete = partial(_complete, splits=tuple(splits), documents=documents)
+    with Progress("Preparing", total=total, unit="image", start=ready) as bar, Interrupts() as interrupts:
+
+        def advance(images: int) -> None:
+            bar.advance(images)
+            if interrupts.requested:
+                raise KeyboardInterrupt
+
+        encode = partial(encode_all, parts=parts, workers=workers, failures=failures, advance=advance)
+        complete = partial(_complete, splits=tuple(splits), documents=dict(prepared.documents))
         try:
+            labels = prepared.labels or data.label_space()
             written = write_store(folder, labels, splits, meta, encode=encode, complete=complete)
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt("The same command goes on with what was prepared.") from error
+            kept = f"{parts.num_kept:,} images are kept; the same command goes on with the others."
+            raise KeyboardInterrupt(kept if parts.num_kept else "") from error
         finally:
             _report_failures(folder, failures)
     parts.remove()
-    return Preparation(folder, written, failures, [] if export is None else write_exports(data, export))
+    return written, failures
 
 
 def read_options(data: DataSection, options: Mapping[str, Any] | PrepareOptions) -> PrepareOptions:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from hlcli.files import write_json
 from hlcli.section_base import Fraction, Section
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class DataSection(Section):
 
     reads_directly: ClassVar[bool] = False  # True: usable without `hlcli preprocess`
     prepare_options: ClassVar[type[PrepareOptions]] = PrepareOptions
+    download_options: ClassVar[frozenset[str]] = frozenset()  # fields of DownloadOptions that few data sets have
     other_names: ClassVar[tuple[str, ...]] = ()  # that the data set goes by; `data_set_name` of recipe.py knows them
     drawn_together: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # names of labels that share a heat map, by its name
     short_names: ClassVar[Mapping[str, str]] = {}  # of labels whose own names are too long beside a heat map
@@ -91,12 +94,32 @@ class DataSection(Section):
 
         return published()[self.name].licence if self.name in published() else ""
 
+    def note_licence(self) -> None:
+        """Keep, in the data set's folder, which licence was shown and when; where photos have terms of their own.
+
+        Without a folder nothing was fetched, and nothing is kept.
+
+        Raises:
+            HlcliError: when it cannot be written.
+        """
+        from hlcli.data.datasets.sources import published
+
+        has_terms = self.name in published() and published()[self.name].has_terms
+        if has_terms and self.folder().is_dir():
+            note = {"shown": datetime.now(UTC).isoformat(timespec="seconds"), "text": self.licence}
+            write_json(self.folder() / ".fetched" / "licence.json", note)
+
     @property
     def sources(self) -> tuple[Source, ...]:
         """The published files, from `sources.yaml`."""
         from hlcli.data.datasets.sources import published
 
         return published()[self.name].sources if self.name in published() else ()
+
+    @property
+    def may_lack_files(self) -> bool:
+        """Whether a download can end without some of the files: those placed by hand, or photos fetched singly."""
+        return bool(self.download_options) or any(not source.urls for source in self.sources)
 
     @property
     def height_width(self) -> tuple[int, int]:

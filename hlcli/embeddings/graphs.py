@@ -19,6 +19,7 @@ from torch.nn.functional import normalize as unit_length
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.labels import LabelSpace
 from hlcli.data.transfers.checksums import Checksum
+from hlcli.data_sets import as_data_section
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
 from hlcli.embeddings.vectors import (
@@ -87,11 +88,11 @@ class LabelGraph(NamedTuple):
 
 
 def embed_graph(
-    data: DataSection,
+    data: DataSection | str,
     encoder: str | None = None,
     *,
     templates: Sequence[str] | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     overwrite: bool = False,
     texts: TextRules | None = None,
     options: EncoderOptions | None = None,
@@ -99,7 +100,7 @@ def embed_graph(
     """Write the graph of a data set's fine labels and their parents: the cosines of their texts.
 
     Args:
-        data: the data set; its labels are the store's if it is prepared.
+        data: the data set, or its name; its labels are the store's if it is prepared.
         encoder: see `make_encoder`; default CLIP's RN50.
         templates: sentences around every text, which takes the place of `{}`; of several a text's mean counts; default
             `a photo of a {}.`
@@ -114,6 +115,7 @@ def embed_graph(
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
+    data = as_data_section(data)
     encoder = encoder or _DEFAULT_ENCODER
     templates = (_DEFAULT_TEMPLATE,) if templates is None else templates
     path = _FILE.target(data, out, overwrite=overwrite)
@@ -131,12 +133,12 @@ def embed_graph(
 
 
 def import_graph(
-    data: DataSection, source: Path, *, out: Path | None = None, overwrite: bool = False
+    data: DataSection | str, source: str | Path, *, out: str | Path | None = None, overwrite: bool = False
 ) -> tuple[Path, LabelGraph]:
     """Write a published graph, an `.npy` array [L+P, L+P] without names, as the graph of a data set.
 
     Args:
-        data: the data set; its labels are the store's if it is prepared.
+        data: the data set, or its name; its labels are the store's if it is prepared.
         source: the array; its rows must be in the order of the labels, then of their parents.
         out: file to write; default `label_graph.safetensors` in the data set's folder.
         overwrite: replace it if it is there.
@@ -147,6 +149,7 @@ def import_graph(
     Raises:
         HlcliError: when the array is no such graph, or the file cannot be written; the kind says why.
     """
+    data, source = as_data_section(data), Path(source)
     path = _FILE.target(data, out, overwrite=overwrite)
     if source.suffix != ".npy":
         raise InputError(f"--from: the name of an .npy file was expected (got {str(source)!r}).")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
 from hlcli.data.labels import LabelSpace
+from hlcli.data_sets import as_data_section
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PREPARED_EMBEDDINGS, TextRules, label_texts
 from hlcli.embeddings.vectors import (
@@ -76,10 +77,10 @@ class LabelEmbeddings(NamedTuple):
 
 
 def embed_labels(
-    data: DataSection,
+    data: DataSection | str,
     encoder: str = _DEFAULT_ENCODER,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     overwrite: bool = False,
     normalize: bool = False,
     texts: TextRules | None = None,
@@ -88,7 +89,7 @@ def embed_labels(
     """Write the vectors of a data set's fine labels.
 
     Args:
-        data: the data set; its labels are the store's if it is prepared.
+        data: the data set, or its name; its labels are the store's if it is prepared.
         encoder: see `make_encoder`.
         out: file to write; default `label_embeddings.safetensors` in the data set's folder.
         overwrite: replace it if it is there.
@@ -102,6 +103,7 @@ def embed_labels(
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
     """
+    data = as_data_section(data)
     path, texts = _FILE.target(data, out, overwrite=overwrite), texts or TextRules()
     label_names = current_labels(data).label_names
     wording = label_texts(label_names, texts)

@@ -188,9 +188,9 @@ class FileKind(NamedTuple):
     first: str
     again: str
 
-    def target(self, data: DataSection, out: Path | None, *, overwrite: bool) -> Path:
+    def target(self, data: DataSection, out: str | Path | None, *, overwrite: bool) -> Path:
         """The file to write, by default in the data set's folder; refused as `_check_target` says."""
-        path = out or data.folder() / self.name
+        path = data.folder() / self.name if out is None else Path(out)
         _check_target(path, overwrite=overwrite)
         return path
 

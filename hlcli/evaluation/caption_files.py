@@ -46,7 +46,7 @@ class _Reference(NamedTuple):
 
 
 def score_captions(
-    results: Path, references: Path, *, names: Sequence[str] = WITHOUT_JAVA, split: str | None = None
+    results: str | Path, references: str | Path, *, names: Sequence[str] = WITHOUT_JAVA, split: str | None = None
 ) -> CaptionMetrics:
     """Score a file of captions.
 
@@ -64,8 +64,8 @@ def score_captions(
     if not names or not set(names) <= set(METRICS):
         raise InputError(f"Caption metrics are {', '.join(METRICS)} (got {', '.join(names) or 'none'}).")
     check_metrics(names)
-    found = _read_results(results)
-    known = _read_references(references)
+    results, references = Path(results), Path(references)
+    found, known = _read_results(results), _read_references(references)
     captions = _match(found, known, results, references)
     expected = _expected(known, captions, split, references)
     missing = [known[row].image_id for row in expected if row not in captions]

@@ -46,11 +46,11 @@ def evaluate(
     model: str | Path | LoadedModel | None = None,
     *,
     split: str | None = None,
-    images: Path | None = None,
-    labels_file: Path | None = None,
+    images: str | Path | None = None,
+    labels_file: str | Path | None = None,
     thresholds: ThresholdRule | None = None,
     recipe: Recipe | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Evaluation:
@@ -72,8 +72,7 @@ def evaluate(
     Raises:
         InputError: when the model, the split or the thresholds cannot be used.
     """
-    if out is not None:
-        check_prediction_file(out)
+    out = None if out is None else check_prediction_file(Path(out))
     loaded = load_model(model, recipe)
     active = loaded.recipe
     check_task(active.model, "labels")
@@ -89,12 +88,7 @@ def evaluate(
         to_floats = normalize(active.data).to(accelerator.device)
         return score_split([network], loader, to_floats, accelerator, loaded.labels, num_rows=len(records), title=title)
 
-    if images is None:
-        check_labels(active, loaded.labels)
-        split = split or default_split(active)
-        records = open_records(active.data, split)
-    else:
-        split, records = "images", _labelled_folder(images, labels_file, loaded.labels)
+    split, records = _find_records(active, split, images, labels_file, loaded.labels)
     scored = score(records, f"Evaluating {split}")
     if protocol == "val" and split != "val":
         values = loaded.thresholds
@@ -125,6 +119,17 @@ def _write_predictions(result: Evaluation, loaded: LoadedModel, out: Path) -> No
     with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
         for prediction in split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold):
             write(prediction)
+
+
+def _find_records(
+    recipe: Recipe, split: str | None, images: str | Path | None, labels_file: str | Path | None, labels: LabelSpace
+) -> tuple[str, Records]:
+    """What is measured, and its name: a split, or a folder of images with their labels."""
+    if images is not None:
+        return "images", _labelled(images, labels_file, labels)
+    check_labels(recipe, labels)
+    split = split or default_split(recipe)
+    return split, open_records(recipe.data, split)
 
 
 def default_split(recipe: Recipe) -> str:
@@ -183,9 +188,9 @@ def check_labels(recipe: Recipe, labels: LabelSpace) -> None:
     )
 
 
-def _labelled_folder(images: Path, labels_file: Path | None, labels: LabelSpace) -> Records:
+def _labelled(images: str | Path, labels_file: str | Path | None, labels: LabelSpace) -> Records:
     from hlcli.data.datasets.folder import labelled_records
 
     if labels_file is None:
         raise InputError("Measuring on images needs their labels.", "Give --labels FILE.csv.")
-    return labelled_records(images, labels_file, labels)
+    return labelled_records(Path(images), Path(labels_file), labels)

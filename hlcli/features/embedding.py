@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from hlcli import __version__
 from hlcli.data.failures import Failure, failures_file, write_failures
+from hlcli.data_sets import as_data_section
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
 from hlcli.features.file_report import FeaturePlan, FeatureReport
@@ -25,6 +26,7 @@ from hlcli.features.shards import Shards
 from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
 from hlcli.progress import Progress
+from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
@@ -33,10 +35,10 @@ _DTYPES = ("float16", "float32")
 
 
 def plan_images(
-    source: DataSection | Path,
+    source: DataSection | str | Path,
     options: FeatureOptions,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     splits: Sequence[str] = (),
     dtype: str = "float16",
 ) -> FeaturePlan:
@@ -45,16 +47,17 @@ def plan_images(
     Raises:
         HlcliError: when something that was given cannot be used; the kind says why.
     """
+    source = _source(source)
     extractor = build_extractor(options, initial_weights=False)
     plan = _plan(extractor, options, _target(source, options, out), list_images(source, splits), dtype)
     return plan._replace(facts={name: fact for name, fact in plan.facts.items() if "weights" not in name})
 
 
 def embed_images(
-    source: DataSection | Path,
+    source: DataSection | str | Path,
     options: FeatureOptions,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     splits: Sequence[str] = (),
     dtype: str = "float16",
     batch_size: int = 16,
@@ -65,7 +68,7 @@ def embed_images(
     """Write the features of all images; several processes share the work.
 
     Args:
-        source: a data set, or a folder of images.
+        source: a data set, its name, or the path of a folder of images.
         options: which features.
         out: file to write; default `KIND_features.hdf5` in the data set's folder, or in the folder.
         splits: of the data set; empty for all.
@@ -80,6 +83,7 @@ def embed_images(
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished stays for `resume`.
     """
     accelerator = make_accelerator(precision="fp32")
+    source = _source(source)
     path = _target(source, options, out)
     images = list_images(source, splits)
     shards = Shards(path, len(images), batch_size, dtype)
@@ -106,8 +110,17 @@ def embed_images(
     return report
 
 
-def _target(source: DataSection | Path, options: FeatureOptions, out: Path | None) -> Path:
-    return out or (source if isinstance(source, Path) else source.folder()) / f"{options.kind}_features.hdf5"
+def _source(given: DataSection | str | Path) -> DataSection | Path:
+    """Text is the name of a data set where there is one, else a folder."""
+    if isinstance(given, str):
+        return Path(given) if data_set_name(given) is None else as_data_section(given)
+    return given
+
+
+def _target(source: DataSection | Path, options: FeatureOptions, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    return (source if isinstance(source, Path) else source.folder()) / f"{options.kind}_features.hdf5"
 
 
 def _plan(extractor: Extractor, options: FeatureOptions, path: Path, images: ImageList, dtype: str) -> FeaturePlan:

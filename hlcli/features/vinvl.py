@@ -24,7 +24,7 @@ _BOX_COLUMNS = 6
 
 
 def import_vinvl(
-    folder: Path, out: Path | None = None, *, dtype: str = "float16", overwrite: bool = False
+    folder: str | Path, out: str | Path | None = None, *, dtype: str = "float16", overwrite: bool = False
 ) -> FeatureReport:
     """Write a feature file from `features.tsv` and `predictions.tsv`, row by row.
 
@@ -38,7 +38,8 @@ def import_vinvl(
         InputError: when the file exists.
         DataError: when a table is missing or damaged, or the two do not belong together; the message names the row.
     """
-    out = out or folder / "region_features.hdf5"
+    folder = Path(folder)
+    out = folder / "region_features.hdf5" if out is None else Path(out)
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists.", "Give --overwrite to replace it.")
     width = _STORED_WIDTH - _BOX_COLUMNS

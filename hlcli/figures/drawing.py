@@ -89,7 +89,7 @@ def visualize(
     kind: str,
     model: str | Path,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     file_format: str = "png",
     overrides: Sequence[str] = (),
     **options: Unpack[Options],
@@ -116,7 +116,7 @@ def visualize(
     chosen = {name: value for name, value in options.items() if value}
     draw = _find_kind(kind, list(chosen)).load()
     check_format(file_format)
-    return draw(model, _figures_folder(model) if out is None else out, file_format, **chosen)
+    return draw(model, _figures_folder(model) if out is None else Path(out), file_format, **chosen)
 
 
 def _find_kind(name: str, given: Sequence[str]) -> _Kind:

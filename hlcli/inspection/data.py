@@ -1,12 +1,13 @@
-"""The `inspect_data` verb: what is wrong with a data set, before the first epoch and not after it."""
+"""The `debug_data` verb: what is wrong with a data set, before the first epoch and not after it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hlcli.data.store import open_label_space
+from hlcli.data_sets import as_data_section
 from hlcli.inspection.duplicates import duplicate_findings
-from hlcli.inspection.files import file_findings
+from hlcli.inspection.files import file_findings, missing_rows
 from hlcli.inspection.findings import Inspection, worst_first
 from hlcli.inspection.hierarchy import hierarchy_findings
 from hlcli.inspection.images import image_findings, look_at_images
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from hlcli.sections import DataSection
 
 
-def inspect_data(
-    source: DataSection | Recipe,
+def debug_data(
+    source: DataSection | Recipe | str,
     *,
     images: bool = True,
     sample: int | None = None,
@@ -31,7 +32,7 @@ def inspect_data(
     """Look for whatever spoils training or its scores; nothing is written.
 
     Args:
-        source: a data set, or a recipe, which is also asked what it wants of its data set.
+        source: a data set, its name, or a recipe, which is also asked what it wants of its data set.
         images: decode images; False looks at lists and labels alone.
         sample: decode so many images, drawn by the seed; None decodes all.
         seed: another seed draws others.
@@ -44,16 +45,17 @@ def inspect_data(
     """
     if min(workers, min_positives, 1 if sample is None else sample) < 1:
         raise ValueError(f"Expected at least 1, but got {sample=}, {workers=}, {min_positives=}.")
-    data, recipe = (source.data, source) if isinstance(source, Recipe) else (source, None)
+    data, recipe = (source.data, source) if isinstance(source, Recipe) else (as_data_section(source), None)
     labels = open_label_space(data)
     splits, findings = read_splits(data)
     positives = count_positives(splits, labels.num_labels)
-    findings += file_findings(data, splits)
+    missing = [missing_rows(rows) for rows in splits]
+    findings += file_findings(data, splits, missing)
     if images:
-        table = look_at_images(splits, sample=sample, seed=seed, workers=workers)
+        table = look_at_images(splits, missing, sample=sample, seed=seed, workers=workers)
         findings += image_findings(table, splits, None if recipe is None else recipe.data.height_width)
         findings += duplicate_findings(table.hashes, table.thumbnails, table.rows, splits)
-    findings += label_findings(splits, labels, min_positives)
+    findings += label_findings(splits, labels, positives, min_positives)
     findings += hierarchy_findings(labels, positives.get("train"))
     if recipe is not None:
         findings += recipe_findings(recipe, splits)

@@ -148,11 +148,11 @@ def duplicate_findings(
         (leaking if len(homes) > 1 else copied).update(homes)
         if len({home.labels[row] for home, row in places}) > 1:
             contradictions.append(text)
-    what = "{} pictures are in more than one split: their scores are those of known images."
-    mend = "Look at them; then list the copies in all but one split under data.skip, or correct the splits."
+    what = "{} {picture is|pictures are} in more than one split: scores there are those of known images."
+    mend = "Look at {it|them}; then list the copies in all but one split under data.skip, or correct the splits."
     findings = finding_on(leaks, "error", "duplicates", what, mend, tuple(sorted(leaking)))
-    what = "{} pictures are several times in one split, and count as often."
-    mend = "Look at them; list the copies under data.skip."
+    what = "{} {picture is|pictures are} several times in one split, and {counts|count} as often."
+    mend = "Look at {it|them}; list the copies under data.skip."
     findings += finding_on(copies, "warning", "duplicates", what, mend, tuple(sorted(copied)))
-    what = "{} of the pictures that are there several times have different labels."
+    what = "{} of the repeated pictures {has|have} different labels."
     return findings + finding_on(contradictions, "warning", "duplicates", what, "Decide which labels are right.")

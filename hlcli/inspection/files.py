@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from hlcli.data.datasets.folder import Folder
 from hlcli.data.image_files import find_images
 from hlcli.errors import InputError
 from hlcli.inspection.findings import Finding, finding_on
@@ -20,21 +21,23 @@ def missing_rows(rows: SplitRows) -> list[int]:
     return [row for row, file in enumerate(rows.files) if file is not None and not os.path.isfile(file)]
 
 
-def file_findings(data: DataSection, splits: Sequence[SplitRows]) -> list[Finding]:
+def file_findings(data: DataSection, splits: Sequence[SplitRows], missing: Sequence[Sequence[int]]) -> list[Finding]:
     """Listed images without a file, images listed twice, files that are not listed.
 
     Args:
         data: the data set.
         splits: its images.
+        missing: of every split, the rows whose file is not there.
     """
     findings, real = [], _real_path()
-    for rows in splits:
-        missing = map(rows.name, missing_rows(rows))
-        what = f"{{}} of {len(rows.files):,} images have no file."
-        mend = "Fetch them again, correct the paths, or leave them out with data.skip."
-        findings += finding_on(missing, "error", "files", what, mend, (rows.split,))
-    findings += _listed_twice(splits, "ids", lambda rows, row: rows.image_ids[row])
-    findings += _listed_twice(splits, "files", lambda rows, row: (file := rows.files[row]) and real(file))
+    for rows, absent in zip(splits, missing, strict=True):
+        what = f"{{}} of {len(rows.files):,} images {{has|have}} no file."
+        mend = "Fetch {it|them} again, correct the paths, or leave {it|them} out with data.skip."
+        if isinstance(data, Folder) and data.store is None:  # its reader wants skipped images too
+            mend = "Fetch {it|them} again, or correct the file data.labels: its names are relative to data.images."
+        findings += finding_on(map(rows.name, absent), "error", "files", what, mend, (rows.split,))
+    findings += _listed_twice(splits, "id", lambda rows, row: rows.image_ids[row])
+    findings += _listed_twice(splits, "file", lambda rows, row: (file := rows.files[row]) and real(file))
     return findings + _unlisted(data, {real(file) for rows in splits for file in rows.files if file is not None}, real)
 
 
@@ -63,9 +66,10 @@ def _listed_twice(splits: Sequence[SplitRows], kind: str, key: Callable[[SplitRo
                 again.setdefault((home.split, rows.split), []).append(text)
     findings = []
     for (split, other), where in again.items():
-        what, mend = f"{{}} {kind} of {split} are listed more than once.", "Correct the list: one row per image."
+        what = f"{{}} {{{kind}|{kind}s}} of {split} {{is|are}} listed more than once."
+        mend = "Correct the list: one row per image."
         if split != other:
-            what = f"{{}} {kind} are in {split} and in {other}: scores there are those of known images."
+            what = f"{{}} {{{kind} is|{kind}s are}} in {split} and in {other}: scores there are those of known images."
             mend = "Correct the lists. Where splits share images on purpose (trainval), trust no score of the second."
         findings += finding_on(where, "error", "files", what, mend, tuple(dict.fromkeys((split, other))))
     return findings
@@ -81,6 +85,6 @@ def _unlisted(data: DataSection, listed: set[str], real: Callable[[str], str]) -
             found |= dict.fromkeys(find_images([place]))
     known = listed | {real(str(place / image_id)) for place in places for image_id in data.skip}
     strangers = [str(path) for path in found if real(str(path)) not in known]
-    mend = "Right for images that were left out on purpose; else list them."
-    what = "{} image files are there, but no split names them."
+    mend = "Right for images that were left out on purpose; else list {it|them}."
+    what = "{} image {file is|files are} there, but no split names {it|them}."
     return finding_on(strangers, "note" if folder is None else "warning", "files", what, mend)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 FindingLevel = Literal["error", "warning", "note"]
+_About = Literal["files", "images", "duplicates", "labels", "hierarchy", "recipe"]
 
 _LEVELS: tuple[FindingLevel, ...] = ("error", "warning", "note")
 """Worst first."""
@@ -16,7 +18,7 @@ class Finding(NamedTuple):
 
     Args:
         level: an `error` spoils training or its scores, a `warning` may, a `note` is good to know.
-        about: `files`, `images`, `duplicates`, `labels`, `hierarchy` or `recipe`.
+        about: the kind of check.
         what: the finding in a sentence.
         where: all images (`train a.jpg`), labels or files that it is about.
         mend: what to do; empty where nothing needs to be done.
@@ -24,7 +26,7 @@ class Finding(NamedTuple):
     """
 
     level: FindingLevel
-    about: str
+    about: _About
     what: str
     where: tuple[str, ...] = ()
     mend: str = ""
@@ -76,9 +78,26 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: _LEVELS.index(finding.level)))
 
 
+def in_number(text: str, number: int) -> str:
+    """A text for one or for many: `{} {image is|images are} grey` says `1 image is grey` or `2 images are grey`."""
+    chosen = re.sub(r"\{([^{|}]*)\|([^{|}]*)\}", r"\1" if number == 1 else r"\2", text)
+    return chosen.replace("{}", f"{number:,}")
+
+
 def finding_on(
-    where: Iterable[str], level: FindingLevel, about: str, what: str, mend: str = "", splits: tuple[str, ...] = ()
+    where: Iterable[str], level: FindingLevel, about: _About, what: str, mend: str = "", splits: tuple[str, ...] = ()
 ) -> list[Finding]:
-    """A finding on some images, labels or files, or none where there are none; `what` says `{}` for their number."""
+    """A finding on some images, labels or files, or none where there are none.
+
+    Args:
+        where: their names.
+        level: how bad it is.
+        about: the kind of check.
+        what: the finding, see `in_number`.
+        mend: what to do, likewise.
+        splits: where it was found.
+    """
     names = tuple(where)
-    return [Finding(level, about, what.replace("{}", f"{len(names):,}"), names, mend, splits)] if names else []
+    if not names:
+        return []
+    return [Finding(level, about, in_number(what, len(names)), names, in_number(mend, len(names)), splits)]

@@ -27,11 +27,11 @@ def _parents(labels: LabelSpace, positives: np.ndarray | None) -> Iterable[Findi
         if positives is not None:
             positives = np.bincount(below.parent_index or (), weights=positives, minlength=len(above))
             never = [name for name, count in zip(above.label_names, positives, strict=True) if not count]
-            what = f"{{}} parents of level {above.name} have no child with a positive in train."
-            yield from finding_on(never, "warning", "hierarchy", what, "Merge them, or get images.", ("train",))
+            what = f"{{}} {{parent|parents}} of level {above.name} {{has|have}} no child with a positive in train."
+            yield from finding_on(never, "warning", "hierarchy", what, "Merge {it|them}, or get images.", ("train",))
         children = np.bincount(below.parent_index or (), minlength=len(above))
         single = [name for name, count in zip(above.label_names, children, strict=True) if count == 1]
-        what = f"{{}} of {len(above):,} parents of level {above.name} have one child, and say no more."
+        what = f"{{}} of {len(above):,} parents of level {above.name} {{has|have}} one child, and {{says|say}} no more."
         yield from finding_on(single, "note", "hierarchy", what)
 
 
@@ -44,12 +44,12 @@ def _names(labels: LabelSpace) -> Iterable[Finding]:
             spellings.setdefault(" ".join(name.casefold().replace("_", " ").split()), []).append(name)
             homes.setdefault(name, []).append(level.name)
         numbers = [name for name in level.label_names if name.strip().isdecimal()]
-        what = f"{{}} of {len(level):,} labels of level {level.name} are bare numbers."
-        mend = "Text encoders need words: name them in the data, or with `hlcli embed labels --names FILE`."
+        what = f"{{}} of {len(level):,} labels of level {level.name} {{is a bare number|are bare numbers}}."
+        mend = "Text encoders need words: name {it|them} in the data, or with `hlcli embed labels --names FILE`."
         yield from finding_on(numbers, "warning", "hierarchy", what, mend)
         same = [" / ".join(names) for names in spellings.values() if len(names) > 1]
-        what = f"{{}} labels of level {level.name} are spelt in several ways: each is a label of its own."
-        yield from finding_on(same, "warning", "hierarchy", what, "Give them one spelling, or clearer names.")
+        what = f"{{}} {{label|labels}} of level {level.name} {{is|are}} spelt in several ways, each a label of its own."
+        yield from finding_on(same, "warning", "hierarchy", what, "Give {it|them} one spelling, or clearer names.")
     repeated = [f"{name} ({', '.join(levels)})" for name, levels in homes.items() if len(levels) > 1]
     mend = "Right where a name is repeated to fill a level; else rename one of them."
-    yield from finding_on(repeated, "note", "hierarchy", "{} names stand on several levels.", mend)
+    yield from finding_on(repeated, "note", "hierarchy", "{} {name stands|names stand} on several levels.", mend)

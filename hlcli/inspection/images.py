@@ -9,7 +9,6 @@ import io
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,10 +20,10 @@ from hlcli.data.images import load_image
 from hlcli.data.records import ImageSource
 from hlcli.errors import DataError
 from hlcli.inspection.duplicates import THUMBNAIL_SIDE, describe_picture
-from hlcli.inspection.files import missing_rows
-from hlcli.inspection.findings import Finding, FindingLevel, finding_on
+from hlcli.inspection.findings import Finding, FindingLevel, finding_on, in_number
 from hlcli.inspection.rows import SplitRows
 from hlcli.progress import Progress
+from hlcli.worker_processes import worker_processes
 
 _SMALL_SIDE, _EXTREME_ASPECT = 32, 5.0
 _ENOUGH_PIXELS = 128
@@ -63,18 +62,21 @@ class _ImageTable(NamedTuple):
     errors: dict[tuple[int, int], str]
 
 
-def look_at_images(splits: Sequence[SplitRows], *, sample: int | None, seed: int, workers: int) -> _ImageTable:
+def look_at_images(
+    splits: Sequence[SplitRows], missing: Sequence[Sequence[int]], *, sample: int | None, seed: int, workers: int
+) -> _ImageTable:
     """Decode those images of a data set whose files are there.
 
     Args:
         splits: its splits.
+        missing: of every split, the rows whose file is not there.
         sample: take so many, drawn by the seed; None takes all.
         seed: another seed draws others.
         workers: processes that decode.
     """
     chosen = []
     for number, rows in enumerate(splits):
-        absent = set(missing_rows(rows))
+        absent = set(missing[number])
         chosen += [(number, row) for row in range(len(rows.image_ids)) if row not in absent]
     if sample is not None and sample < len(chosen):
         chosen = sorted(random.Random(seed).sample(chosen, sample))
@@ -100,7 +102,7 @@ def look_at_images(splits: Sequence[SplitRows], *, sample: int | None, seed: int
 def _look_at_all(splits: Sequence[SplitRows], chosen: Sequence[tuple[int, int]], workers: int) -> Iterator[_Look]:
     """What is kept of every image, in order; a few images at a time are on their way to the processes."""
     waiting = iter(chosen)
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_processes(workers) as pool:
         while chunk := list(islice(waiting, 64 * workers)):
             sources = [_read_source(splits[number], row) for number, row in chunk]
             yield from pool.map(_look, sources, chunksize=16) if workers > 1 else map(_look, sources)
@@ -140,25 +142,26 @@ def image_findings(table: _ImageTable, splits: Sequence[SplitRows], shown_at: tu
     findings: list[Finding] = []
     for number, rows in enumerate(splits):
         where = tuple(f"{rows.name(row)}: {why}" for (split, row), why in table.errors.items() if split == number)
-        mend = "Fetch them again, or list their ids under data.skip."
-        findings += finding_on(where, "error", "images", "{} images cannot be decoded.", mend, (rows.split,))
+        mend = "Fetch {it again, or list its id|them again, or list their ids} under data.skip."
+        findings += finding_on(where, "error", "images", "{} {image|images} cannot be decoded.", mend, (rows.split,))
     if not table.modes:
         return findings
     odd = partial(_odd, table, splits)
     short, long = table.sizes.min(axis=1), table.sizes.max(axis=1)
-    findings += odd("warning", short < _SMALL_SIDE, f"have a side below {_SMALL_SIDE} pixels", "Are they thumbnails?")
-    mend = "Stretched to data.image_size they are hard to recognise: crop them, or set data.resize=crop."
-    what = f"are more than {_EXTREME_ASPECT:g} times as long as wide, or as wide as long"
+    what = f"{{has|have}} a side below {_SMALL_SIDE} pixels"
+    findings += odd("warning", short < _SMALL_SIDE, what, "{Is it a thumbnail|Are they thumbnails}?")
+    mend = "Stretched to data.image_size {it is|they are} hard to recognise: crop {it|them}, or set data.resize=crop."
+    what = f"{{is|are}} more than {_EXTREME_ASPECT:g} times as long as wide, or as wide as long"
     findings += odd("warning", long > _EXTREME_ASPECT * short, what, mend)
     if shown_at is not None:
         small = short < min(shown_at)
         level: FindingLevel = "warning" if small.mean() > 0.5 else "note"
-        what = f"are smaller than data.image_size, {shown_at[0]}×{shown_at[1]}: enlarging them brings no detail"
+        what = f"{{is|are}} smaller than data.image_size, {shown_at[0]}×{shown_at[1]}: enlarging brings no detail"
         findings += odd(level, small, what, "Set a smaller data.image_size, or get larger images.")
-    mend = "They are decoded as RGB all the same: transparency over white, CMYK without its colour profile."
+    mend = "{It is|They are} decoded as RGB all the same: transparency over white, CMYK without its colour profile."
     modes = ", ".join(sorted(set(table.modes) - _USUAL_MODES))
     unusual = np.array([mode not in _USUAL_MODES for mode in table.modes])
-    return [*findings, *odd("note", unusual, f"are not stored as RGB ({modes})", mend), _measure(table)]
+    return [*findings, *odd("note", unusual, f"{{is|are}} not stored as RGB ({modes})", mend), _measure(table)]
 
 
 def _odd(
@@ -176,5 +179,6 @@ def _measure(table: _ImageTable) -> Finding:
     order = np.argsort(table.sizes.prod(axis=1), kind="stable")
     sizes = ["×".join(map(str, table.sizes[order[at]])) for at in (0, len(order) // 2, -1)]
     modes = ", ".join(f"{count:,} {mode}" for mode, count in Counter(table.modes).most_common())
-    what = "{:,} images decoded: smallest {}, median {}, largest {} pixels; {}.".format(len(order), *sizes, modes)
+    decoded = in_number("{} {image|images} decoded", len(order))
+    what = "{}: smallest {}, median {}, largest {} pixels; {}.".format(decoded, *sizes, modes)
     return Finding("note", "images", what)

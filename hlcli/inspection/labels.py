@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -11,7 +11,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.inspection.findings import Finding, SplitCounts, finding_on
 from hlcli.inspection.rows import SplitRows
 
-_GET_MORE = "Get more images of them, merge them with others, or do not trust their scores."
+_GET_MORE = "Get more images of {it, merge it|them, merge them} with others, or do not trust {its|their} scores."
 
 
 def count_positives(splits: Sequence[SplitRows], num_labels: int) -> dict[str, np.ndarray]:
@@ -30,24 +30,27 @@ def count_split(rows: SplitRows) -> SplitCounts:
     return SplitCounts(rows.split, images, mean, without, sum(rows.captions), rows.captions.count(0))
 
 
-def label_findings(splits: Sequence[SplitRows], labels: LabelSpace, min_positives: int) -> list[Finding]:
+def label_findings(
+    splits: Sequence[SplitRows], labels: LabelSpace, positives: Mapping[str, np.ndarray], min_positives: int
+) -> list[Finding]:
     """Labels that never or hardly occur, or always, or always together; images without any; captions that lack.
 
     Args:
         splits: the data set.
         labels: its label space.
+        positives: of every split, see `count_positives`.
         min_positives: labels with fewer in train get a warning.
     """
     findings: list[Finding] = []
-    positives = count_positives(splits, labels.num_labels)
     for rows in splits:
         images = f"{{}} of {len(rows.image_ids):,} images"
         if labels.has_labels:
             findings += _of_labels(rows, positives[rows.split], labels, min_positives)
         silent = [rows.name(row) for row, count in enumerate(rows.captions) if not count]
         if len(silent) < len(rows.image_ids) or not labels.has_labels:
-            mend = "Captioning needs one of each image at least: write them, or leave the images out with data.skip."
-            findings += finding_on(silent, "warning", "labels", f"{images} have no caption.", mend, (rows.split,))
+            what = f"{images} {{has|have}} no caption."
+            mend = "Captioning needs one of each image at least: write {it|them}, or list the images in data.skip."
+            findings += finding_on(silent, "warning", "labels", what, mend, (rows.split,))
     return findings
 
 
@@ -59,23 +62,24 @@ def _of_labels(rows: SplitRows, positives: np.ndarray, labels: LabelSpace, min_p
         rows.name(row) for row, own in enumerate(rows.labels) if own and not 0 <= min(own) <= max(own) < len(names)
     ]
     mend = "Run `hlcli preprocess` again, with --overwrite."
-    what = f"{images} have labels outside 0..{len(names) - 1}."
+    what = f"{images} {{has|have}} labels outside 0..{len(names) - 1}."
     findings = finding_on(outside, "error", "labels", what, mend, split)
     never = [names[label] for label in np.flatnonzero(positives == 0)]
     if rows.split == "train":
-        what = f"{all_labels} have no positive in train: they cannot be learnt."
+        what = f"{all_labels} {{has|have}} no positive in train: {{it|they}} cannot be learnt."
         findings += finding_on(never, "warning", "labels", what, _GET_MORE, split)
         order = [label for label in np.argsort(positives, kind="stable") if 0 < positives[label] < min_positives]
-        what = f"{all_labels} have fewer than {min_positives} positives in train."
+        what = f"{all_labels} {{has|have}} fewer than {min_positives} positives in train."
         few = [f"{names[label]} ({positives[label]})" for label in order]
         findings += finding_on(few, "warning", "labels", what, _GET_MORE, split)
         findings += _degenerate(rows, names)
     else:
-        what = f"{all_labels} have no positive in {rows.split}: they cannot be measured, and eval.empty_labels decides."
+        what = f"{all_labels} {{has|have}} no positive in {rows.split}: {{it|they}} cannot be measured, and "
+        what += "eval.empty_labels decides."
         findings += finding_on(never, "note", "labels", what, "", split)
     empty = [rows.name(row) for row, own in enumerate(rows.labels) if not own]
-    mend = "Right, if they show none of the labels; else label them, or leave them out with data.skip."
-    what = f"{images} have no label: all labels are learnt as absent there."
+    mend = "Right, if {it shows|they show} none of the labels; else label {it|them}, or list {it|them} in data.skip."
+    what = f"{images} {{has|have}} no label: all labels are learnt as absent there."
     return findings + finding_on(empty, "note", "labels", what, mend, split)
 
 
@@ -91,12 +95,13 @@ def _degenerate(rows: SplitRows, names: Sequence[str]) -> list[Finding]:
         labels_of.setdefault(owners[edges[label] : edges[label + 1]].tobytes(), []).append(name)
     labels_of.pop(b"", None)
     everywhere = labels_of.pop(np.arange(len(lengths)).tobytes(), [])
-    what = f"{{}} of {len(names):,} labels are on every image of train: there is nothing to tell apart."
-    mend = "Leave them out, or add images without them."
+    what = f"{{}} of {len(names):,} labels {{is|are}} on every image of train: there is nothing to tell apart."
+    mend = "Leave {it|them} out, or add images without {it|them}."
     findings = finding_on(everywhere, "warning", "labels", what, mend, (rows.split,))
     together = [" = ".join(group) for group in labels_of.values() if len(group) > 1]
-    what = "{} groups of labels always occur together in train: a model cannot tell one from another."
-    mend = "Merge them, unless they are rare and only meet by chance."
+    what = "{} {group of labels always occurs|groups of labels always occur} together in train: "
+    what += "a model cannot tell one from another."
+    mend = "Merge the labels, unless they are rare and only meet by chance."
     return findings + finding_on(together, "warning", "labels", what, mend, (rows.split,))
 
 

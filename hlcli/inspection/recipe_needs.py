@@ -20,8 +20,9 @@ def recipe_findings(recipe: Recipe, splits: Sequence[SplitRows]) -> Iterator[Fin
     """
     names = [rows.split for rows in splits]
     absent = [split for split in dict.fromkeys(("train", recipe.eval.split)) if split not in names]
-    what = f"{{}} splits that the recipe reads are not there; there are {', '.join(names)}."
-    yield from finding_on(absent, "error", "recipe", what, "Set eval.split to one of them, or prepare what is missing.")
+    what = f"{{}} {{split|splits}} that the recipe reads {{is|are}} not there; those there: {', '.join(names)}."
+    mend = "Set eval.split to one that is there, or prepare what is missing."
+    yield from finding_on(absent, "error", "recipe", what, mend)
     task = recipe.model.task
     if not any(any(rows.captions if task == "captions" else rows.labels) for rows in splits):
         yield Finding("error", "recipe", f"{recipe.model.method} learns from {task}, and the data set has none.")
@@ -44,8 +45,9 @@ def _feature_findings(kind: FeatureKind, recipe: Recipe, splits: Sequence[SplitR
         features = FeatureFile(path, kind)
         for rows in splits:
             missing = [rows.name(row) for row, image_id in enumerate(rows.image_ids) if image_id not in features]
-            what = f"data.{kind}_features: {path} lacks {{}} of {len(rows.image_ids):,} images."
+            what = f"data.{kind}_features: {path} lacks {len(missing):,} of {len(rows.image_ids):,} images."
             mend = "Make it for all splits: `hlcli embed images`."
-            yield from finding_on(missing, "error", "recipe", what, mend, (rows.split,))
+            if missing:
+                yield Finding("error", "recipe", what, tuple(missing), mend, (rows.split,))
     except DataError as error:
         yield Finding("error", "recipe", f"data.{kind}_features: {error.message}", (), error.hint or "")

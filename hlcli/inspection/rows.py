@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hlcli.data.datasets.folder import Folder
 from hlcli.data.kept_labels import KeptLabels, open_training_records
 from hlcli.data.records import Records
 from hlcli.data.store import Selection, StoreSplit, open_records, split_captions, split_files, split_labels, split_names
@@ -37,16 +38,17 @@ class SplitRows(NamedTuple):
 
 
 def read_splits(data: DataSection) -> tuple[list[SplitRows], list[Finding]]:
-    """All splits that can be read, and why others cannot.
+    """All splits that can be read, and why others cannot; a folder's images need not be there.
 
     Raises:
         DataError: when the data set is not there, or none of its splits can be read.
     """
     splits, findings = [], []
     refusal = DataError(f"{data.name} has no split.", "Set its keys that name the splits (data.train_split, …).")
-    for split in split_names(data):
+    listed = data.as_listed() if isinstance(data, Folder) and data.store is None else data
+    for split in split_names(listed):
         try:
-            splits.append(_read_split(data, split))
+            splits.append(_read_split(listed, split))
         except DataError as error:
             what = f"Split {split} cannot be read: {error.message}"
             findings.append(Finding("error", "files", what, (), error.hint or "", (split,)))

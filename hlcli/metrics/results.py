@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hlcli.metrics.multilabel import EmptyLabels
 
 _EMPTY_POLICY: Mapping[str, str] = {"skip": "left out of mAP", "zero": "counted as 0 in mAP", "nan": "mAP is n/a"}
-_LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
+LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
 """Names, without their level, of what is best when it is smallest; of everything else more is better."""
 
 
@@ -127,5 +127,5 @@ def _as_text(value: float) -> str:
 
 def as_gain(name: str, value: float) -> float:
     """A metric's value, turned so that more is better; applied twice it is the value again."""
-    is_lower_better = name in _LOWER_IS_BETTER or name.partition("/")[2] in _LOWER_IS_BETTER
+    is_lower_better = name in LOWER_IS_BETTER or name.partition("/")[2] in LOWER_IS_BETTER
     return -value if is_lower_better else value

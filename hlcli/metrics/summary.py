@@ -43,7 +43,7 @@ class MetricOptions(NamedTuple):
     at_threshold: bool = False
 
 
-class _Measured(NamedTuple):
+class Measured(NamedTuple):
     """One level: what metrics are made of. N images, L labels of the level."""
 
     level: Level
@@ -60,32 +60,32 @@ class _Measured(NamedTuple):
 class _Whole(NamedTuple):
     """All levels together."""
 
-    levels: Sequence[_Measured]  # coarse → fine
+    levels: Sequence[Measured]  # coarse → fine
     labels: LabelSpace
     scene_probs: ArrayLike | None  # [N, S]
 
 
-def _mean_average_precision(level: _Measured) -> dict[str, float]:
+def _mean_average_precision(level: Measured) -> dict[str, float]:
     return {"mAP": multilabel.mean_average_precision(level.average_precision, level.options.empty_labels)}
 
 
-def _f1_means(level: _Measured) -> dict[str, float]:
+def _f1_means(level: Measured) -> dict[str, float]:
     return {"F1_micro": level.f1.micro, "F1_macro": level.f1.macro, "F1_samples": level.f1.samples}
 
 
-def _precision_recall(level: _Measured) -> dict[str, float]:
+def _precision_recall(level: Measured) -> dict[str, float]:
     undefined = float(level.options.undefined_as_one)
     return multilabel.precision_recall(level.predictions, level.targets, undefined=undefined)._asdict()
 
 
-def _at_top_k(level: _Measured) -> dict[str, float]:
+def _at_top_k(level: Measured) -> dict[str, float]:
     if len(level.level) <= _TOP_K:
         return {}
     top = level._replace(predictions=multilabel.top_k_predictions(level.scores, _TOP_K) & level.predictions)
     return {f"{name}_top{_TOP_K}": value for name, value in _precision_recall(top).items()}
 
 
-def _threshold(level: _Measured) -> dict[str, float]:
+def _threshold(level: Measured) -> dict[str, float]:
     return {"threshold": level.threshold}
 
 
@@ -107,7 +107,7 @@ def _scenes(whole: _Whole) -> dict[str, float]:
     return {} if whole.scene_probs is None else {"scene/entropy": scene_entropy(whole.scene_probs)}
 
 
-PER_LEVEL: tuple[Callable[[_Measured], Mapping[str, float]], ...] = (
+PER_LEVEL: tuple[Callable[[Measured], Mapping[str, float]], ...] = (
     _mean_average_precision,
     _f1_means,
     _precision_recall,
@@ -171,7 +171,7 @@ def _measure(
     threshold: float | None,
     ignore: Flags | None,
     options: MetricOptions,
-) -> _Measured:
+) -> Measured:
     """What all metrics of a level are made of; no threshold: the one that is best for these scores."""
     inclusive = options.at_threshold
     if threshold is None:
@@ -183,10 +183,10 @@ def _measure(
         scores, targets, ignore=ignore, interpolation=options.average_precision, empty=options.empty_labels
     )
     f1 = multilabel.f1_scores(predictions, targets)
-    return _Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
+    return Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
 
 
-def _label_rows(measured: _Measured) -> list[LabelRow]:
+def _label_rows(measured: Measured) -> list[LabelRow]:
     """One row per label of a level."""
     precision, recall = multilabel.label_precision_recall(
         measured.predictions, measured.targets, undefined=float(measured.options.undefined_as_one)

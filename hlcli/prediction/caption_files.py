@@ -37,9 +37,9 @@ def partial_file(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def check_caption_file(out: Path) -> None:
+def check_caption_file(out: str | Path) -> None:
     """Refuse a file of another format, and a folder; see `check_prediction_file`."""
-    check_prediction_file(out, _ENDINGS)
+    check_prediction_file(Path(out), _ENDINGS)
 
 
 class CaptionFile:

@@ -31,7 +31,7 @@ class CaptionPredictor:
     """One captioner, or several whose log-probabilities are averaged, ready for images.
 
     Args:
-        models: of `open_model`; they must know the same words.
+        models: of `load_model`; they must know the same words.
         decoding: how captions are found; default as in the first model's recipe.
         num_captions: captions per image.
         features: where features come from, for models that do not see the image itself.

@@ -31,7 +31,7 @@ def caption(
     model: str | Path | LoadedModel | CaptionPredictor,
     images: Sequence[str | Path],
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     recipe: Recipe | None = None,
     show: Callable[[Caption], None] | None = None,
@@ -54,6 +54,7 @@ def caption(
     Raises:
         InputError: when there is no image, the file has another ending, or there is nothing to go on with.
     """
+    out = None if out is None else Path(out)
     if out is not None:
         check_caption_file(out)
     found = named_images([Path(place) for place in images])

@@ -54,8 +54,8 @@ def open_writer(
             yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
-def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> None:
-    """Refuse a file whose format is not known, and a folder.
+def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> Path:
+    """The file again; one whose format is not known is refused, and a folder.
 
     Raises:
         InputError: listing the endings.
@@ -64,6 +64,7 @@ def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> None
         raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
     if path.is_dir():
         raise InputError(f"--out {path} is a folder; a file was expected.")
+    return path
 
 
 def _csv_row(row: Prediction, levels: Sequence[str], with_scene: bool) -> list[str]:

@@ -42,7 +42,7 @@ class Predictor:
     """A model ready for images.
 
     Args:
-        loaded: what `open_model` gives.
+        loaded: what `load_model` gives.
         thresholds: one per level, coarse → fine; or one for all, a file with one per level by name, or `val` for the
             model's own, tuned on val; default the recipe's fixed one, the model's own, or 0.5.
         batch_size: images per step.
@@ -176,7 +176,7 @@ def load(
 
 
 def predict(
-    predictor: Predictor, images: Sequence[Path], out: Path | None = None
+    predictor: Predictor, images: Sequence[str | Path], out: str | Path | None = None
 ) -> tuple[list[Prediction], list[Failure]]:
     """Predict files, folders and globs; write the results to a file, or return them.
 
@@ -191,9 +191,8 @@ def predict(
     Raises:
         InputError: when there is no image, or the file has another ending.
     """
-    if out is not None:
-        check_prediction_file(out)
-    sources = [(printable(path), path) for path in find_images(images)]
+    out = None if out is None else check_prediction_file(Path(out))
+    sources = [(printable(path), path) for path in find_images([Path(place) for place in images])]
     kept: list[Prediction] = []
     failures: list[Failure] = []
     is_main = predictor.accelerator.is_main_process

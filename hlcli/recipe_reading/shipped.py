@@ -71,14 +71,14 @@ def describe_recipes() -> list[_Description]:
     return described
 
 
-def copy_recipe(path_or_name: str | Path, destination: Path, *, overwrite: bool = False) -> Path:
+def copy_recipe(path_or_name: str | Path, destination: str | Path, *, overwrite: bool = False) -> Path:
     """Copy a recipe to a file or into a folder; returns where it went.
 
     Raises:
         RecipeError: when there is no such recipe.
         InputError: when the file exists and is not to be overwritten.
     """
-    source = find_recipe(path_or_name)
+    source, destination = find_recipe(path_or_name), Path(destination)
     target = destination / source.name if destination.is_dir() else destination
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists.", "Choose another name, or give --overwrite.")

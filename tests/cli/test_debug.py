@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,39 @@ def test_errors_end_with_3_and_are_shown_first_with_where_and_how_to_mend(tmp_pa
     assert "  where: train a.png = val copy.png" in lines
     assert "  mend: Fetch them again, or list their ids under data.skip." in lines
     assert "train bad6.png" in run(*folder_words(tmp_path), "--all").stdout
+
+
+def test_one_image_without_a_file_is_a_finding_beside_others(tmp_path: Path):
+    write_folder(tmp_path, {f"{number}.png": "x,train" for number in range(5)})
+    (tmp_path / "photos" / "3.png").write_text("no image")
+    (tmp_path / "photos" / "4.png").unlink()
+    done = run(*folder_words(tmp_path))
+    assert done.exit_code == 3, done.output
+    lines = done.stdout.splitlines()
+    at = lines.index("error: files: 1 of 5 images has no file.")
+    assert lines[at + 1] == "  where: train 4.png"
+    assert lines[at + 2].startswith("  mend: Fetch it again, or correct the file data.labels")
+    assert "error: images: 1 image cannot be decoded." in lines
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such names are not allowed")
+def test_control_characters_in_names_are_spelt_out_but_in_json(tmp_path: Path):
+    write_folder(tmp_path, {"a.png": "\x1b[31mz;[bold]y,train"})
+    odd = ("e\x1b[31mRED.jpg", "nl\nline.jpg", "tab\t\x9b\u2028.jpg", os.fsdecode(b"\xe9.jpg"))
+    for name in odd:
+        scene(1).save(tmp_path / "photos" / name)
+    done = run(*folder_words(tmp_path), "--all")
+    assert [
+        letter for letter in done.stdout if letter != "\n" and unicodedata.category(letter) in ("Cc", "Zl", "Cs")
+    ] == []
+    for text in (r"e\x1b[31mRED.jpg", r"nl\nline.jpg", r"tab\t\x9b\u2028.jpg", r"\udce9.jpg", r"\x1b[31mz (1)"):
+        assert text in done.stdout.partition("\nwarning")[2], text
+    assert r"│ \x1b[31mz " in done.stdout
+    assert "│ [bold]y " in done.stdout
+    (tmp_path / "photos" / odd[-1]).unlink()
+    document = json.loads(run(*folder_words(tmp_path), "--json").stdout)
+    assert "\x1b[31mz" in document["positives"]
+    assert any(odd[1] in name for finding in document["findings"] for name in finding["where"])
 
 
 def test_the_rarest_and_the_commonest_labels_are_shown_or_all(tmp_path: Path):

@@ -16,8 +16,8 @@ from hlcli.data.datasets.base import Source
 from hlcli.data.datasets.intentonomy import Intentonomy
 from hlcli.data.transfers import archive_download
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.data.transfers.manifest import lock_folder
 from hlcli.data.transfers.session import Session
+from hlcli.locks import lock_folder
 
 PHOTOS = {image_id(split, row): photo() for split, rows in ROWS.items() for row in range(len(rows))}
 
@@ -110,6 +110,32 @@ def test_missing_photos_are_listed_and_decide_the_exit_code(server, root, tolera
         assert run(root, "intentonomy").exit_code == 3
         assert run(root, "intentonomy", "--retry-failed").exit_code == 0
         assert not (root / "intentonomy" / "failures.jsonl").exists()
+
+
+def test_what_is_no_address_costs_its_photo_alone(server, root):
+    folder = root / "intentonomy"
+    write_annotations(folder, base_url=server.url(""))
+    path = folder / "intentonomy_val2020.json"
+    content = json.loads(path.read_text())
+    for image, url in zip(content["images"], ("file:///x", server.url("/x").replace("://", "//")), strict=True):
+        image["unsplash_url"] = url
+    path.write_text(json.dumps(content))
+    server.files["/x"] = photo()
+    result = run(root, "intentonomy", "--json", str(path))
+    assert result.exit_code == 3, result.output
+    assert photos_of(root) == [image_id("val", 1)]
+    failure = json.loads((folder / "failures.jsonl").read_text())
+    assert (failure["id"], failure["url"], failure["gone"]) == (image_id("val", 0), "file:///x", False)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_own_annotation_files_and_parts_do_not_go_together(server, root, tmp_path, more):
+    write_annotations(tmp_path, ("val",), base_url=server.url(""))
+    path = tmp_path / "intentonomy_val2020.json"
+    result = run(root, "intentonomy", "--json", str(path), "--part", "annotations", *more)
+    assert result.exit_code == 2
+    assert "--json and --part do not go together" in result.stderr
+    assert server.log == []
 
 
 def test_a_damaged_annotation_file_on_the_mirror_is_an_error_that_says_where_else_it_is(server, root):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -62,6 +64,17 @@ def test_archives_are_fetched_and_unpacked_into_one_folder(archive_server, root)
     assert archive_server.log == []
 
 
+def test_the_licence_that_was_shown_is_noted(archive_server, root):
+    note = root / "voc2007" / ".fetched" / "licence.json"
+    assert run(root, "voc2007", "--dry-run").exit_code == 0
+    assert run(root, "voc2007", "--accept-licence").exit_code == 0
+    assert not note.exists()
+    result = run(root, "voc2007")
+    shown = json.loads(note.read_text())
+    assert f"voc2007: {shown['text']}" in result.stderr
+    assert datetime.fromisoformat(shown["shown"]).tzinfo is not None
+
+
 def test_a_dry_run_of_archives_shows_files_states_and_space(archive_server, root):
     result = run(root, "voc2007", "--dry-run")
     assert result.exit_code == 0
@@ -102,6 +115,30 @@ def test_a_file_to_be_placed_by_hand_is_counted_as_missing(archive_server, root,
     assert result.exit_code == 3
     assert "voc2007: 2 of 3 files in" in result.stdout
     assert "warning: 1 files (33.3%) are missing: Photos.zip (to be placed by hand)." in result.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_over_plain_http_sums_are_compared_but_for_files_placed_by_hand(archive_server, root, tmp_path, more):
+    result = run(root, "voc2007", "--no-verify", *more)
+    assert result.exit_code == 2
+    assert "voc2007: --no-verify is refused for what comes over plain http" in result.stderr
+    assert "VOCtrainval.tar, VOCtest.tar." in result.stderr
+    assert archive_server.log == []
+    for name in ("VOCtrainval.tar", "VOCtest.tar"):
+        (tmp_path / name).write_bytes(archive_server.files[f"/{name}"])
+    assert run(root, "voc2007", "--no-verify", "--from", str(tmp_path), *more).exit_code == 0
+
+
+def test_an_archive_that_was_never_verified_ends_with_3_until_it_is(archive_server, root, tmp_path):
+    for name in ("VOCtrainval.tar", "VOCtest.tar"):
+        (tmp_path / name).write_bytes(archive_server.files[f"/{name}"])
+    assert run(root, "voc2007", "--no-verify", "--from", str(tmp_path)).exit_code == 0
+    result = run(root, "voc2007")
+    assert result.exit_code == 3
+    assert "warning: VOCtrainval.tar, VOCtest.tar came without verification" in result.stderr
+    assert archive_server.log == []
+    assert run(root, "voc2007", "--from", str(tmp_path)).exit_code == 0  # they can be compared
+    assert run(root, "voc2007").exit_code == 0
 
 
 def test_a_root_that_cannot_be_written_is_explained(archive_server, tmp_path):

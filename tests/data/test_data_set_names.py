@@ -13,8 +13,9 @@ import hlcli
 from hlcli.cli.feature_report import find_source
 from hlcli.data.datasets.coco import Coco
 from hlcli.data.download import find_downloads
+from hlcli.data_sets import data_section
 from hlcli.errors import InputError, RecipeError
-from hlcli.recipe import Recipe, data_section, read_section
+from hlcli.recipe import Recipe, read_section
 
 SMALL = {"data": {"dataset": "shapes", "num_train": 40}, "model": {"method": "linear"}}
 

@@ -12,6 +12,7 @@ from intentonomy_files import ROWS, document, write_annotations, write_photos
 
 from hlcli.data.datasets.intentonomy import Intentonomy, IntentonomyOptions
 from hlcli.data.datasets.intentonomy_annotations import read_annotations
+from hlcli.data.datasets.intentonomy_download import photo_url
 from hlcli.errors import DataError
 
 
@@ -55,7 +56,6 @@ def edit(folder: Path, change, split: str = "val") -> Path:
         (lambda d: d["images"][1].update(filename="../x.jpg"), "images[1].filename must be the plain relative path"),
         (lambda d: d["images"][1].update(filename="/x.jpg"), "images[1].filename must be the plain relative path"),
         (lambda d: d["images"][1].update(filename="photos.jsonl"), "images[1].filename must be the plain relative"),
-        (lambda d: d["images"][1].update(unsplash_url="file:///x"), "images[1].unsplash_url must be a web address"),
         (lambda d: d["images"].__setitem__(0, None), "images[0].id must be"),
     ],
 )
@@ -64,6 +64,24 @@ def test_every_mistake_in_a_file_is_named_with_its_place(folder, change, message
     with pytest.raises(DataError, match=re.escape(message)) as caught:
         prepare(folder)
     assert "intentonomy_val2020.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("published", "read"),
+    [
+        ("https//images.unsplash.com/a?q=30", "https://images.unsplash.com/a?q=30"),
+        (" https://images.unsplash.com/a\n", "https://images.unsplash.com/a"),
+        ("http:/images.unsplash.com/a", "http://images.unsplash.com/a"),
+        ("file:///x", "file:///x"),
+        ("http://[x", ""),
+        (None, ""),
+    ],
+)
+def test_slips_in_addresses_are_mended_and_what_is_none_does_not_cost_the_file(folder, published, read):
+    path = edit(folder, lambda d: d["images"][1].update(unsplash_url=published))
+    url = read_annotations(path)[1].url
+    assert url == read
+    assert photo_url(url, 64).endswith("w=64&fit=max&fm=jpg") == url.startswith("http")
 
 
 @pytest.mark.parametrize("shares", [[0.5] * 27, [2.0] * 28, [-0.1] * 28, [float("nan")] * 28, ["1"] * 28, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from archive_files import make_zip
 from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noqa: F401
 from nuswide_files import OFFICIAL, write_official
+from typer.testing import CliRunner
 
+from hlcli.cli.main import app
 from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.datasets.nuswide import Nuswide, NuswideOptions
 from hlcli.data.datasets.nuswide_download import read_addresses
@@ -43,6 +46,7 @@ def test_addresses_are_read_medium_size_first(tmp_path):
         ("actor/0001_11.jpg", "http://h/11.jpg", "Flickr/actor/0001_11.jpg"),
         ("zebra/0002_12.jpg", "http://h/12_m.jpg", "Flickr/zebra/0002_12.jpg"),
         ("lake/0004_14.jpg", "http://h/14_b.jpg", "Flickr/lake/0004_14.jpg"),
+        ("sun/0005_15.jpg", "", "Flickr/sun/0005_15.jpg"),
     ]
     path.write_text(ADDRESSES + "Rar!\n")
     with pytest.raises(DataError, match=r"urls\.txt, line 6: .*'Rar!'"):
@@ -85,6 +89,29 @@ def test_a_crawl_fetches_lists_and_photos_and_is_told_from_the_official_set(serv
     assert ("1 photos", "gone", "0 bytes") in plan
 
 
+def test_photos_without_an_address_are_listed_as_missing(server, source, tmp_path):
+    addresses = tmp_path / "urls.txt"
+    addresses.write_text("C:\\Flickr\\lake\\0004_14.jpg 14 null null null null\n")
+    root = tmp_path / "data"
+    words = ["download", "nuswide", "--root", str(root), "--crawl", str(addresses)]
+    shown = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert re.search(r"1 photos +gone +0 bytes", shown.stdout)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3, result.output
+    assert "nuswide: 0 of 1 photos" in result.stdout
+    failure = json.loads((root / "nuswide" / "failures.jsonl").read_text())
+    assert failure.items() >= {
+        ("id", "lake/0004_14.jpg"), ("url", ""), ("attempts", 0), ("error", "no address is published"), ("gone", True)
+    }  # fmt: skip
+    assert CliRunner().invoke(app, [*words, "--retry-failed"]).exit_code == 3
+    photo = root / "nuswide" / "Flickr" / "lake" / "0004_14.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes((source / "Flickr" / "lake" / "0004_14.jpg").read_bytes())
+    assert "1 photos" in CliRunner().invoke(app, words).stdout
+    assert not (root / "nuswide" / "failures.jsonl").exists()
+    assert "(0 of them new)" in CliRunner().invoke(app, words).stdout
+
+
 def test_the_archive_of_photos_may_be_placed_by_hand(server, source, tmp_path):
     photos = {f"Flickr/{p.parent.name}/{p.name}": p.read_bytes() for p in (source / "Flickr").rglob("*.jpg")}
     (tmp_path / "Flickr.zip").write_bytes(make_zip(photos))
@@ -109,7 +136,7 @@ def test_the_other_variants_say_what_to_ask_for_and_take_it_by_hand(tmp_path, ca
     assert report.missing == ("images.zip", *(f"formatted_{part}.npy" for part in MATRICES))
     assert "https://caltech.box.com/v/single-positive-multi-label" in caplog.text
     assert "Google Drive" in caplog.text
+    (data.folder() / "images").mkdir(parents=True)
     for part in MATRICES:
         (data.folder() / f"formatted_{part}.npy").write_bytes(b"numbers")
-    (data.folder() / "images").mkdir()
     assert data.download(data.folder(), DownloadOptions(parts=("spml", "asl-images"), offline=True)).missing == ()

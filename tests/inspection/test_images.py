@@ -8,7 +8,7 @@ import pytest
 from inspected import found, reencoded, scene, write_folder
 from PIL import Image
 
-from hlcli.inspection.data import inspect_data
+from hlcli.inspection.data import debug_data
 from hlcli.recipe import Recipe
 
 
@@ -34,7 +34,7 @@ ROWS = {"a.png": "cat,train", "cut.jpg": "cat,train", "page.jpg": "dog,train", "
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_damaged_and_odd_images_are_named(damaged: Path, workers: int):
-    inspection = inspect_data(write_folder(damaged, ROWS), workers=workers)
+    inspection = debug_data(write_folder(damaged, ROWS), workers=workers)
     broken = [finding for finding in inspection.findings if "cannot be decoded" in finding.what]
     assert [(finding.level, finding.splits) for finding in broken] == [("error", ("train",)), ("error", ("val",))]
     cut, page = broken[0].where
@@ -50,22 +50,22 @@ def test_damaged_and_odd_images_are_named(damaged: Path, workers: int):
 
 
 def test_without_images_none_is_opened(damaged: Path):
-    inspection = inspect_data(write_folder(damaged, ROWS), images=False)
+    inspection = debug_data(write_folder(damaged, ROWS), images=False)
     assert {finding.about for finding in inspection.findings} == {"labels"}
 
 
 def test_a_sample_is_drawn_by_its_seed(damaged: Path):
     data = write_folder(damaged, ROWS)
-    texts = [str(inspect_data(data, sample=3, seed=seed, workers=1).findings) for seed in (0, 0, 1, 2, 3)]
+    texts = [str(debug_data(data, sample=3, seed=seed, workers=1).findings) for seed in (0, 0, 1, 2, 3)]
     assert texts[0] == texts[1]
     assert len(set(texts)) > 1
-    assert inspect_data(data, sample=100, workers=1) == inspect_data(data, workers=1)
+    assert debug_data(data, sample=100, workers=1) == debug_data(data, workers=1)
 
 
 def test_all_images_undecodable_is_a_finding_too(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_text("none")
-    inspection = inspect_data(write_folder(tmp_path, {"a.png": "x,train"}), workers=1)
+    inspection = debug_data(write_folder(tmp_path, {"a.png": "x,train"}), workers=1)
     assert found(inspection, "images", "cannot be decoded").where[0].startswith("train a.png: it is not an image")
 
 
@@ -76,7 +76,7 @@ def test_copies_across_splits_are_errors_and_within_a_split_warnings(tmp_path: P
     write_folder(tmp_path, rows)
     reencoded(scene(1)).save(tmp_path / "photos" / "leak.jpg")
     reencoded(scene(2)).save(tmp_path / "photos" / "again.jpg")
-    inspection = inspect_data(write_folder(tmp_path, {**rows, "leak.jpg": "cat,val", "again.jpg": "cat,train"}))
+    inspection = debug_data(write_folder(tmp_path, {**rows, "leak.jpg": "cat,val", "again.jpg": "cat,train"}))
     leak = found(inspection, "duplicates", "more than one split")
     assert (leak.level, leak.splits, leak.where) == ("error", ("train", "val"), ("train 1.png = val leak.jpg",))
     copies = found(inspection, "duplicates", "several times in one split")
@@ -89,7 +89,7 @@ def test_copies_across_splits_are_errors_and_within_a_split_warnings(tmp_path: P
 def test_a_recipe_that_enlarges_its_photos_is_told(tmp_path: Path, side: int, level: str | None):
     data = write_folder(tmp_path, {"a.png": "cat,train", "b.png": "dog,val"})
     tree = {"data": {**data.model_dump(mode="json"), "image_size": side}, "model": {"method": "linear"}}
-    inspection = inspect_data(Recipe.from_dict(tree), workers=1)
+    inspection = debug_data(Recipe.from_dict(tree), workers=1)
     levels = [finding.level for finding in inspection.findings if "data.image_size" in finding.what]
     assert levels == ([level] if level else [])
 
@@ -97,5 +97,5 @@ def test_a_recipe_that_enlarges_its_photos_is_told(tmp_path: Path, side: int, le
 def test_a_transparent_picture_is_decoded(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     Image.new("RGBA", (64, 64), (255, 0, 0, 90)).save(tmp_path / "photos" / "a.png")
-    inspection = inspect_data(write_folder(tmp_path, {"a.png": "x,train"}), workers=1)
+    inspection = debug_data(write_folder(tmp_path, {"a.png": "x,train"}), workers=1)
     assert found(inspection, "images", "not stored as RGB (RGBA)").level == "note"

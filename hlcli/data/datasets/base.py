@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
         documents: what the store keeps besides, by file name: JSON-ready values.
     """
 
-    splits: dict[str, list[Record]]
+    splits: Mapping[str, Sequence[Record]]
     notes: dict[str, Any]
     labels: LabelSpace | None = None
     shares_images: bool = False
@@ -191,6 +191,21 @@ class DownloadOptions:
     keep_archives: bool = False
     crawl: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Make paths of strings.
+
+        Raises:
+            ValueError: for fewer than one job, or a negative width.
+        """
+        object.__setattr__(self, "annotations", tuple(map(Path, self.annotations)))
+        for name in ("source", "crawl"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+        if self.jobs < 1:
+            raise ValueError(f"jobs must be at least 1 (got {self.jobs}).")
+        if self.width < 0:
+            raise ValueError(f"width must not be negative (got {self.width}).")
+
 
 class Source(NamedTuple):
     """A file as a data set publishes it.
@@ -230,6 +245,7 @@ class DownloadReport(NamedTuple):
         missing: ids of those that could not be had.
         failures: the list that says why, if any is missing.
         unit: what is counted.
+        unverified: files that came without verification, of which nothing is left to compare with the published sums.
     """
 
     name: str
@@ -239,6 +255,7 @@ class DownloadReport(NamedTuple):
     missing: tuple[str, ...]
     failures: Path | None
     unit: str = "photo"
+    unverified: tuple[str, ...] = ()
 
     @property
     def missing_share(self) -> float:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
@@ -54,6 +54,15 @@ class Folder(DataSection):
     val_fraction: Fraction = Field(0.1, description="Share of images for val where the file names no split.")
     test_fraction: Fraction = Field(0.0, description="Share of images for test where the file names no split.")
 
+    _refuses_absent: bool = PrivateAttr(True)
+
+    def as_listed(self) -> Folder:
+        """The same data set, but absent images have records too, even skipped ones: the reader refuses these too."""
+        present = tuple(image_id for image_id in self.skip if os.path.isfile(self.images / image_id))
+        listed = self.model_copy(update={"skip": present})
+        listed._refuses_absent = False
+        return listed
+
     @cached_property
     def _table(self) -> Table:
         return read_table(self.labels, self.val_fraction, self.test_fraction)
@@ -91,7 +100,7 @@ class Folder(DataSection):
         rows = [row for row in self._rows if row.split == split]
         if not rows:
             raise DataError(f"{self.labels}: no image belongs to split {split!r}.", _split_hint(split))
-        return _make_records(rows, self.images, self.labels, self.label_space())
+        return _make_records(rows, self.images, self.labels, self.label_space(), refuse_absent=self._refuses_absent)
 
 
 def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Records:
@@ -106,11 +115,13 @@ def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Rec
     return _make_records(table.rows, images, labels_file, labels)
 
 
-def _make_records(rows: list[_Row], images: Path, labels_file: Path, labels: LabelSpace) -> Records:
-    """Records of the rows, once every image and label is known to exist."""
+def _make_records(
+    rows: list[_Row], images: Path, labels_file: Path, labels: LabelSpace, *, refuse_absent: bool = True
+) -> Records:
+    """Records of the rows, once every image (unless absent ones may be) and label is known to exist."""
     if not images.is_dir():
         raise DataError(f"{images} is not a folder of images.")
-    missing = [row for row in rows if not os.path.isfile(images / row.image)]
+    missing = [row for row in rows if refuse_absent and not os.path.isfile(images / row.image)]
     if missing:
         shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:5])
         raise DataError(

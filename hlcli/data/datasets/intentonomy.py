@@ -67,6 +67,7 @@ class Intentonomy(DataSection):
     """Photos from Unsplash with intents voted on by annotators (Jia et al., CVPR 2021), labels cleaned in 2020."""
 
     prepare_options = IntentonomyOptions
+    download_options = frozenset({"annotations", "width", "retry_failed"})
 
     dataset: Literal["intentonomy"] = "intentonomy"
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from hlcli.data.datasets.intentonomy_labels import COUNTS, FINE_NAMES, NUM_LABELS, label_space
 from hlcli.errors import DataError
@@ -30,7 +31,7 @@ class Annotation(NamedTuple):
     Args:
         image_id: 32 hexadecimal digits.
         file: its path below the image folder, e.g. `low/<id>.jpg`.
-        url: where it is published.
+        url: where it is published, usual slips mended; it need not be an address.
         labels: indices of its fine labels, ascending.
     """
 
@@ -122,10 +123,21 @@ def _read_images(path: Path, images: Sequence[Any]) -> dict[str, tuple[str, str]
             raise DataError(f"{where}.id {image_id} is listed twice.", _AGAIN)
         if not isinstance(file, str) or not FILE_NAME.fullmatch(file):
             raise DataError(f"{where}.filename must be the plain relative path of an image (got {file!r}).", _AGAIN)
-        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-            raise DataError(f"{where}.unsplash_url must be a web address (got {url!r}).", _AGAIN)
-        found[image_id] = (file, url)
+        found[image_id] = (file, _mended(url) if isinstance(url, str) else "")
     return found
+
+
+def _mended(url: str) -> str:
+    """An address without the slips that occur in Unsplash's own lists: blanks around it, `https//` and `http:/`.
+
+    What is no address even then costs its photo alone, when it is fetched.
+    """
+    mended = re.sub(r"^(https?):?//?(?=\w)", r"\1://", url.strip())
+    try:
+        urlsplit(mended)
+    except ValueError:
+        return ""
+    return mended
 
 
 def _field(entry: Any, key: str) -> Any:

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile, Source
 from hlcli.data.datasets.intentonomy_annotations import annotation_name, read_annotations
 from hlcli.data.datasets.intentonomy_labels import COUNTS, SPLITS
-from hlcli.data.transfers.archive_download import fetch_sources, open_session
+from hlcli.data.transfers.archive_download import fetch_sources, hold_folder, open_session
 from hlcli.data.transfers.archive_plan import plan as plan_sources
 from hlcli.data.transfers.checksums import complaint_about
 from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, plan_crawl
-from hlcli.data.transfers.manifest import Manifest, lock_folder
+from hlcli.data.transfers.manifest import Manifest
 from hlcli.data.transfers.photos import crawl_photos, plan_photos
 from hlcli.errors import InputError
 from hlcli.files import whole_file
@@ -22,6 +22,9 @@ from hlcli.files import whole_file
 logger = logging.getLogger(__name__)
 
 _NAME = "intentonomy"
+_PUBLISHED_PHOTO_BYTES = 1_600_000
+_BYTES_PER_SQUARE_WIDTH = 0.17
+"""All photos take about 1 GB at 640 pixels."""
 
 
 def download(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> DownloadReport:
@@ -35,11 +38,11 @@ def download(sources: Sequence[Source], folder: Path, options: DownloadOptions) 
     Raises:
         DownloadError: when an annotation file cannot be had, or a host keeps sending us away.
         DataError: when an annotation file is damaged.
-        InputError: when a file placed by hand is not the published one, or photos on disk were fetched with other
-            options.
+        InputError: when a file placed by hand is not the published one, photos on disk were fetched with other
+            options, or options do not go together.
     """
     given = _given_annotations(options)
-    with lock_folder(folder), open_session(options) as session:
+    with open_session(options) as session, hold_folder(folder, options):
         if not given:
             fetched = fetch_sources(_NAME, sources, folder, options, session)
             if options.parts:
@@ -54,16 +57,19 @@ def plan(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> l
     """What `download` would do, without writing or asking anybody.
 
     Raises:
-        InputError: when photos on disk were fetched with other options.
+        InputError: when photos on disk were fetched with other options, or options do not go together.
     """
     given = _given_annotations(options)
-    rows = [] if given else plan_sources(_NAME, sources, folder, options)
-    if options.parts and not given:
-        return rows
+    if options.parts:
+        return plan_sources(_NAME, sources, folder, options)
     paths = given or [path for path in _annotations(folder) if path.exists()]
-    rows += plan_photos(_plan_photos(paths, folder, options))
+    todo = _plan_photos(paths, folder, options)
     known = {path.name for path in paths}
     unlisted = 0 if given else sum(COUNTS[s].num_images for s in SPLITS if annotation_name(s) not in known)
+    photos = len(todo.wanted) + unlisted
+    own = () if given else sources
+    rows = plan_sources(_NAME, own, folder, options, photos=photos, photo_bytes=_photo_bytes(options.width))
+    rows += plan_photos(todo)
     if unlisted:
         rows.append(PlannedFile(f"{unlisted:,} photos", "not listed yet", "unknown"))
     return rows
@@ -74,14 +80,19 @@ def _annotations(folder: Path) -> list[Path]:
 
 
 def photo_url(published: str, width: int) -> str:
-    """The address of a photo at a width; 0 leaves it as published.
+    """The address of a photo at a width; 0 leaves it as published, as is what is no address.
 
     Only adds to what is there: the published quality and application id stay. The format is fixed, because the
     server would otherwise choose one by what we seem to like.
     """
-    if width == 0:
+    if width == 0 or not published.startswith(("https://", "http://")):
         return published
     return f"{published}{'&' if urlsplit(published).query else '?'}w={width}&fit=max&fm=jpg"
+
+
+def _photo_bytes(width: int) -> int:
+    """About how many bytes a photo has at a width; 0 is as published."""
+    return min(_PUBLISHED_PHOTO_BYTES, round(_BYTES_PER_SQUARE_WIDTH * width**2)) if width else _PUBLISHED_PHOTO_BYTES
 
 
 def photo_widths(folder: Path) -> list[int]:
@@ -114,7 +125,16 @@ def _hand_placed(source: Path | None) -> Callable[[ImageItem], Path | None]:
 
 
 def _given_annotations(options: DownloadOptions) -> list[Path]:
-    """The user's own annotation files."""
+    """The user's own annotation files.
+
+    Raises:
+        InputError: when there is none of that name, or parts were asked for besides.
+    """
+    if options.annotations and options.parts:
+        raise InputError(
+            "--json and --part do not go together: with annotation files of one's own only their photos are fetched.",
+            "Leave one of them out.",
+        )
     for path in options.annotations:
         if not path.is_file():
             raise InputError(f"--json {path}: there is no such file.")

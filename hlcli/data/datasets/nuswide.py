@@ -77,6 +77,7 @@ class Nuswide(DataWithParents):
     """Photos from Flickr with 81 labels (Chua et al., CIVR 2009); splits train and test."""
 
     prepare_options = NuswideOptions
+    download_options = frozenset({"crawl", "retry_failed"})
     label_names = LABEL_NAMES
     parents = PARENTS
 

@@ -17,10 +17,11 @@ _SOURCES_FILE = Path(__file__).with_name("sources.yaml")
 
 
 class Published(NamedTuple):
-    """What is published of a data set: its terms and its files."""
+    """What is published of a data set: its licence, its files, and whether its photos have terms of their own."""
 
     licence: str
     sources: tuple[Source, ...]
+    has_terms: bool
 
 
 _Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -66,6 +67,7 @@ def _checksum(text: str | None) -> Checksum | None:
 
 class _DataSet(Section):
     licence: str
+    terms: bool = False
     files: tuple[_File, ...]
 
 
@@ -77,4 +79,7 @@ def published() -> Mapping[str, Published]:
     with open(_SOURCES_FILE, encoding="utf-8") as handle:
         tree = yaml.safe_load(handle)
     sets = TypeAdapter(dict[str, _DataSet]).validate_python(tree)
-    return {name: Published(one.licence, tuple(file.source() for file in one.files)) for name, one in sets.items()}
+    return {
+        name: Published(one.licence, tuple(file.source() for file in one.files), one.terms)
+        for name, one in sets.items()
+    }

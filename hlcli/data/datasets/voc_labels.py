@@ -71,4 +71,8 @@ COUNTS = {
     },
     2012: {"train": Counts(5_717), "val": Counts(5_823), "trainval": Counts(11_540)},
 }
-"""By year and image list."""
+"""By year and image list.
+
+The 8,856 labels that are cited for val of 2012 are those of HSPNet's list, which also counts labels with difficult
+objects only, it seems; `published_lists` has them.
+"""

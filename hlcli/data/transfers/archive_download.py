@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,15 +28,15 @@ from hlcli.data.transfers.archive_plan import (
     space_needed,
     stamp_path,
 )
-from hlcli.data.transfers.archives import is_archive, unpack
+from hlcli.data.transfers.archives import UnpackingBar, is_archive, unpack
 from hlcli.data.transfers.checksums import Checksum, complaint_about
-from hlcli.data.transfers.manifest import lock_folder
-from hlcli.data.transfers.patience import Clock
+from hlcli.data.transfers.patience import Clock, worker_threads
 from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.transfer import OnBytes, fetch_file
-from hlcli.data.transfers.verification import find_damaged
+from hlcli.data.transfers.verification import find_changed, find_damaged, member_list, sum_before_damage
 from hlcli.errors import DataError, DownloadError, HlcliError, InputError
 from hlcli.files import whole_file, write_json
+from hlcli.locks import lock_folder
 from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -66,16 +65,28 @@ def download(name: str, sources: Sequence[Source], folder: Path, options: Downlo
         DownloadError: when a file cannot be had, naming all of them, or there is no room.
         InputError: when a file placed by hand is not the published one, or an option does not fit.
     """
-    with lock_folder(folder), open_session(options) as session:
+    with open_session(options) as session, hold_folder(folder, options):
         fetched = fetch_sources(name, sources, folder, options, session)
     return DownloadReport(name, folder, fetched.present, fetched.new, fetched.missing, None, "file")
 
 
 @contextmanager
 def open_session(options: DownloadOptions) -> Iterator[Session | None]:
-    """What requests are sent with; None offline."""
+    """What requests are sent with; None offline.
+
+    Raises:
+        InputError: when the mirror is no address.
+    """
+    if options.mirror is not None and not options.mirror.lower().startswith(("https://", "http://")):
+        raise InputError(f"--mirror {options.mirror}: an address was expected that begins with https:// or http://.")
     with nullcontext() if options.offline else Session(proxy=options.proxy) as session:
         yield session
+
+
+def hold_folder(folder: Path, options: DownloadOptions) -> AbstractContextManager[None]:
+    """Lock a data set's folder, which is made if need be; not where nothing can come into it."""
+    given = options.source or options.annotations or options.crawl
+    return nullcontext() if options.offline and not given and not folder.exists() else lock_folder(folder)
 
 
 def fetch_sources(
@@ -89,12 +100,13 @@ def fetch_sources(
     """
     wanted = choose(name, sources, options)
     damaged = find_damaged(wanted, folder) if options.verify_again else []
+    changed = find_changed(wanted, folder) if options.verify_again else []
     todo = [one for one in wanted if options.overwrite or one in damaged or not is_done(one, folder, options)]
     for source in wanted:
         if source not in todo and is_unverified(source, folder, options):
             logger.warning("%s was fetched without verification; --overwrite fetches it anew.", source.name)
     by_hand = [one for one in todo if not one.urls and (one in damaged or find_given(one, folder, options) is None)]
-    absent = [source for source in by_hand if not is_unpacked_by_hand(source, folder)]
+    absent = [source for source in by_hand if source in changed or not is_unpacked_by_hand(source, folder)]
     for source in absent:
         logger.warning("%s cannot be fetched. %s", source.name, source.by_hand)
     todo = [source for source in todo if source not in by_hand]
@@ -102,12 +114,13 @@ def fetch_sources(
     total = sum(_megabytes(source) or 0 for source in todo) or None
     have = sum(partial_bytes(source, folder) // _MEGABYTE for source in todo)
     clock = Clock() if session is None else session.clock
+    shows = bool(todo) and session is not None
     with (
-        Progress("Downloading", total=total, unit="MB", start=have, enabled=bool(todo)) as bytes_bar,
-        Progress("Unpacking", unit="file", enabled=any(source.unpack_to for source in todo)) as files_bar,
-        _pool(clock, min(MOST_AT_ONCE, options.jobs)) as pool,
+        Progress("Downloading", total=total, unit="MB", start=have, enabled=shows) as bytes_bar,
+        ExitStack() as stack,
+        worker_threads(clock, min(MOST_AT_ONCE, options.jobs)) as pool,
     ):
-        job = _Job(folder, options, damaged, session, clock, bytes_bar, files_bar)
+        job = _Job(folder, options, damaged, session, clock, bytes_bar, UnpackingBar(stack))
         errors = {one.name: error for one, error in zip(todo, pool.map(job.complete, todo), strict=True) if error}
     _raise_all([errors[source.name] for source in todo if source.is_needed and source.name in errors])
     for error in errors.values():
@@ -123,19 +136,6 @@ def _raise_all(errors: Sequence[HlcliError]) -> None:
     if errors:
         kind = InputError if any(isinstance(error, InputError) for error in errors) else DownloadError
         raise kind("\n".join(map(str, errors)), "What is complete is kept; run the same command again.")
-
-
-@contextmanager
-def _pool(clock: Clock, jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end soon when the block is left by an error or an interruption."""
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="archive")
-    try:
-        yield pool
-    except BaseException:
-        clock.stop()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _check_space(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> None:
@@ -161,7 +161,7 @@ class _Job(NamedTuple):
     session: Session | None
     clock: Clock
     bytes_bar: Progress
-    files_bar: Progress
+    unpacking_bar: UnpackingBar
 
     def complete(self, source: Source) -> HlcliError | None:
         """Fetch, verify, unpack and stamp one file; an error is given back, so that the other files go on."""
@@ -183,7 +183,9 @@ class _Job(NamedTuple):
     def _verify_given(self, source: Source, path: Path) -> None:
         if not self.options.verify:
             return
-        complaint = complaint_about(path, source.checksum, source.size)
+        is_own = path == fetched_path(source, self.folder)
+        checksum = source.checksum or (sum_before_damage(source, self.folder) if is_own else None)
+        complaint = complaint_about(path, checksum, source.size)
         if complaint is not None:
             raise InputError(
                 f"{path}: {complaint}. The file is damaged or not the published one.",
@@ -257,11 +259,13 @@ class _Job(NamedTuple):
 
         def on_files(count: int) -> None:
             self.clock.check()
-            self.files_bar.advance(count)
+            bar.advance(count)
 
         logger.info("Unpacking %s.", path)
+        bar, staging = self.unpacking_bar.begin(), self.folder / f".{source.name}.unpacking"
         try:
-            unpacked = unpack(path, target, staging=self.folder / f".{source.name}.unpacking", on_files=on_files)
+            with member_list(source, self.folder) as on_member:
+                unpacked = unpack(path, target, staging=staging, on_files=on_files, on_member=on_member)
         except DataError as error:
             if path.parent != self.folder / "archives" or (source.checksum is not None and self.options.verify):
                 raise

@@ -15,8 +15,28 @@ MOST_AT_ONCE = 2
 _SPACE_MARGIN = 1.05
 
 
-def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> list[PlannedFile]:
-    """What `download` would do, without writing or asking anybody."""
+def plan(
+    name: str,
+    sources: Sequence[Source],
+    folder: Path,
+    options: DownloadOptions,
+    *,
+    photos: int = 0,
+    photo_bytes: int | None = None,
+) -> list[PlannedFile]:
+    """What `download` would do, without writing or asking anybody.
+
+    Args:
+        name: the data set.
+        sources: its published files.
+        folder: where they go.
+        options: how they would be fetched.
+        photos: how many are to be fetched one by one besides.
+        photo_bytes: about how many bytes one has; None where nobody knows.
+
+    Raises:
+        InputError: for a part that the data set does not have.
+    """
     rows, missing = [], []
     for source in choose(name, sources, options):
         if is_done(source, folder, options) and not options.overwrite:
@@ -24,9 +44,26 @@ def plan(name: str, sources: Sequence[Source], folder: Path, options: DownloadOp
             continue
         missing.append(source)
         rows.append(PlannedFile(source.name, *_state(source, folder, options)))
-    needed = space_needed(missing, folder, options)
-    rows.append(PlannedFile(f"{name}: disk space needed", "", f"{needed:,} bytes"))
+    needed = _describe_space(missing, folder, options, photos, photo_bytes)
+    rows.append(PlannedFile(f"{name}: disk space needed", "", needed))
     return [*rows, PlannedFile(f"{name}: disk space free", "", f"{free_bytes(folder):,} bytes")]
+
+
+def _describe_space(
+    missing: Sequence[Source], folder: Path, options: DownloadOptions, photos: int, photo_bytes: int | None
+) -> str:
+    """What is known of the disk space that is needed; of an archive's content nothing is."""
+    coming = [source for source in missing if source.urls or find_given(source, folder, options) is not None]
+    unsized = sum(source.size is None for source in coming)
+    unknown = [f"{unsized:,} files"] if unsized else []
+    words = f"{space_needed(missing, folder, options):,} bytes"
+    if photos and photo_bytes is not None:
+        words += f" and about {-(-photos * photo_bytes // 1_000_000):,} MB for {photos:,} photos"
+    elif photos:
+        unknown.append(f"{photos:,} photos")
+    if photos or unsized or any(source.unpack_to is not None for source in coming):
+        words = f"at least {words}"
+    return f"{words}; the sizes of {' and of '.join(unknown)} are not published" if unknown else words
 
 
 def _state(source: Source, folder: Path, options: DownloadOptions) -> tuple[str, str]:
@@ -46,17 +83,43 @@ def choose(name: str, sources: Sequence[Source], options: DownloadOptions) -> li
     """The files that are asked for.
 
     Raises:
-        InputError: for a part or an option that the data set does not have.
+        InputError: for a part that the data set does not have.
     """
     parts = list(dict.fromkeys(source.part for source in sources))
     unknown = [part for part in options.parts if part not in parts]
     if unknown:
         raise InputError(f"{name} has no part {unknown[0]!r}; it has {', '.join(parts)}.")
-    if options.annotations:
-        raise InputError(f"{name} takes no annotation files of one's own (--json).")
     if options.parts:
         return [source for source in sources if source.part in options.parts]
     return [source for source in sources if not source.is_optional]
+
+
+def refuse_unprotected(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> None:
+    """Refuse to fetch over plain http what has a sum, without comparing it: nothing else protects such a file.
+
+    Raises:
+        InputError: naming the files.
+    """
+    if options.verify or options.offline:
+        return
+    plain = [
+        source.name
+        for source in choose(name, sources, options)
+        if source.checksum is not None and source.urls and source.urls[0].startswith("http:")
+        and find_given(source, folder, options) is None
+        and (options.overwrite or not is_done(source, folder, options))
+    ]  # fmt: skip
+    if plain:
+        raise InputError(
+            f"{name}: --no-verify is refused for what comes over plain http, where nothing but the checksum protects: "
+            f"{', '.join(plain)}.",
+            "Leave --no-verify out, or fetch the files yourself and give their folder with --from DIR.",
+        )
+
+
+def find_unverified(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> tuple[str, ...]:
+    """The files that are there and should have been compared with their published sums, but cannot be any more."""
+    return tuple(source.name for source in choose(name, sources, options) if is_unverified(source, folder, options))
 
 
 def is_done(source: Source, folder: Path, options: DownloadOptions) -> bool:

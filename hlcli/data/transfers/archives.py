@@ -15,7 +15,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -29,6 +29,7 @@ from hlcli.data.transfers.archive_members import (
 )
 from hlcli.data.transfers.room import MAKE_ROOM, how_to_mend
 from hlcli.errors import DataError, HlcliError
+from hlcli.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
 _NUM_SAMPLES = 20
@@ -38,6 +39,9 @@ _DAMAGED = (
     *(zlib.error, struct.error, EOFError, ValueError, OverflowError, RuntimeError, MemoryError),
 )
 _moving = threading.Lock()  # two archives may share folders
+
+OnMember = Callable[[str, int, int], None]
+"""Is told the path below the folder, the number of bytes and the CRC-32 of a file that was written."""
 
 
 class Unpacked(NamedTuple):
@@ -54,6 +58,26 @@ class Unpacked(NamedTuple):
     samples: tuple[str, ...]
 
 
+class UnpackingBar:
+    """A bar for several archives: it shows itself, and its clock starts, when the first one is unpacked.
+
+    Args:
+        stack: ends the bar.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._lock = threading.Lock()
+        self._bar: Progress | None = None
+
+    def begin(self) -> Progress:
+        """The bar, shown."""
+        with self._lock:
+            if self._bar is None:
+                self._bar = self._stack.enter_context(Progress("Unpacking", unit="file"))
+            return self._bar
+
+
 def is_archive(path: Path) -> bool:
     """Whether a file begins as a zip or tar archive does, compressed or not."""
     if begins_as_zip(path):
@@ -66,7 +90,12 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(
-    archive: Path, folder: Path, *, staging: Path, on_files: Callable[[int], None] = lambda count: None
+    archive: Path,
+    folder: Path,
+    *,
+    staging: Path,
+    on_files: Callable[[int], None] = lambda count: None,
+    on_member: OnMember = lambda path, num_bytes, crc32: None,
 ) -> Unpacked:
     """Unpack a zip or tar archive; what is in the folder already stays, unless the archive has the same file.
 
@@ -77,6 +106,7 @@ def unpack(
         folder: where its members go.
         staging: a hidden folder on the same disk, made and removed here.
         on_files: called with the number of files that are done, often; may raise to stop.
+        on_member: called with every file that is written; it is in its place only when this function is done.
 
     Raises:
         DataError: when the archive is damaged, or one of its members is not safe to unpack.
@@ -92,7 +122,8 @@ def unpack(
             _check_room(archive, staging, num_bytes)
             staging.mkdir(parents=True)
             for member in members:
-                _write(opened, archive, member, staging)
+                crc32 = _write(opened, archive, member, staging)
+                on_member(member.path.relative_to(top).as_posix(), member.num_bytes, crc32)
                 on_files(1)
         with _moving:
             _move(staging / top, folder)
@@ -117,19 +148,21 @@ def _check_room(archive: Path, staging: Path, num_bytes: int) -> None:
         )
 
 
-def _write(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, member: Member, staging: Path) -> None:
-    """Write one file; more or fewer bytes than it declared are an error."""
+def _write(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, member: Member, staging: Path) -> int:
+    """Write one file and return its CRC-32; more or fewer bytes than it declared are an error."""
     place = staging / member.path
     place.parent.mkdir(parents=True, exist_ok=True)
     with _content(opened, member) as source, open(place, "xb") as target:
-        done = 0
+        done = crc32 = 0
         while chunk := source.read(_CHUNK_BYTES):
             done += len(chunk)
             if done > member.num_bytes:
                 break
             target.write(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
     if done != member.num_bytes:
         raise DataError(f"{archive} is damaged: {member.path} is not as long as it says.")
+    return crc32
 
 
 def _content(opened: zipfile.ZipFile | tarfile.TarFile, member: Member) -> IO[bytes]:

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from hlcli.data.transfers.image_fetch import fetch_image, read_whole_image
 from hlcli.data.transfers.manifest import Failure, Kept, Manifest, read_failures, write_failures
+from hlcli.data.transfers.patience import Clock, worker_threads
 from hlcli.data.transfers.session import Refused, Session
 from hlcli.errors import InputError
 from hlcli.files import whole_file
 
 _PLACEHOLDER_COPIES = 5
 """Addresses that give the same bytes, from which on these are no photo but a picture that stands for removed ones."""
+
+_HANDED_OUT = 4
+"""Images handed to the threads per thread: enough that none waits, few enough that memory does not grow with them."""
+
+DAMAGED = -1
+"""The length under which the manifest lists a file that `--verify` found damaged; its sum is that of the good bytes."""
 
 
 class ImageItem(NamedTuple):
@@ -132,13 +139,13 @@ def crawl_images(
     for item in plan.present:
         failures.pop(item.id, None)
     outcome = _Outcome(plan, folder)
-    worker = _Worker(folder, session, hand_placed, overwrite)
+    damaged = {file: kept.sha256 for file, kept in manifest.files.items() if kept.num_bytes == DAMAGED}
+    worker = _Worker(folder, session, hand_placed, overwrite, damaged)
     try:
         outcome.count(manifest.files)
-        with manifest.writer() as add, _pool(jobs, session) as pool:
-            futures = {pool.submit(worker.obtain, item): item for item in plan.wanted}
-            for future in as_completed(futures):
-                item = futures.pop(future)
+        clock = Clock() if session is None else session.clock
+        with manifest.writer() as add, worker_threads(clock, jobs) as pool:
+            for item, future in _completed(pool, worker.obtain, plan.wanted, _HANDED_OUT * jobs):
                 result = _result(future, item)
                 if isinstance(result, Failure):
                     outcome.missing.append(result)
@@ -163,7 +170,7 @@ class _Outcome:
     def __init__(self, plan: CrawlPlan, folder: Path) -> None:
         self._items = {item.file: item for item in (*plan.present, *plan.wanted)}
         self._folder = folder
-        self._copies: dict[str, tuple[list[str], set[str]]] = {}  # by sum: files and their addresses
+        self._copies: dict[str, tuple[tuple[str, str], ...]] = {}  # by the beginning of the sum: files and addresses
         self.present = {item.file for item in plan.present}
         self.fetched: set[str] = set()
         self.missing = list(plan.gone)
@@ -173,12 +180,14 @@ class _Outcome:
         for file, kept in files.items():
             if kept.url is None or kept.sha256 is None:
                 continue
-            copies, addresses = self._copies.setdefault(kept.sha256, ([], set()))
-            was_known = len(addresses) >= _PLACEHOLDER_COPIES
-            copies.append(file)
-            addresses.add(kept.url)
-            if len(addresses) >= _PLACEHOLDER_COPIES:
-                for copy in [file] if was_known else copies:
+            sum_begin = kept.sha256[:16]
+            copies = self._copies.get(sum_begin, ())
+            if len({address for _, address in copies}) >= _PLACEHOLDER_COPIES:
+                self._take_back(file)
+                continue
+            self._copies[sum_begin] = copies = (*copies, (file, kept.url))
+            if len({address for _, address in copies}) >= _PLACEHOLDER_COPIES:
+                for copy, _ in copies:
                     self._take_back(copy)
 
     def _take_back(self, file: str) -> None:
@@ -196,18 +205,17 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@contextmanager
-def _pool(jobs: int, session: Session | None) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end soon when the block is left by an error or an interruption."""
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="fetch")
-    try:
-        yield pool
-    except BaseException:
-        if session is not None:
-            session.clock.stop()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _completed(
+    pool: ThreadPoolExecutor, obtain: Callable[[ImageItem], Kept], items: Iterable[ImageItem], most: int
+) -> Iterator[tuple[ImageItem, Future[Kept]]]:
+    """The images as they are done; no more than `most` are handed to the threads at a time."""
+    waiting, running = iter(items), dict[Future[Kept], ImageItem]()
+    while True:
+        running |= {pool.submit(obtain, item): item for item in islice(waiting, most - len(running))}
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future
 
 
 def _result(future: Future[Kept], item: ImageItem) -> Kept | Failure:
@@ -227,11 +235,13 @@ class _Worker:
         session: Session | None,
         hand_placed: Callable[[ImageItem], Path | None],
         overwrite: bool,
+        damaged: Mapping[str, str | None],
     ) -> None:
         self._folder = folder
         self._session = session
         self._hand_placed = hand_placed
         self._overwrite = overwrite
+        self._damaged = damaged
 
     def obtain(self, item: ImageItem) -> Kept:
         """Put the image under its final name.
@@ -242,7 +252,9 @@ class _Worker:
         target = self._folder / item.file
         given = None if self._overwrite else read_whole_image(target)
         if isinstance(given, bytes):
-            return _kept(given, None)
+            if self._damaged.get(item.file) in (None, hashlib.sha256(given).hexdigest()):
+                return _kept(given, None)
+            given = f"{target} is damaged, and nothing is fetched offline"
         path = self._hand_placed(item)
         if path is not None and isinstance(given := read_whole_image(path), bytes):
             return self._store(item, given, None)

@@ -1,21 +1,20 @@
 """What a folder of fetched images remembers: which files are complete, and which could not be had.
 
 `photos.jsonl` grows by one line per complete file, so that a later run needs to look at sizes only;
-`failures.jsonl` lists what is missing after the last run. `lock_folder` keeps two runs apart.
+`failures.jsonl` lists what is missing after the last run.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from hlcli.errors import DownloadError, HlcliError
+from hlcli.errors import HlcliError
 from hlcli.files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Failure(NamedTuple):
 
 
 class Manifest:
-    """The complete files of a folder, by their path inside it."""
+    """The complete files of a folder, by their path inside it, as they were listed when this was made."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _MANIFEST_NAME
@@ -102,7 +101,6 @@ class Manifest:
                     handle.write("\n")
 
                 def add(file: str, kept: Kept) -> None:
-                    self.files[file] = kept
                     row = {"file": file, "bytes": kept.num_bytes, "url": kept.url, "sha256": kept.sha256}
                     handle.write(json.dumps(row) + "\n")
                     handle.flush()
@@ -147,37 +145,3 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(row, dict):
                 yield row
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        DownloadError: when another process holds it.
-        HlcliError: when it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = open(folder / ".lock", "a", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise HlcliError(f"{folder} cannot be written: {error.strerror or error}.", "Give another --root.") from error
-    with opened as handle:
-        _lock(handle, folder)
-        yield
-
-
-def _lock(handle: IO[str], folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        logger.debug("%s is not locked: this system has no flock.", folder)
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DownloadError(f"Another hlcli is downloading into {folder}.", "Wait until it is done.") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL):
-            raise
-        logger.warning("%s is on a file system without locks: do not start two downloads into it.", folder)

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -91,13 +92,28 @@ class Clock:
         self._stopped.set()
 
 
+@contextmanager
+def worker_threads(clock: Clock, jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end soon when the block is left by an error or an interruption."""
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="fetch")
+    try:
+        yield pool
+    except BaseException:
+        clock.stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 @dataclass
 class _Host:
     places: threading.Semaphore
     next_turn: float = 0.0
     paused_until: float = 0.0
     paused_seconds: float = 0.0
+    paused_for: set[str] = field(default_factory=set)
     given_up: int = 0
+    answers: int = 0
 
 
 class HostGate:
@@ -129,29 +145,50 @@ class HostGate:
             self._clock.check()
             yield
 
-    def pause(self, url: str, seconds: float) -> None:
+    def pause(self, url: str, seconds: float, asked_url: str | None = None) -> None:
         """Send nothing more to the URL's host for a while.
+
+        Args:
+            url: an address of the host.
+            seconds: how long.
+            asked_url: what was asked for when the host said so; by default `url` itself.
 
         Raises:
             HostUnavailable: when the host asks for more patience than there is.
         """
         host, now = self._host(url), self._clock.now()
         with self._lock:
+            host.paused_for.add(asked_url or url)
             longer = now + seconds - max(host.paused_until, now)
             if longer > 0:
                 host.paused_seconds += longer
                 host.paused_until = now + seconds
             if host.paused_seconds > self._budget:
                 raise HostUnavailable(
-                    f"{urlsplit(url).netloc} is busy and asks to wait {host.paused_seconds:,.0f} s.",
+                    f"{_host_name(url)} is busy and asks to wait {host.paused_seconds:,.0f} s.",
                     "What was fetched is kept: run the same command again later, perhaps with fewer --jobs.",
                 )
 
-    def succeeded(self, url: str) -> None:
-        """The host has answered: its budget of pauses is full again, and earlier failures are forgotten."""
+    def is_paused_for(self, url: str, asked_url: str) -> bool:
+        """Whether the URL's host was busy for this one request alone since it last answered anything."""
+        with self._lock:
+            return self._host(url).paused_for == {asked_url}
+
+    def answered(self, url: str) -> None:
+        """The host has answered: its budget of pauses is full again."""
         with self._lock:
             host = self._host(url)
-            host.paused_seconds, host.given_up = 0.0, 0
+            host.paused_seconds = 0.0
+            host.paused_for.clear()
+            host.answers += 1
+
+    def num_answers(self, url: str) -> int:
+        """How often the URL's host has answered so far."""
+        return self._host(url).answers
+
+    def succeeded(self, url: str) -> None:
+        """What was asked for is settled: earlier failures of the host are forgotten."""
+        self._host(url).given_up = 0
 
     def is_doubtful(self, url: str) -> bool:
         """Whether the last few URLs of this host all had to be given up."""
@@ -168,14 +205,14 @@ class HostGate:
             host.given_up += 1
             if host.given_up >= _UNAVAILABLE_AFTER:
                 raise HostUnavailable(
-                    f"{urlsplit(url).netloc} failed on {host.given_up} addresses in a row; the last time: {reason}.",
+                    f"{_host_name(url)} failed on {host.given_up} addresses in a row; the last time: {reason}.",
                     "Check the network (proxies: HTTPS_PROXY, NO_PROXY) and run the same command again; "
                     "what was fetched is kept.",
                 )
 
     def _host(self, url: str) -> _Host:
         with self._lock:
-            return self._hosts[urlsplit(url).netloc]
+            return self._hosts[_host_name(url)]
 
     def _take_turn(self, host: _Host) -> float:
         """Take the next turn if it is due and return 0, else return the seconds until then."""
@@ -186,6 +223,14 @@ class HostGate:
                 return due - now
             host.next_turn = now + self._spacing
             return 0.0
+
+
+def _host_name(url: str) -> str:
+    """Host and port; of what is no address, all of it."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return url
 
 
 def retry_after_seconds(value: str | None, date: str | None = None) -> float | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hlcli.data.transfers.patience import Clock, HostGate, Patience, retry_after_seconds
+from hlcli.data.transfers.patience import Clock, HostGate, HostUnavailable, Patience, retry_after_seconds
 from hlcli.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _FORBIDS_WHEN_BUSY = ("flickr.com", "staticflickr.com")
 """Hosts that say 403 to those who ask too often; what is gone has other answers there."""
+
+_MOST_REDIRECTS = 20
 
 
 class Transient(Exception):
@@ -55,12 +57,13 @@ class Refused(Exception):
 
 
 class _Busy(Exception):
-    """The host wants to be left alone for a while; `status` is its answer."""
+    """The host of `url`, where redirects may have led, wants to be left alone for a while; `status` is its answer."""
 
-    def __init__(self, seconds: float, status: int) -> None:
+    def __init__(self, seconds: float, status: int, url: str) -> None:
         super().__init__(f"busy for {seconds} s")
         self.seconds = seconds
         self.status = status
+        self.url = url
 
 
 class Session:
@@ -118,17 +121,17 @@ class Session:
             HostUnavailable: when the host asks for more time than there is, or fails again and again.
         """
         failures = asked = 0
+        answers: int | None = None  # of the busy host until it last said that it is busy
         while True:
             try:
-                with self._gate.slot(url):
-                    asked += 1
-                    result = attempt()
+                asked += 1
+                result = attempt()
                 self._gate.succeeded(url)
                 return result
             except _Busy as busy:
-                if busy.status == 403 and asked >= self.patience.tries:  # perhaps it is this address alone
-                    raise Refused(f"HTTP 403 (asked {asked} times)", status=403, attempts=asked) from busy
-                self._gate.pause(url, busy.seconds)
+                before, answers = answers, self._gate.num_answers(busy.url)
+                others_answered = before is not None and before < answers
+                self._pause(url, busy, asked, perhaps_alone=busy.status == 403 or others_answered)
             except Refused as refused:
                 self._gate.succeeded(url)
                 refused.attempts = asked
@@ -140,9 +143,27 @@ class Session:
                     raise Refused(f"{error} (asked {asked} times)", attempts=asked) from error
                 self.clock.sleep(self.patience.wait_seconds(failures))
 
+    def _pause(self, url: str, busy: _Busy, asked: int, *, perhaps_alone: bool) -> None:
+        """Leave the busy host alone, and the one that was asked; an address that alone is busy is given up."""
+        is_last_try = asked >= self.patience.tries
+        refused = Refused(
+            f"HTTP {busy.status} (asked {asked} times)", status=busy.status, attempts=asked, final_url=busy.url
+        )
+        if is_last_try and perhaps_alone:
+            raise refused from busy
+        try:
+            for one in dict.fromkeys((busy.url, url)):
+                self._gate.pause(one, busy.seconds, url)
+        except HostUnavailable:
+            if is_last_try and self._gate.is_paused_for(busy.url, url):
+                raise refused from busy
+            raise
+
     @contextmanager
     def get(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         """Send a GET request; the body of the answer is not read yet.
+
+        Hosts that redirects lead to are asked at their turn; no place at one is held while waiting for another.
 
         Raises:
             Transient: on network errors and statuses that pass.
@@ -151,9 +172,17 @@ class Session:
         import httpx
 
         try:
-            with self._client.stream("GET", url, headers=headers) as response:
-                self._judge(response)
-                yield response
+            request = self._client.build_request("GET", url, headers=headers)
+            for _ in range(_MOST_REDIRECTS + 1):
+                with self._gate.slot(str(request.url)), closing(self._client.send(request, stream=True)) as response:
+                    if response.next_request is None:
+                        self._judge(response)
+                        yield response
+                        return
+                    self._gate.answered(str(request.url))
+                    response.read()
+                    request = response.next_request
+            raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects", request=request)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise Refused(f"{type(error).__name__}: {error}") from error
         except httpx.RequestError as error:
@@ -175,13 +204,15 @@ class Session:
         """Raise what a status means, unless it is good or has to do with ranges."""
         status = response.status_code
         if status in (200, 206, 416):
+            self._gate.answered(str(response.url))
             return
         reason = f"HTTP {status} {response.reason_phrase}".rstrip()
         if status in (429, 503) or (status == 403 and _forbids_when_busy(response.url.host)):
             asked = retry_after_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
-            raise _Busy(self.patience.busy_seconds if asked is None else asked, status)
+            raise _Busy(self.patience.busy_seconds if asked is None else asked, status, str(response.url))
         if status == 408 or status >= 500:
             raise Transient(reason)
+        self._gate.answered(str(response.url))
         raise Refused(reason, status=status, final_url=str(response.url))
 
 
@@ -203,7 +234,7 @@ def _open_client(patience: Patience, proxy: str | None) -> httpx.Client:
             headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            follow_redirects=True,
+            follow_redirects=False,  # `Session.get` does, so that every host has its turn
             event_hooks={"response": [_refuse_downgrade]},
             proxy=proxy,
             verify=_trusted(),

@@ -6,6 +6,7 @@ While it is fetched, `name.part` holds the bytes and `name.part.json` what is ne
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from hlcli.files import write_json
 
 if TYPE_CHECKING:
     import httpx
+
+logger = logging.getLogger(__name__)
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -55,9 +58,11 @@ def fetch_file(
     complaints: list[str] = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for url in urls:
+        for number, url in enumerate(urls, start=1):
             if _fetch_verified(_Fetch(session, url, _Part(target), checksum, size, on_bytes), complaints):
                 return
+            if number < len(urls):
+                logger.warning("%s; asking the next address.", complaints[-1])
     except OSError as error:
         message = f"{target} cannot be written: {error.strerror or error}."
         raise DownloadError(message, how_to_mend(error)) from error

@@ -5,26 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hlcli.data.datasets.base import Source
 from hlcli.data.transfers.archive_plan import fetched_path, stamp_path
+from hlcli.data.transfers.archives import OnMember
 from hlcli.data.transfers.checksums import Checksum, complaint_about
-from hlcli.data.transfers.crawl import CrawlPlan, ImageItem
+from hlcli.data.transfers.crawl import DAMAGED, CrawlPlan, ImageItem
 from hlcli.data.transfers.image_fetch import not_an_image
-from hlcli.data.transfers.manifest import Kept, Manifest
+from hlcli.data.transfers.manifest import Kept, Manifest, read_lines
 from hlcli.errors import HlcliError
+from hlcli.files import whole_file, write_json
 from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+_MOST_NAMED = 5
+_MEMBERS_SUFFIX = ".members.jsonl"
 
 
 def find_damaged(sources: Sequence[Source], folder: Path) -> list[Source]:
     """The files of a data set that differ from what they should be; from now on these do not count as fetched.
 
-    A file without a published sum is compared with the one it had when it came. Of an archive that was removed after
-    unpacking nothing can be compared: no sums of its content are known.
+    A file without a published sum is compared with the one it had when it came. Damaged files stay until others come.
 
     Raises:
         HlcliError: when a file cannot be read.
@@ -33,8 +41,6 @@ def find_damaged(sources: Sequence[Source], folder: Path) -> list[Source]:
     for source in sources:
         path, stamp = fetched_path(source, folder), stamp_path(source, folder)
         if not path.is_file():
-            if stamp.exists():
-                logger.info("%s was removed when it was unpacked: its content cannot be verified.", source.name)
             continue
         checksum = source.checksum or _own_sum(stamp)
         if checksum is None:
@@ -45,24 +51,105 @@ def find_damaged(sources: Sequence[Source], folder: Path) -> list[Source]:
             raise HlcliError(f"{path} cannot be read: {error.strerror or error}.") from error
         if complaint is not None:
             logger.warning("%s is damaged: %s.", path, complaint)
-            stamp.unlink(missing_ok=True)
-            if source.urls and source.checksum is None:  # without its stamp nothing would tell
-                path.unlink()
+            if source.checksum is None and checksum is not None:  # nothing else tells what it should be
+                write_json(stamp, {"sha256": checksum.value, "damaged": True})
+            else:
+                stamp.unlink(missing_ok=True)
             damaged.append(source)
     return damaged
 
 
-def _own_sum(stamp: Path) -> Checksum | None:
+def sum_before_damage(source: Source, folder: Path) -> Checksum | None:
+    """The sum that a file without a published one had before it was found damaged; None for all others."""
+    return _own_sum(stamp_path(source, folder), only_damaged=True) if source.checksum is None else None
+
+
+def _own_sum(stamp: Path, *, only_damaged: bool = False) -> Checksum | None:
     """The sum that a file had when it was fetched."""
     try:
-        value = json.loads(stamp.read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, TypeError, KeyError):  # no stamp, or one of another version
+        values = json.loads(stamp.read_text(encoding="utf-8"))
+        value = values["sha256"]
+        is_asked_for = values.get("damaged", False) or not only_damaged
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no stamp, or one of another version
         return None
-    return Checksum("sha256", value) if isinstance(value, str) else None
+    return Checksum("sha256", value) if isinstance(value, str) and is_asked_for else None
+
+
+@contextmanager
+def member_list(source: Source, folder: Path) -> Iterator[OnMember]:
+    """A function that lists a file of an archive that is being unpacked, with its sum, for `find_changed`.
+
+    The list is there when the block ends without an error.
+
+    Raises:
+        HlcliError: when it cannot be written.
+    """
+    path = stamp_path(source, folder).with_name(f"{source.name}{_MEMBERS_SUFFIX}")
+    place = Path(source.unpack_to or ".")
+    with whole_file(path) as handle:
+
+        def add(file: str, num_bytes: int, crc32: int) -> None:
+            row = {"file": (place / file).as_posix(), "bytes": num_bytes, "crc32": crc32}
+            handle.write(json.dumps(row) + "\n")
+
+        yield add
+
+
+def find_changed(sources: Sequence[Source], folder: Path) -> list[Source]:
+    """The archives of which unpacked files are missing or changed; from now on these do not count as unpacked.
+
+    Raises:
+        HlcliError: when a file cannot be read.
+    """
+    archives = [source for source in sources if source.unpack_to is not None]
+    lists = {path.name: _read_list(path) for path in (folder / ".fetched").glob(f"*{_MEMBERS_SUFFIX}")}
+    known = defaultdict[str, set[tuple[int, int]]](set)  # two archives may have the same file: either's will do
+    for files in lists.values():
+        for file, state in files.items():
+            known[file].add(state)
+    found = []
+    total = sum(len(lists.get(f"{source.name}{_MEMBERS_SUFFIX}", ())) for source in archives)
+    with Progress("Verifying files", total=total, unit="file", enabled=bool(total)) as bar:
+        for source in archives:
+            files, stamp = lists.get(f"{source.name}{_MEMBERS_SUFFIX}", {}), stamp_path(source, folder)
+            changed = []
+            for file in files:
+                if _state(folder / file) not in known[file]:
+                    changed.append(file)
+                bar.advance()
+            if changed:
+                named = ", ".join(changed[:_MOST_NAMED]) + ("…" if len(changed) > _MOST_NAMED else "")
+                count = f"{len(changed):,} of {len(files):,}"
+                logger.warning("%s files of %s are missing or changed: %s.", count, source.name, named)
+                stamp.unlink(missing_ok=True)
+                found.append(source)
+            elif not files and stamp.exists():
+                way = "only a new download (--overwrite) can verify its files"
+                logger.info("%s was unpacked by an earlier version, which kept no sums: %s.", source.name, way)
+    return found
+
+
+def _read_list(path: Path) -> dict[str, tuple[int, int]]:
+    """Length and CRC-32 of the files of an archive, by their path below the data set's folder."""
+    return {row["file"]: (row["bytes"], row["crc32"]) for row in read_lines(path)}
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Length and CRC-32 of a file; None where there is none."""
+    num_bytes = crc32 = 0
+    try:
+        with open(path, "rb") as handle:
+            while chunk := handle.read(_CHUNK_BYTES):
+                num_bytes, crc32 = num_bytes + len(chunk), zlib.crc32(chunk, crc32)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise HlcliError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return num_bytes, crc32
 
 
 def without_damaged_photos(plan: CrawlPlan, folder: Path) -> CrawlPlan:
-    """A plan in which every photo that is there was read again; damaged ones are removed, and wanted.
+    """A plan in which every photo that is there was read again; damaged ones are wanted, and stay until others come.
 
     A photo is compared with the sum it had when it came; one from before there were sums is decoded.
 
@@ -85,7 +172,7 @@ def without_damaged_photos(plan: CrawlPlan, folder: Path) -> CrawlPlan:
             complaint = _complaint(content, kept, now, path)
             if complaint is not None:
                 logger.warning("%s is damaged: %s.", path, complaint)
-                path.unlink()
+                add(item.file, kept._replace(num_bytes=DAMAGED))
                 damaged.add(item)
             elif now != kept:
                 add(item.file, now)

@@ -65,6 +65,12 @@ def _photo(fault: Fault, end: int, listed: str, times: int) -> Misbehaviour:
     return Misbehaviour(always=fault, end=end, says=r"1 photos .* are missing", listed=listed, asked=(0,) * times)
 
 
+def _always_busy(status: int) -> Misbehaviour:
+    """A photo whose host is busy for it alone."""
+    listed = rf"HTTP {status} \(asked \d+ times\)"
+    return Misbehaviour(always=_busy(status, None), end=3, says=r"1 photos .* are missing", listed=listed)
+
+
 def _with_etag(etag: str | None) -> Fault:
     return Fault(drop_after=100_000, headers={"ETag": etag})
 
@@ -228,6 +234,8 @@ PHOTOS = {
     ),
     "photo: cut short once": Misbehaviour((Fault(drop_after=300),), asked=(0, 0)),
     "photo: 429 once": Misbehaviour((_busy(429, "30"),), asked=(0, 0)),
+    "photo: 429 always": _always_busy(429),
+    "photo: 503 always": _always_busy(503),
     "photo: 429 for a whole day": Misbehaviour(always=_busy(429, "86400"), end=1, says="asks to wait 86,400 s"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from archive_files import make_tar, make_zip
@@ -68,8 +67,6 @@ def test_parts_are_fetched_alone_and_optional_ones_by_name_only(server, sources,
     assert is_done(extra, folder, DownloadOptions())
     with pytest.raises(InputError, match="toy has no part 'masks'; it has images, annotations, extra"):
         fetch([*sources, extra], folder, parts=("masks",))
-    with pytest.raises(InputError, match="--json"):
-        fetch(sources, folder, annotations=(Path("a.json"),))
 
 
 def test_a_plan_tells_states_and_bytes_and_writes_nothing(server, sources, folder, tmp_path):
@@ -115,4 +112,4 @@ def test_what_came_without_verification_is_verified_later_or_said(server, source
 
 def test_a_file_left_to_be_placed_by_hand_is_reported_as_missing(sources, folder):
     report = fetch([*sources, Source("photos.zip", unpack_to="photos", by_hand="Write to the authors.")], folder)
-    assert report[2:] == (0, 3, ("photos.zip",), None, "file")
+    assert report[2:] == (0, 3, ("photos.zip",), None, "file", ())

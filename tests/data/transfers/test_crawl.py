@@ -15,10 +15,11 @@ from noise_photos import noise_jpeg
 
 from hlcli.data.transfers.crawl import CrawlReport, ImageItem, crawl_images, plan_crawl
 from hlcli.data.transfers.image_fetch import not_an_image
-from hlcli.data.transfers.manifest import Kept, Manifest, lock_folder, read_failures
+from hlcli.data.transfers.manifest import Kept, Manifest, read_failures
 from hlcli.data.transfers.patience import HostUnavailable
 from hlcli.data.transfers.session import Session
-from hlcli.errors import DownloadError, HlcliError, InputError
+from hlcli.errors import HlcliError, InputError
+from hlcli.locks import lock_folder
 
 from .transfer_parts import given_clock, given_session  # noqa: F401
 
@@ -245,7 +246,7 @@ def test_a_torn_manifest_line_costs_one_look_at_the_file(server, session, tmp_pa
 
 
 def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
-    with lock_folder(tmp_path), pytest.raises(DownloadError, match="Another hlcli"), lock_folder(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(HlcliError, match="Another hlcli"), lock_folder(tmp_path):
         pass
     with lock_folder(tmp_path):
         pass

@@ -12,6 +12,7 @@ from noise_photos import noise_jpeg
 
 from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.transfers.crawl import ImageItem, plan_crawl
+from hlcli.data.transfers.manifest import read_failures
 from hlcli.data.transfers.photos import crawl_photos
 from hlcli.errors import DownloadError, InputError
 
@@ -33,7 +34,6 @@ def test_a_changed_file_is_found_and_fetched_anew_only_on_demand(server, sources
     assert (folder / "labels.txt").read_bytes() == LABELS
     assert [entry.path for entry in server.log] == ["/first/labels.txt"]
     assert "labels.txt is damaged: sha256 is" in caplog.text
-    assert "train.tar was removed when it was unpacked: its content cannot be verified." in caplog.text
 
 
 def test_nothing_is_asked_for_where_all_is_well(server, sources, folder):
@@ -61,6 +61,24 @@ def test_a_file_without_a_published_sum_is_compared_with_the_one_it_came_with(se
     (folder / "labels.txt").write_bytes(CHANGED)
     assert fetch(plain, folder, verify_again=True).fetched == 1
     assert (folder / "labels.txt").read_bytes() == LABELS
+
+
+@pytest.mark.parametrize("is_offline", [True, False])
+def test_a_damaged_file_that_cannot_be_had_stays_but_is_never_taken_as_good(server, sources, folder, is_offline):
+    plain = [source._replace(checksum=None, size=None) for source in sources]
+    fetch(plain, folder)
+    (folder / "labels.txt").write_bytes(CHANGED)
+    for place in ("first", "second"):
+        del server.files[f"/{place}/labels.txt"]
+    with pytest.raises(DownloadError, match=r"labels\.txt (is damaged, and nothing is fetched|could not be fetched)"):
+        fetch(plain, folder, verify_again=True, offline=is_offline)
+    assert (folder / "labels.txt").read_bytes() == CHANGED
+    with pytest.raises(InputError, match=r"labels\.txt: sha256 is .* damaged or not the published one"):
+        fetch(plain, folder)
+    server.files["/first/labels.txt"] = LABELS
+    assert fetch(plain, folder, verify_again=True).fetched == 1
+    assert (folder / "labels.txt").read_bytes() == LABELS
+    assert fetch(plain, folder, verify_again=True).present == 3
 
 
 def test_a_damaged_file_that_cannot_be_fetched_does_not_count_as_there_any_more(server, sources, folder):
@@ -95,7 +113,8 @@ def crawled(session, tmp_path: Path):
 
         def crawl(**options):
             given = DownloadOptions(**options)
-            return crawl_photos("toy", plan_crawl(items, tmp_path), tmp_path, given, session)
+            sender = None if given.offline else session
+            return crawl_photos("toy", plan_crawl(items, tmp_path), tmp_path, given, sender)
 
         assert crawl().fetched == 4
         running.log.clear()
@@ -117,14 +136,46 @@ def test_a_photo_that_changed_is_found_by_its_sum_and_fetched_anew(crawled, tmp_
     assert crawl(verify_again=True).present == 4
 
 
-def test_a_damaged_photo_that_is_gone_by_now_is_missing_not_kept(crawled, tmp_path):
+def test_a_damaged_photo_that_is_gone_by_now_is_missing_and_stays_as_it_is(crawled, tmp_path):
     crawl, server = crawled
     path = tmp_path / "low" / "2.jpg"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
+    damaged = path.read_bytes()
     del server.files["/2.jpg"]
     report = crawl(verify_again=True)
     assert (report.present, report.missing) == (3, ("/2.jpg",))
-    assert not path.exists()
+    assert [failure.is_gone for failure in read_failures(tmp_path).values()] == [True]
+    assert path.read_bytes() == damaged
+    assert crawl().missing == ("/2.jpg",)
+
+
+def test_offline_a_damaged_photo_stays_and_is_listed_until_good_bytes_come(crawled, tmp_path):
+    crawl, server = crawled
+    path = tmp_path / "low" / "2.jpg"
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 1  # it can still be decoded
+    path.write_bytes(content)
+    for options in ({"verify_again": True}, {}):
+        report = crawl(offline=True, **options)
+        assert (report.present, report.missing) == (3, ("/2.jpg",))
+        assert [one.error for one in read_failures(tmp_path).values()] == [
+            f"{path} is damaged, and nothing is fetched offline"
+        ]
+        assert path.read_bytes() == content
+    assert crawl().fetched == 1
+    assert [entry.path for entry in server.log] == ["/2.jpg"]
+    assert path.read_bytes() == PHOTOS["/2.jpg"]
+    assert crawl(verify_again=True, offline=True).present == 4
+
+
+def test_a_damaged_photo_that_is_put_back_from_a_copy_is_good_again(crawled, tmp_path):
+    crawl, server = crawled
+    path = tmp_path / "low" / "2.jpg"
+    path.write_bytes(bytes(len(PHOTOS["/2.jpg"])))
+    assert crawl(verify_again=True, offline=True).missing == ("/2.jpg",)
+    path.write_bytes(PHOTOS["/2.jpg"])
+    assert crawl(offline=True).missing == ()
+    assert server.log == []
 
 
 def test_photos_from_before_there_were_sums_are_decoded_and_get_one(crawled, tmp_path):
