@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hlcli.prediction.caption_predictor import CaptionPredictor
     from hlcli.prediction.captions import caption
     from hlcli.prediction.labels import Predictor, load, predict
+    from hlcli.pushing import push
     from hlcli.recipe import Recipe, change_section, data_set_name, section_classes
     from hlcli.recipe_reading.shipped import copy_recipe, describe_recipes, find_recipe
     from hlcli.runs import Run
@@ -96,6 +97,7 @@ __all__ = [
     "plan_training",
     "predict",
     "preprocess",
+    "push",
     "score_captions",
     "section_classes",
     "train",
@@ -150,6 +152,7 @@ _HOMES = {
     "plan_training": "hlcli.training.planning",
     "predict": "hlcli.prediction.labels",
     "preprocess": "hlcli.data.preparation",
+    "push": "hlcli.pushing",
     "score_captions": "hlcli.evaluation.caption_files",
     "section_classes": "hlcli.recipe",
     "train": "hlcli.training.loop",

@@ -17,6 +17,7 @@ from hlcli.building import build_model, self_contained
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, DataError, HlcliError
 from hlcli.files import recover_folder, whole_folder, write_json
+from hlcli.hub import local_model
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
     """Load a run folder (its best model), a model folder, or an upstream checkpoint.
 
     Args:
-        path: folder or file.
+        path: folder or file; or `hf://owner/name`, a model on the hub.
         recipe: says what an upstream checkpoint is; only needed for one.
 
     Raises:
         CheckpointError: when there is nothing to load, or it does not fit.
     """
-    path = Path(path)
+    path = local_model(path, MODEL_FILES)
     if path.is_dir():
         recover_folder(path / "model")
         recover_folder(path)

@@ -16,7 +16,19 @@ from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130
 ORDER = (
-    *("download", "preprocess", "embed", "debug", "train", "eval", "caption", "visualize", "recipes", "convert"),
+    *(
+        "download",
+        "preprocess",
+        "embed",
+        "debug",
+        "train",
+        "eval",
+        "caption",
+        "visualize",
+        "recipes",
+        "convert",
+        "push",
+    ),
     "env",
 )
 """The commands in the order in which one needs them; Typer itself lists groups last."""

@@ -14,6 +14,7 @@ from hlcli.cli.convert import convert
 from hlcli.cli.download import download
 from hlcli.cli.env import env
 from hlcli.cli.evaluate import evaluate
+from hlcli.cli.push import push
 from hlcli.cli.train import train
 from hlcli.cli.visualize import visualize
 
@@ -56,6 +57,7 @@ app.command("eval", cls=Command, short_help="Measure a model, predict images, sc
 app.command("caption", cls=Command)(caption)
 app.command("visualize", cls=Command)(visualize)
 app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)
+app.command("push", cls=Command, short_help="Put a model on the Hugging Face hub.")(push)
 app.add_typer(recipes.app, name="recipes")
 app.command("env", cls=Command, short_help="Versions, devices and data sets found, for bug reports.")(env)
 

@@ -9,6 +9,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Records
 from hlcli.data.store import StoreSplit, open_label_space, open_records
 from hlcli.figures.files import Figures
+from hlcli.hub import hub_name
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import find_branches, keep_branches
 from hlcli.visualization.labels import label_tree_figure
@@ -54,13 +55,19 @@ def recipe_of(model: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         InputError: when there is none.
     """
     path = Path(model)
+    if hub_name(model) is not None:
+        return _of_model(model, overrides)
     if (path / "recipe.yaml").is_file():
         return Recipe.from_yaml(path / "recipe.yaml", overrides)
     if not path.is_dir():
         return Recipe.from_yaml(model, overrides)
+    return _of_model(model, overrides)
+
+
+def _of_model(model: str | Path, overrides: Sequence[str]) -> Recipe:
     from hlcli.model_folder import open_model  # a run folder or a recipe needs no torch
 
-    return open_model(path).recipe.changed(overrides, source=f"recipe of {model}")
+    return open_model(model).recipe.changed(overrides, source=f"recipe of {model}")
 
 
 def count_labels(records: Records, labels: LabelSpace) -> list[list[int]]:

@@ -1,0 +1,60 @@
+"""The `push` verb: a model onto the Hugging Face hub, with a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from hlcli.errors import CheckpointError, HlcliError
+from hlcli.hub import LOG_IN, first_line, hub_name, local_model, parse_repository
+from hlcli.model_card import write_card
+from hlcli.model_folder import MODEL_FILES, copy_model, model_facts
+
+_CARD = "README.md"
+
+
+def push(model: str | Path, repository: str, *, private: bool = False, message: str = "") -> str:
+    """Put the model of a run, or a model folder, on the hub.
+
+    Args:
+        model: run folder, model folder, or another model on the hub.
+        repository: `owner/name`; made if it is not there, a new version if it is.
+        private: make a new one that only its owner sees.
+        message: of the version; default one that names hlcli.
+
+    Returns:
+        The address of its page.
+
+    Raises:
+        InputError: when there is no model, or the name cannot be one on the hub.
+        HlcliError: when the hub refuses it, or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    from hlcli import __version__
+
+    name = hub_name(repository) or parse_repository(repository)
+    source = local_model(model, MODEL_FILES)
+    if not source.is_dir():
+        hint = "An upstream checkpoint is made a model folder by `hlcli convert`."
+        raise CheckpointError(f"{model} is no run folder and no model folder.", hint)
+    model_facts(source)  # refuses a folder without a model
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        copy_model(source, folder)
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        (folder / _CARD).write_text(write_card(description, name.repository), encoding="utf-8")
+        hub = HfApi(library_name="hlcli", library_version=__version__)
+        try:
+            hub.create_repo(name.repository, private=private, exist_ok=True)
+            hub.upload_folder(
+                repo_id=name.repository,
+                folder_path=folder,
+                revision=name.revision,
+                commit_message=message or f"A model of hlcli {__version__}",
+            )
+        except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+            raise HlcliError(f"{name.repository} cannot be pushed: {first_line(error)}.", LOG_IN) from error
+    return f"{hub.endpoint}/{name.repository}"
