@@ -11,7 +11,8 @@ import pytest
 
 import hlcli
 
-ROOT = Path(hlcli.__file__).parent
+REPOSITORY = Path(__file__).parents[1]
+ROOT = REPOSITORY / "hlcli"
 
 
 def test_public_names_are_defined_where_the_package_looks_for_them():
@@ -56,7 +57,7 @@ def imports_at_any_time(path: Path) -> Iterator[str]:
 def test_what_one_module_alone_uses_is_private_by_name():
     """Names that another file imports, reaches as an attribute or spells out are shared, and those that contributors
     are told to edit; all others begin with `_`."""
-    shown = set(re.findall(r"\w+", (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    shown = set(re.findall(r"\w+", (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")))
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in source_files()}
     users: dict[str, set[Path]] = {}
     for path, tree in trees.items():
@@ -75,7 +76,7 @@ def test_what_one_module_alone_uses_is_private_by_name():
 def source_files() -> Iterator[Path]:
     """All Python files of the project."""
     for folder in ("hlcli", "tests", "benchmarks", "docs"):
-        yield from (ROOT.parent / folder).rglob("*.py")
+        yield from (REPOSITORY / folder).rglob("*.py")
 
 
 def names_of_others(tree: ast.Module) -> Iterator[str]:
