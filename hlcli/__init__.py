@@ -1,7 +1,7 @@
 """Hierarchical and multi-label image understanding: download, preprocess, train, evaluate, predict, look.
 
 The names below are the public interface, and all that the commands use; everything inside the modules may change.
-Each is imported when it is first used, so that `import hlcli` is light.
+Each is imported when it is first used, so that `import hlcli` is light. docs/python.md is a tour of them.
 """
 
 from __future__ import annotations
@@ -9,166 +9,245 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from hlcli.conversion import convert, export_upstream
-    from hlcli.data.datasets.base import DownloadOptions
-    from hlcli.data.download import download, find_downloads, plan_download
-    from hlcli.data.failures import failures_file
-    from hlcli.data.labels import LabelSpace
-    from hlcli.data.preparation import preprocess
-    from hlcli.data_sets import data_section, data_sections, near_data_set
-    from hlcli.embeddings.encoders.choice import EncoderOptions
-    from hlcli.embeddings.graphs import embed_graph, import_graph
-    from hlcli.embeddings.labels import embed_labels
-    from hlcli.embeddings.texts import TextRules
-    from hlcli.errors import HlcliError, InputError, RecipeError
-    from hlcli.evaluation.caption_files import score_captions
-    from hlcli.evaluation.captions import evaluate_captions
-    from hlcli.evaluation.labels import default_split, evaluate
-    from hlcli.features.embedding import embed_images, plan_images
-    from hlcli.features.extractors import FeatureOptions
-    from hlcli.features.vinvl import import_vinvl
-    from hlcli.figures.drawing import visualize
-    from hlcli.inspection.data import debug_data
-    from hlcli.metrics.results import Metrics
-    from hlcli.model_folder import LoadedModel
-    from hlcli.model_opening import load_model
-    from hlcli.prediction.caption_files import check_caption_file
-    from hlcli.prediction.caption_inputs import FeatureSources
-    from hlcli.prediction.caption_predictor import CaptionPredictor
-    from hlcli.prediction.captions import caption
-    from hlcli.prediction.labels import Predictor, load, predict
-    from hlcli.pushing import push
-    from hlcli.recipe import Recipe, change_section, data_set_name, section_classes
-    from hlcli.recipe_reading.shipped import copy_recipe, describe_recipes, find_recipe
-    from hlcli.runs import Run
-    from hlcli.system import describe_system
-    from hlcli.training.loop import train
-    from hlcli.training.planning import plan_training
+if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X is meant for others
+    from hlcli.captioning.generated import GeneratedCaption as GeneratedCaption
+    from hlcli.captioning.vocabulary import Vocabulary as Vocabulary
+    from hlcli.conversion import convert as convert
+    from hlcli.conversion import export_upstream as export_upstream
+    from hlcli.data.datasets.base import DownloadOptions as DownloadOptions
+    from hlcli.data.datasets.base import DownloadReport as DownloadReport
+    from hlcli.data.datasets.base import PlannedFile as PlannedFile
+    from hlcli.data.download import download as download
+    from hlcli.data.download import find_downloads as find_downloads
+    from hlcli.data.download import plan_download as plan_download
+    from hlcli.data.failures import Failure as Failure
+    from hlcli.data.failures import failures_file as failures_file
+    from hlcli.data.labels import LabelSpace as LabelSpace
+    from hlcli.data.labels import Level as Level
+    from hlcli.data.preparation import Preparation as Preparation
+    from hlcli.data.preparation import preprocess as preprocess
+    from hlcli.data.records import Record as Record
+    from hlcli.data.section import DataSection as DataSection
+    from hlcli.data.section import PrepareOptions as PrepareOptions
+    from hlcli.data_sets import data_section as data_section
+    from hlcli.data_sets import data_set_classes as data_set_classes
+    from hlcli.data_sets import near_data_set as near_data_set
+    from hlcli.embeddings.encoders.choice import EncoderOptions as EncoderOptions
+    from hlcli.embeddings.graphs import LabelGraph as LabelGraph
+    from hlcli.embeddings.graphs import embed_graph as embed_graph
+    from hlcli.embeddings.graphs import import_graph as import_graph
+    from hlcli.embeddings.labels import LabelEmbeddings as LabelEmbeddings
+    from hlcli.embeddings.labels import embed_labels as embed_labels
+    from hlcli.embeddings.texts import TextRules as TextRules
+    from hlcli.embeddings.vectors import Neighbour as Neighbour
+    from hlcli.errors import CheckpointError as CheckpointError
+    from hlcli.errors import DataError as DataError
+    from hlcli.errors import DownloadError as DownloadError
+    from hlcli.errors import HlcliError as HlcliError
+    from hlcli.errors import InputError as InputError
+    from hlcli.errors import MissingDependencyError as MissingDependencyError
+    from hlcli.errors import RecipeError as RecipeError
+    from hlcli.errors import TrainingError as TrainingError
+    from hlcli.evaluation.caption_files import score_captions as score_captions
+    from hlcli.evaluation.captions import CaptionEvaluation as CaptionEvaluation
+    from hlcli.evaluation.captions import evaluate_captions as evaluate_captions
+    from hlcli.evaluation.label_scoring import SplitScores as SplitScores
+    from hlcli.evaluation.labels import Evaluation as Evaluation
+    from hlcli.evaluation.labels import default_split as default_split
+    from hlcli.evaluation.labels import evaluate as evaluate
+    from hlcli.exporting.models import Exported as Exported
+    from hlcli.exporting.models import export as export
+    from hlcli.exporting.verification import ExportDifference as ExportDifference
+    from hlcli.features.embedding import embed_images as embed_images
+    from hlcli.features.embedding import plan_images as plan_images
+    from hlcli.features.extractors import FeatureOptions as FeatureOptions
+    from hlcli.features.file_report import FeaturePlan as FeaturePlan
+    from hlcli.features.file_report import FeatureReport as FeatureReport
+    from hlcli.features.vinvl import import_vinvl as import_vinvl
+    from hlcli.figures.drawing import FigureOptions as FigureOptions
+    from hlcli.figures.drawing import visualize as visualize
+    from hlcli.figures.files import Figures as Figures
+    from hlcli.inspection.data import debug_data as debug_data
+    from hlcli.inspection.findings import Finding as Finding
+    from hlcli.inspection.findings import FindingLevel as FindingLevel
+    from hlcli.inspection.findings import FindingTopic as FindingTopic
+    from hlcli.inspection.findings import Inspection as Inspection
+    from hlcli.inspection.findings import SplitCounts as SplitCounts
+    from hlcli.metrics.captioning.summary import CaptionMetrics as CaptionMetrics
+    from hlcli.metrics.results import LabelRow as LabelRow
+    from hlcli.metrics.results import Metrics as Metrics
+    from hlcli.model_folder import LoadedModel as LoadedModel
+    from hlcli.model_opening import open_model as open_model
+    from hlcli.own_photos.starting import StartedRecipe as StartedRecipe
+    from hlcli.own_photos.starting import init_recipe as init_recipe
+    from hlcli.prediction.caption_files import check_caption_file as check_caption_file
+    from hlcli.prediction.caption_inputs import FeatureSources as FeatureSources
+    from hlcli.prediction.caption_predictor import CaptionOptions as CaptionOptions
+    from hlcli.prediction.caption_predictor import CaptionPredictor as CaptionPredictor
+    from hlcli.prediction.caption_predictor import load_captioner as load_captioner
+    from hlcli.prediction.caption_rows import Caption as Caption
+    from hlcli.prediction.captions import Captions as Captions
+    from hlcli.prediction.captions import caption as caption
+    from hlcli.prediction.given_images import GivenImage as GivenImage
+    from hlcli.prediction.given_images import Images as Images
+    from hlcli.prediction.label_rows import PredictedLabel as PredictedLabel
+    from hlcli.prediction.label_rows import Prediction as Prediction
+    from hlcli.prediction.label_rows import Predictions as Predictions
+    from hlcli.prediction.label_rows import Scene as Scene
+    from hlcli.prediction.labels import Predictor as Predictor
+    from hlcli.prediction.labels import PredictorOptions as PredictorOptions
+    from hlcli.prediction.labels import load as load
+    from hlcli.prediction.labels import predict as predict
+    from hlcli.pushing import push as push
+    from hlcli.recipe import EvalSection as EvalSection
+    from hlcli.recipe import Recipe as Recipe
+    from hlcli.recipe import change_section as change_section
+    from hlcli.recipe import data_set_name as data_set_name
+    from hlcli.recipe import section_classes as section_classes
+    from hlcli.recipe_reading.shipped import ShippedRecipe as ShippedRecipe
+    from hlcli.recipe_reading.shipped import copy_recipe as copy_recipe
+    from hlcli.recipe_reading.shipped import describe_recipes as describe_recipes
+    from hlcli.recipe_reading.shipped import find_recipe as find_recipe
+    from hlcli.recipe_reading.shipped import list_recipes as list_recipes
+    from hlcli.runs import Run as Run
+    from hlcli.section_base import Section as Section
+    from hlcli.system import describe_system as describe_system
+    from hlcli.thresholds import ThresholdRule as ThresholdRule
+    from hlcli.training.loop import train as train
+    from hlcli.training.planning import TrainingPlan as TrainingPlan
+    from hlcli.training.planning import plan_training as plan_training
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CaptionPredictor",
-    "DownloadOptions",
-    "EncoderOptions",
-    "FeatureOptions",
-    "FeatureSources",
-    "HlcliError",
-    "InputError",
-    "LabelSpace",
-    "LoadedModel",
-    "Metrics",
-    "Predictor",
-    "Recipe",
-    "RecipeError",
-    "Run",
-    "TextRules",
-    "__version__",
-    "caption",
-    "change_section",
-    "check_caption_file",
-    "convert",
-    "copy_recipe",
-    "data_section",
-    "data_sections",
-    "data_set_name",
-    "debug_data",
-    "default_split",
-    "describe_recipes",
-    "describe_system",
-    "download",
-    "embed_graph",
-    "embed_images",
-    "embed_labels",
-    "evaluate",
-    "evaluate_captions",
-    "export_upstream",
-    "failures_file",
-    "find_downloads",
-    "find_recipe",
-    "import_graph",
-    "import_vinvl",
-    "load",
-    "load_model",
-    "near_data_set",
-    "plan_download",
-    "plan_images",
-    "plan_training",
-    "predict",
-    "preprocess",
-    "push",
-    "score_captions",
-    "section_classes",
-    "train",
-    "visualize",
-]
-
 _HOMES = {
-    "CaptionPredictor": "hlcli.prediction.caption_predictor",
+    # What is done with data
+    "download": "hlcli.data.download",
+    "plan_download": "hlcli.data.download",
+    "find_downloads": "hlcli.data.download",
+    "preprocess": "hlcli.data.preparation",
+    "init_recipe": "hlcli.own_photos.starting",
+    "debug_data": "hlcli.inspection.data",
+    "embed_labels": "hlcli.embeddings.labels",
+    "embed_graph": "hlcli.embeddings.graphs",
+    "import_graph": "hlcli.embeddings.graphs",
+    "embed_images": "hlcli.features.embedding",
+    "plan_images": "hlcli.features.embedding",
+    "import_vinvl": "hlcli.features.vinvl",
+    # What is done with models
+    "train": "hlcli.training.loop",
+    "plan_training": "hlcli.training.planning",
+    "evaluate": "hlcli.evaluation.labels",
+    "evaluate_captions": "hlcli.evaluation.captions",
+    "score_captions": "hlcli.evaluation.caption_files",
+    "load": "hlcli.prediction.labels",
+    "load_captioner": "hlcli.prediction.caption_predictor",
+    "open_model": "hlcli.model_opening",
+    "predict": "hlcli.prediction.labels",
+    "caption": "hlcli.prediction.captions",
+    "visualize": "hlcli.figures.drawing",
+    "convert": "hlcli.conversion",
+    "export_upstream": "hlcli.conversion",
+    "export": "hlcli.exporting.models",
+    "push": "hlcli.pushing",
+    # What can be asked
+    "describe_recipes": "hlcli.recipe_reading.shipped",
+    "list_recipes": "hlcli.recipe_reading.shipped",
+    "find_recipe": "hlcli.recipe_reading.shipped",
+    "copy_recipe": "hlcli.recipe_reading.shipped",
+    "section_classes": "hlcli.recipe",
+    "change_section": "hlcli.recipe",
+    "data_section": "hlcli.data_sets",
+    "data_set_classes": "hlcli.data_sets",
+    "data_set_name": "hlcli.recipe",
+    "near_data_set": "hlcli.data_sets",
+    "default_split": "hlcli.evaluation.labels",
+    "failures_file": "hlcli.data.failures",
+    "check_caption_file": "hlcli.prediction.caption_files",
+    "describe_system": "hlcli.system",
+    # What they take
+    "Recipe": "hlcli.recipe",
+    "Section": "hlcli.section_base",
+    "EvalSection": "hlcli.recipe",
+    "DataSection": "hlcli.data.section",
+    "PrepareOptions": "hlcli.data.section",
     "DownloadOptions": "hlcli.data.datasets.base",
+    "TextRules": "hlcli.embeddings.texts",
     "EncoderOptions": "hlcli.embeddings.encoders.choice",
     "FeatureOptions": "hlcli.features.extractors",
     "FeatureSources": "hlcli.prediction.caption_inputs",
+    "FigureOptions": "hlcli.figures.drawing",
+    "PredictorOptions": "hlcli.prediction.labels",
+    "CaptionOptions": "hlcli.prediction.caption_predictor",
+    "ThresholdRule": "hlcli.thresholds",
+    "GivenImage": "hlcli.prediction.given_images",
+    "Images": "hlcli.prediction.given_images",
+    # What they give
+    "LabelSpace": "hlcli.data.labels",
+    "Level": "hlcli.data.labels",
+    "Vocabulary": "hlcli.captioning.vocabulary",
+    "Record": "hlcli.data.records",
+    "PlannedFile": "hlcli.data.datasets.base",
+    "DownloadReport": "hlcli.data.datasets.base",
+    "Preparation": "hlcli.data.preparation",
+    "Inspection": "hlcli.inspection.findings",
+    "Finding": "hlcli.inspection.findings",
+    "FindingLevel": "hlcli.inspection.findings",
+    "FindingTopic": "hlcli.inspection.findings",
+    "SplitCounts": "hlcli.inspection.findings",
+    "StartedRecipe": "hlcli.own_photos.starting",
+    "LabelEmbeddings": "hlcli.embeddings.labels",
+    "LabelGraph": "hlcli.embeddings.graphs",
+    "Neighbour": "hlcli.embeddings.vectors",
+    "FeaturePlan": "hlcli.features.file_report",
+    "FeatureReport": "hlcli.features.file_report",
+    "Run": "hlcli.runs",
+    "TrainingPlan": "hlcli.training.planning",
+    "LoadedModel": "hlcli.model_folder",
+    "Evaluation": "hlcli.evaluation.labels",
+    "SplitScores": "hlcli.evaluation.label_scoring",
+    "Metrics": "hlcli.metrics.results",
+    "LabelRow": "hlcli.metrics.results",
+    "Predictor": "hlcli.prediction.labels",
+    "Prediction": "hlcli.prediction.label_rows",
+    "Predictions": "hlcli.prediction.label_rows",
+    "PredictedLabel": "hlcli.prediction.label_rows",
+    "Scene": "hlcli.prediction.label_rows",
+    "CaptionPredictor": "hlcli.prediction.caption_predictor",
+    "Caption": "hlcli.prediction.caption_rows",
+    "Captions": "hlcli.prediction.captions",
+    "GeneratedCaption": "hlcli.captioning.generated",
+    "CaptionEvaluation": "hlcli.evaluation.captions",
+    "CaptionMetrics": "hlcli.metrics.captioning.summary",
+    "Failure": "hlcli.data.failures",
+    "Figures": "hlcli.figures.files",
+    "Exported": "hlcli.exporting.models",
+    "ExportDifference": "hlcli.exporting.verification",
+    "ShippedRecipe": "hlcli.recipe_reading.shipped",
+    # What they raise
     "HlcliError": "hlcli.errors",
     "InputError": "hlcli.errors",
-    "LabelSpace": "hlcli.data.labels",
-    "LoadedModel": "hlcli.model_folder",
-    "Metrics": "hlcli.metrics.results",
-    "Predictor": "hlcli.prediction.labels",
-    "Recipe": "hlcli.recipe",
     "RecipeError": "hlcli.errors",
-    "Run": "hlcli.runs",
-    "TextRules": "hlcli.embeddings.texts",
-    "caption": "hlcli.prediction.captions",
-    "change_section": "hlcli.recipe",
-    "check_caption_file": "hlcli.prediction.caption_files",
-    "convert": "hlcli.conversion",
-    "copy_recipe": "hlcli.recipe_reading.shipped",
-    "data_section": "hlcli.data_sets",
-    "data_sections": "hlcli.data_sets",
-    "data_set_name": "hlcli.recipe",
-    "debug_data": "hlcli.inspection.data",
-    "default_split": "hlcli.evaluation.labels",
-    "describe_recipes": "hlcli.recipe_reading.shipped",
-    "describe_system": "hlcli.system",
-    "download": "hlcli.data.download",
-    "embed_graph": "hlcli.embeddings.graphs",
-    "embed_images": "hlcli.features.embedding",
-    "embed_labels": "hlcli.embeddings.labels",
-    "evaluate": "hlcli.evaluation.labels",
-    "evaluate_captions": "hlcli.evaluation.captions",
-    "export_upstream": "hlcli.conversion",
-    "failures_file": "hlcli.data.failures",
-    "find_downloads": "hlcli.data.download",
-    "find_recipe": "hlcli.recipe_reading.shipped",
-    "import_graph": "hlcli.embeddings.graphs",
-    "import_vinvl": "hlcli.features.vinvl",
-    "load": "hlcli.prediction.labels",
-    "load_model": "hlcli.model_opening",
-    "near_data_set": "hlcli.data_sets",
-    "plan_download": "hlcli.data.download",
-    "plan_images": "hlcli.features.embedding",
-    "plan_training": "hlcli.training.planning",
-    "predict": "hlcli.prediction.labels",
-    "preprocess": "hlcli.data.preparation",
-    "push": "hlcli.pushing",
-    "score_captions": "hlcli.evaluation.caption_files",
-    "section_classes": "hlcli.recipe",
-    "train": "hlcli.training.loop",
-    "visualize": "hlcli.figures.drawing",
+    "DataError": "hlcli.errors",
+    "CheckpointError": "hlcli.errors",
+    "DownloadError": "hlcli.errors",
+    "TrainingError": "hlcli.errors",
+    "MissingDependencyError": "hlcli.errors",
 }
 
+__all__ = ["__version__", *_HOMES]
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hlcli' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+
+if not TYPE_CHECKING:  # a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'hlcli' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
     """The public names."""
-    return list(__all__)
+    return sorted(__all__)

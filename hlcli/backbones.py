@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -104,9 +105,12 @@ class GridBackbone(nn.Module):
     @torch.no_grad()
     def _probe(self, image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
         """Feature width and grid, found with one empty image."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        if 0 < sum(tensor.is_meta for tensor in tensors) < len(tensors):
+            return self._probe_shapes(image_size)
+        parameter = next(self.model.parameters())
         was_training = self.model.training
         self.model.eval()
-        parameter = next(self.model.parameters())
         images = torch.zeros(1, 3, *image_size, device=parameter.device, dtype=parameter.dtype)
         try:
             features = self._forward_features(images)
@@ -123,6 +127,15 @@ class GridBackbone(nn.Module):
             return (c, (a, b)) if self._is_channels_last() else (a, (b, c))
         tokens = features.shape[1] - self.prefix_tokens
         return features.shape[2], _token_grid(self.model, tokens)
+
+    def _probe_shapes(self, image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        """The same for a model some of whose weights follow: without any numbers for the while."""
+        model = self.model
+        self.model = copy.deepcopy(model).to("meta")
+        try:
+            return self._probe(image_size)
+        finally:
+            self.model = model
 
 
 def _token_grid(model: nn.Module, tokens: int) -> tuple[int, int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from hlcli.backbones import build_backbone
 from hlcli.data.labels import LabelSpace
@@ -15,6 +19,9 @@ from hlcli.sections import DataSection
 
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
+
+_LARGE = 2**18
+"""Numbers of a parameter from which on drawing them takes longer than doing without."""
 
 
 def build_model(
@@ -41,6 +48,49 @@ def build_model(
         raise RecipeError(
             f"The network does not fit into memory: {text or type(error).__name__}.", "Set smaller widths in model."
         ) from error
+
+
+def build_for_weights(recipe: Recipe, outputs: LabelSpace | Vocabulary, *, data_files: bool = False) -> nn.Module:
+    """The recipe's network for weights that all follow: where possible its large parameters have no numbers yet.
+
+    Buffers are whole, and so are parameters that are made frozen: these hold what a method reads or computes.
+
+    Args:
+        recipe: a valid recipe.
+        outputs: the data set's labels, or the words of its captions.
+        data_files: see `build_model`.
+
+    Raises:
+        RecipeError: when the recipe does not fit the outputs.
+    """
+    try:
+        with _without_numbers():
+            model = build_model(recipe, outputs, initial_weights=False, data_files=data_files)
+        saved = model.state_dict()
+        if not any(buffer.is_meta for name, buffer in model.named_buffers() if name not in saved):
+            return model
+    except (RuntimeError, RecipeError):  # some networks compute with their first numbers; what is wrong is said below
+        pass
+    return build_model(recipe, outputs, initial_weights=False, data_files=data_files)
+
+
+@contextmanager
+def _without_numbers() -> Iterator[None]:
+    """Large parameters that this thread makes go to torch's meta device as soon as a module takes them."""
+    thread = threading.get_ident()
+
+    def forget(_: nn.Module, __: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or parameter.numel() < _LARGE or not parameter.requires_grad:
+            return None  # taken as it is
+        if threading.get_ident() != thread:
+            return None
+        return nn.Parameter(parameter.detach().to("meta"))
+
+    handle = register_module_parameter_registration_hook(forget)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _build(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hlcli.errors import CheckpointError
+from hlcli.errors import CheckpointError, named
 from hlcli.files import whole_file
-from hlcli.model_folder import MODEL_FILES, cpu_state, open_model, open_upstream, save_model
+from hlcli.model_folder import MODEL_FILES, LoadedModel, open_upstream, read_model, save_model
 from hlcli.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Path:
@@ -30,7 +33,7 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
     loaded = open_upstream(Path(checkpoint), recipe)
     save_model(
         out,
-        cpu_state(loaded.model),
+        loaded.model.state_dict(),
         loaded.recipe,
         loaded.labels,
         thresholds=None,
@@ -41,7 +44,7 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
 
 
 def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a model as the reference implementation's checkpoint file.
+    """Write a model as the reference implementation's checkpoint file, and warn of what has no place in it.
 
     That is `{"state_dict": …, "epoch", "arch"}`, or weights alone; see `MethodSection.published_weights`.
 
@@ -52,9 +55,9 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
     if out.is_dir():
         raise CheckpointError(f"{out} is a folder; --out must be a file for --to upstream.")
     _refuse_existing(out, overwrite)
-    loaded = open_model(model)
+    loaded = read_model(model)
     method = loaded.recipe.model
-    state = method.to_upstream(cpu_state(loaded.model), loaded.model)
+    state = method.to_upstream(loaded.model.state_dict(), loaded.model)
     content: dict[str, Any] = dict(state)
     if method.published_weights == "ema":
         content = {f"module.{name}": value for name, value in state.items()}
@@ -62,7 +65,20 @@ def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = Fal
         content = {"epoch": int(loaded.facts.get("epoch", 0)), "arch": method.name, "state_dict": state}
     with whole_file(out, "wb") as handle:
         torch.save(content, handle)
+    logger.warning(
+        "%s holds weights alone; the published program has no place for %s. Keep the model folder.",
+        out,
+        ", ".join(_left_out(loaded)),
+    )
     return out
+
+
+def _left_out(loaded: LoadedModel) -> list[str]:
+    """What a model folder holds and a reference's checkpoint does not, in words."""
+    thresholds = loaded.thresholds and f"the thresholds ({', '.join(f'{value:g}' for value in loaded.thresholds)})"
+    names = "the names of the labels" if loaded.vocabulary is None else "the vocabulary"
+    parts = [thresholds, names, *loaded.recipe.model.left_out_upstream(loaded.model), "the recipe"]
+    return [part for part in parts if part]
 
 
 def _check_folder(path: Path, overwrite: bool) -> None:
@@ -73,7 +89,7 @@ def _check_folder(path: Path, overwrite: bool) -> None:
     held = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
     strangers = sorted(held - set(MODEL_FILES))
     if strangers or (held and "model.json" not in held) or not path.is_dir() or not path.name:
-        shown = f" (it holds {', '.join(strangers[:3])})" if strangers and path.is_dir() else ""
+        shown = f" (it holds {named(strangers, 3)})" if strangers and path.is_dir() else ""
         raise CheckpointError(
             f"{path} is not a model folder{shown}; it is not replaced.", "Give the name of a new folder with --out."
         )

@@ -11,7 +11,7 @@ from hlcli.recipe import read_section, section_classes
 from hlcli.sections import DataSection
 
 
-def data_sections() -> Mapping[str, type[DataSection]]:
+def data_set_classes() -> Mapping[str, type[DataSection]]:
     """The sections of all data sets, by name."""
     return section_classes("data")  # type: ignore[return-value]
 
@@ -29,6 +29,10 @@ def data_section(
 
     Raises:
         RecipeError: for an unknown data set or key.
+
+    Examples:
+        >>> data_section("shapes", overrides=["num_train=100"]).num_train
+        100
     """
     values: dict[str, Any] = {"dataset": name}
     if root is not None:
@@ -52,8 +56,12 @@ def near_data_set(name: str, known: Collection[str] | None = None) -> str | None
     Args:
         name: what was said.
         known: of which data sets; default all.
+
+    Examples:
+        >>> near_data_set("intentonomie")
+        'intentonomy'
     """
-    sections = {own: one for own, one in data_sections().items() if known is None or own in known}
+    sections = {own: one for own, one in data_set_classes().items() if known is None or own in known}
     names = {spelt: own for own, one in sections.items() for spelt in (own, *one.other_names)}
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     return names[near[0]] if near else None

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hlcli.sharding import local_part
+
 
 class Ema:
     """A second model whose weights trail the trained one: e ← d·e + (1 − d)·w after every step.
@@ -49,8 +51,9 @@ class Ema:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    """Parameters and buffers by name; of a network that is cut over processes, this one's parts."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: local_part(tensor) for name, tensor in tensors.items()}
 
 
 def _moving_tensors(model: nn.Module) -> list[str]:

@@ -12,9 +12,21 @@ HlcliError                     exit code 1: the work failed
 Anything else that reaches the user is our own mistake and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class HlcliError(Exception):
-    """A failure with a message for the user and, where there is one, a remedy."""
+    """A failure with a message for the user and, where there is one, a remedy.
+
+    Examples:
+        >>> error = HlcliError("photos/a.jpg is missing.", "Give another one.")
+        >>> error.message, error.hint
+        ('photos/a.jpg is missing.', 'Give another one.')
+        >>> print(error)
+        photos/a.jpg is missing. Give another one.
+    """
 
     exit_code = 1
 
@@ -55,3 +67,9 @@ class TrainingError(HlcliError):
 
 class MissingDependencyError(HlcliError):
     """An optional package is needed for what was asked."""
+
+
+def named(items: Sequence[object], most: int = 5) -> str:
+    """The first of some items, and how many more there are, as part of a message."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -51,6 +52,18 @@ def write_json(path: Path, value: Any) -> None:
     with whole_file(path) as handle:
         json.dump(value, handle, indent=1, ensure_ascii=False)
         handle.write("\n")
+
+
+def free_bytes(place: Path) -> int:
+    """Free bytes on the disk of a file or folder, which need not be there yet."""
+    absolute = place.absolute()
+    return shutil.disk_usage(next(there for there in (absolute, *absolute.parents) if there.exists())).free
+
+
+def sha256_of(path: Path) -> str:
+    """The sum of a whole file, as hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager

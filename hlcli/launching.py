@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hlcli.errors import InputError, MissingDependencyError
+from hlcli.errors import InputError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -34,36 +36,34 @@ def check_launch(cpu: bool) -> None:
     Raises:
         InputError: naming the command that does what was meant.
     """
+    for name in ("DeepSpeed", "Megatron_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() == "true":
+            raise InputError(
+                f"The launcher's settings say {name}, which hlcli does not work with.",
+                "FSDP shards a network in the same way: docs/examples/fsdp.yaml.",
+            )
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     is_simple_launch = "ACCELERATE_USE_CPU" in os.environ and "WORLD_SIZE" not in os.environ
     has_mpi = any(name in os.environ for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"))
     if is_simple_launch and "MASTER_ADDR" in os.environ and not has_mpi:
         raise InputError("The launcher was asked for several processes but started one.", _RIGHT_COMMAND)
-    if world_size > 1 and not cpu and not _env_says_cpu():
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError(
-                f"{world_size} processes were started for GPUs, but there is no GPU: each would train alone "
-                "and all would write the same files.",
-                _RIGHT_COMMAND,
-            )
+    if world_size > 1 and not cpu and not _env_says_cpu() and not _has_gpu():
+        raise InputError(
+            f"{world_size} processes were started for GPUs, but there is no GPU: each would train alone "
+            "and all would write the same files.",
+            _RIGHT_COMMAND,
+        )
 
 
-def make_accelerator(
-    *, cpu: bool = False, precision: str | None = None, log_with: tuple[str, ...] = (), folder: Path | None = None
-) -> Accelerator:
+def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Accelerator:
     """The accelerator of this process; the only place where devices and precision are chosen.
 
     Args:
         cpu: stay on the CPU.
         precision: fp32, fp16, bf16, or None for what the launcher says.
-        log_with: names of trackers.
-        folder: where trackers write.
 
     Raises:
-        InputError: for launches that cannot be meant, or fp16 on a CPU.
-        MissingDependencyError: for a tracker that is not installed.
+        InputError: for launches that cannot be meant or are not supported, or fp16 on a CPU.
     """
     check_launch(cpu)
     import torch
@@ -71,19 +71,16 @@ def make_accelerator(
     from accelerate.utils import DistributedDataParallelKwargs
 
     on_cpu = cpu or _env_says_cpu() or not torch.cuda.is_available()
-    wanted = {"fp32": "no"}.get(precision or "", precision)
-    if on_cpu and "fp16" in (wanted, os.environ.get("ACCELERATE_MIXED_PRECISION") if wanted is None else None):
+    wanted = {"fp32": "no"}.get(precision or "", precision) or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if on_cpu and wanted == "fp16":
         raise InputError("train.precision: fp16 needs a GPU.", "Use bf16 or fp32 on a CPU.")
+    _forget_other_choice(wanted, on_cpu)
     try:
         accelerator = Accelerator(
             cpu=on_cpu,
             mixed_precision=wanted,
-            log_with=list(log_with) or None,
-            project_dir=None if folder is None else str(folder),
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
-    except ImportError as error:
-        raise MissingDependencyError(f"A tracker is not installed: {error}", "`pip install tensorboard`.") from error
     except ValueError as error:
         raise InputError(f"The processes cannot be set up: {error}") from error
     accelerator.gradient_accumulation_steps = 1  # the loop cuts batches itself; the environment must not
@@ -117,10 +114,8 @@ def relaunch(arguments: list[str], num_processes: int, *, cpu: bool) -> int:
     Returns:
         The exit code of the first process.
     """
-    import torch
-
     environment = dict(os.environ)
-    if cpu or not torch.cuda.is_available():
+    if cpu or not _has_gpu():
         environment["ACCELERATE_USE_CPU"] = "true"
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
@@ -157,6 +152,31 @@ def _wait(process: subprocess.Popen) -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue
+
+
+def autocast_of(accelerator: Accelerator) -> Callable[[], AbstractContextManager[object]]:
+    """Makes contexts of the accelerator's mixed precision as it is now, whatever is chosen for the next model."""
+    import torch
+
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision)
+    return nullcontext if dtype is None else partial(torch.autocast, accelerator.device.type, dtype=dtype)
+
+
+def _forget_other_choice(precision: str, on_cpu: bool) -> None:
+    """Let one process choose again: Accelerate keeps the first precision and device, but models follow one another."""
+    from accelerate.state import AcceleratorState
+
+    if not AcceleratorState._shared_state:
+        return
+    state = AcceleratorState()
+    if state.num_processes == 1 and (state.mixed_precision, state.device.type == "cpu") != (precision, on_cpu):
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _env_says_cpu() -> bool:

@@ -19,33 +19,36 @@ def write_card(description: Mapping[str, Any], repository: str) -> str:
         description: what `model.json` holds.
         repository: `owner/name`.
     """
-    name = repository.rpartition("/")[2]
+    name, recipe = repository.rpartition("/")[2], Recipe.from_dict(description["recipe"])
     parts = [
-        f"---\n{_metadata(description, name)}\n---",
+        f"---\n{_metadata(description, recipe, name)}\n---",
         f"# {name}",
-        _summary(description),
-        _usage(description, repository),
+        _summary(description, recipe),
+        _usage(description, recipe, repository),
         *_labels(description),
         *_metrics(description["facts"]),
-        f"## Recipe\n\n```yaml\n{Recipe.from_dict(description['recipe']).to_yaml()}```",
+        "## Recipe\n\nThe settings of its training, for `hlcli train`; paths are those of its author, without folders.",
+        f"<details><summary>All settings</summary>\n\n```yaml\n{recipe.to_yaml()}```\n\n</details>",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(description: Mapping[str, Any], name: str) -> str:
+def _metadata(description: Mapping[str, Any], recipe: Recipe, name: str) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    recipe, facts = description["recipe"], description["facts"]
-    dataset, numbers, task = recipe["data"]["dataset"], dict(_numbers(facts)), _task(description)
+    numbers, task = dict(_numbers(description["facts"])), _task(description)
+    title = recipe.data.name if recipe.data.sources else "images of its author"
     results = [
-        EvalResult(task, dataset, dataset, metric, round(value, 6), dataset_split=facts.get("split"))
+        EvalResult(
+            task, recipe.data.name, title, metric, round(value, 6), dataset_split=description["facts"].get("split")
+        )
         for metric, value in numbers.items()
     ]
     data = ModelCardData(
         library_name="hlcli",
         pipeline_tag=task,
-        tags=["hlcli", recipe["model"]["method"], "multi-label" if _tells_labels(description) else "image-captioning"],
-        datasets=[dataset],
+        tags=["hlcli", recipe.model.name, "multi-label" if _tells_labels(description) else "image-captioning"],
+        datasets=[recipe.data.name] if recipe.data.sources else None,
         metrics=list(numbers) or None,
         model_name=name,
         eval_results=results or None,
@@ -63,36 +66,46 @@ def _task(description: Mapping[str, Any]) -> str:
 
 
 def _numbers(facts: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Measured values by name; thresholds are settings."""
     for name, value in (facts.get("metrics") or {}).items():
-        if value is not None and math.isfinite(value):
+        if value is not None and math.isfinite(value) and name.rpartition("/")[2] != "threshold":
             yield name, float(value)
 
 
-def _summary(description: Mapping[str, Any]) -> str:
-    recipe, facts = description["recipe"], description["facts"]
+def _summary(description: Mapping[str, Any], recipe: Recipe) -> str:
+    """What it does, how, and where it is from."""
     height, width = description["image_size"]
-    what = "labels" if _tells_labels(description) else "captions"
-    source = facts.get("source")
-    origin = f"trained on `{recipe['data']['dataset']}`" if source is None else f"converted from `{source}`"
+    what = "Tells which labels an image shows." if _tells_labels(description) else "Describes images in a sentence."
+    idea = str(type(recipe.model).__doc__).splitlines()[0]
+    data = (
+        f"`{recipe.data.name}`" if recipe.data.sources else f"images of its author (`data.dataset: {recipe.data.name}`)"
+    )
+    source = description["facts"].get("source")
+    origin = f"Trained on {data}" if source is None else f"Converted from `{source}`, a checkpoint for {data}"
     return (
-        f"Finds {what} of images: method `{recipe['model']['method']}`, backbone `{recipe['backbone']['name']}`, "
-        f"{height}×{width} pixels, {origin}. Made with hlcli {description['hlcli']}."
+        f"{what} {origin}, with hlcli {description['hlcli']}: a command line and Python package for hierarchical and "
+        f"multi-label image understanding.\n\n- method: `{recipe.model.name}`. {idea}\n"
+        f"- image encoder: `{recipe.backbone.name}`, images of {height}×{width} pixels"
     )
 
 
-def _usage(description: Mapping[str, Any], repository: str) -> str:
+def _usage(description: Mapping[str, Any], recipe: Recipe, repository: str) -> str:
+    remark = ""
     if _tells_labels(description):
         command, call = "hlcli eval hf://{0} --images photos", 'hlcli.load("hf://{0}").predict(["a.jpg"])'
     else:
         command, call = "hlcli caption hf://{0} photos", 'hlcli.caption("hf://{0}", ["a.jpg"])'
-    lines = ["## Use", "", "```", command, "```", "", "```python", "import hlcli", "", call, "```"]
+        kinds = [kind for kind in ("grid", "region") if getattr(recipe.data, f"{kind}_features") is not None]
+        command += "".join(f" --{kind}-features {kind}_features.hdf5" for kind in kinds)
+        remark = "It reads features that were stored before: `hlcli embed images` makes them.\n\n" if kinds else ""
+    lines = ["## Use", "", f"{remark}```", command, "```", "", "```python", "import hlcli", "", call, "```"]
     return "\n".join(lines).format(repository)
 
 
 def _labels(description: Mapping[str, Any]) -> Iterator[str]:
     """The label levels with their thresholds, or the number of words."""
     if not _tells_labels(description):
-        yield f"## Words\n\n{len(description['vocabulary']['tokens']):,} tokens."
+        yield f"## Words\n\nIt knows {len(description['vocabulary']['tokens']):,} words, four marks among them."
         return
     levels = description["labels"]["levels"]
     thresholds = description["thresholds"] or [None] * len(levels)
@@ -102,12 +115,13 @@ def _labels(description: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
         cut = "not tuned" if threshold is None else f"{threshold:.4g}"
         rows.append(f"| {level['name']} | {len(names):,} | {cut} | {shown.replace('|', '/')} |")
-    yield "\n".join(["## Labels", "", *rows])
+    what = "An image has the labels whose scores, from 0 to 1, are above the threshold of their level."
+    yield "\n".join(["## Labels", "", what, "", *rows])
 
 
 def _metrics(facts: Mapping[str, Any]) -> Iterator[str]:
     numbers = list(_numbers(facts))
     if numbers:
-        head = f"On split `{facts['split']}`, {facts['weights']} weights of epoch {facts['epoch']}; fractions."
+        head = f"On split `{facts['split']}`, {facts['weights']} weights of epoch {facts['epoch']}; fractions of 1."
         rows = [f"| {name} | {value:.4f} |" for name, value in numbers]
         yield "\n".join(["## Metrics", "", head, "", "| metric | value |", "|---|---|", *rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +13,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hlcli.building import build_model, self_contained
+from hlcli.building import build_for_weights, build_model, self_contained
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import CheckpointError, DataError, HlcliError
-from hlcli.files import recover_folder, whole_folder, write_json
+from hlcli.errors import CheckpointError, HlcliError
+from hlcli.files import recover_folder, whole_folder
 from hlcli.hub import local_model
+from hlcli.model_description import (
+    DESCRIPTION_FILE,
+    ModelDescription,
+    read_description,
+    read_document,
+    write_description,
+)
 from hlcli.recipe import Recipe
+from hlcli.sharding import local_part
 
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
 
-_FORMAT = 1
-MODEL_FILES = ("model.safetensors", "model.json")
+logger = logging.getLogger(__name__)
+
+MODEL_FILES = ("model.safetensors", DESCRIPTION_FILE)
 
 
 class LoadedModel(NamedTuple):
@@ -53,31 +62,15 @@ def save_model(
     vocabulary: Vocabulary | None = None,
 ) -> None:
     """Write a model folder; it replaces an older one only when it is whole."""
-    from hlcli import __version__
-    from hlcli.data.transforms import NORMALIZATIONS
-
-    mean, std = NORMALIZATIONS[recipe.data.normalization]
-    description = {
-        "format": _FORMAT,
-        "hlcli": __version__,
-        "facts": dict(facts),
-        "thresholds": None if thresholds is None else list(thresholds),
-        "image_size": list(recipe.data.height_width),
-        "normalization": {"mean": list(mean), "std": list(std)},
-        "labels": labels.to_json(),
-        "recipe": recipe.model_dump(mode="json"),
-    }
-    if vocabulary is not None:
-        description["vocabulary"] = vocabulary.to_json()
     with whole_folder(folder) as building:
         try:
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
         except SafetensorError as error:
             raise HlcliError(f"{folder} cannot be written: {error}.") from error
-        write_json(building / "model.json", description)
+        write_description(building, ModelDescription(recipe, labels, thresholds, dict(facts), vocabulary))
 
 
-def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
+def read_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
     """Load a run folder (its best model), a model folder, or an upstream checkpoint.
 
     Args:
@@ -102,39 +95,44 @@ def open_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
     return open_upstream(path, recipe)
 
 
-def model_facts(path: Path) -> dict[str, Any]:
+def model_facts(path: str | Path) -> dict[str, Any]:
     """Where the weights of a run's best model, or of a model folder, come from, and their metrics; {} for a file.
 
     Raises:
         CheckpointError: when the folder holds no model.
     """
+    path = local_model(path, MODEL_FILES)
     if not path.is_dir():
         return {}
-    description = _model_in(path) / "model.json"
+    folder = _model_in(path)
     try:
-        return dict(json.loads(description.read_text(encoding="utf-8"))["facts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{description} cannot be read: {error!r}") from error
+        return dict(read_document(folder)["facts"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / DESCRIPTION_FILE} cannot be read: {error!r}") from error
 
 
-def model_vocabulary(path: Path) -> Vocabulary | None:
-    """The words of a run's best model, or of a model folder; None where it makes no captions.
+def model_vocabulary(path: str | Path) -> Vocabulary | None:
+    """The words of a run's best model, or of a model folder; None where it makes no captions, and for a file.
 
     Raises:
         CheckpointError: when the folder holds no model.
     """
     from hlcli.captioning.vocabulary import Vocabulary
 
-    description = _model_in(path) / "model.json"
+    path = local_model(path, MODEL_FILES)
+    if not path.is_dir():
+        return None
+    folder = _model_in(path)
+    words = read_document(folder).get("vocabulary")
     try:
-        words = json.loads(description.read_text(encoding="utf-8")).get("vocabulary")
         return None if words is None else Vocabulary.from_json(words)
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{description} cannot be read: {error!r}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / DESCRIPTION_FILE} cannot be read: {error!r}") from error
 
 
-def copy_model(path: Path, folder: Path) -> None:
+def copy_model(path: str | Path, folder: Path) -> None:
     """Copy the model of a run or a model folder; whole or not at all."""
+    path = local_model(path, MODEL_FILES)
     with whole_folder(folder) as building:
         for name in MODEL_FILES:
             shutil.copyfile(_model_in(path) / name, building / name)
@@ -146,44 +144,20 @@ def _model_in(path: Path) -> Path:
 
 
 def _open_folder(folder: Path) -> LoadedModel:
-    description_file = folder / "model.json"
-    if not description_file.is_file():
-        hint = "The run has not finished its first evaluation." if (folder / "recipe.yaml").is_file() else None
-        raise CheckpointError(f"{folder} holds no model: model.json is missing.", hint)
-    try:
-        description = json.loads(description_file.read_text(encoding="utf-8"))
-        if description["format"] > _FORMAT:
-            raise CheckpointError(
-                f"{description_file} has format {description['format']}; this hlcli reads up to {_FORMAT}.",
-                f"Upgrade: it was written by hlcli {description.get('hlcli')}.",
-            )
-        labels = LabelSpace.from_json(description["labels"])
-        recipe = Recipe.from_dict(description["recipe"], source=str(description_file))
-        thresholds = description["thresholds"]
-        if thresholds is not None and [0 < float(value) < 1 for value in thresholds] != [True] * len(labels.levels):
-            raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
-        facts = description["facts"]
-        vocabulary = _read_vocabulary(description, recipe)
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        raise CheckpointError(f"{description_file} cannot be read: {error!r}") from error
-    model = build_model(recipe, vocabulary or labels, initial_weights=False)
-    load_weights(model, _read_safetensors(folder / "model.safetensors"), str(folder))
+    recipe, labels, thresholds, facts, vocabulary = read_description(folder)
+    model = build_for_weights(recipe, vocabulary or labels)
+    mapped = _read_safetensors(folder / "model.safetensors")
+    # Copied: a process dies when a file that it has mapped is cut short by someone who writes another one over it.
+    load_weights(model, {name: value.clone() for name, value in mapped.items()}, str(folder), assign=True)
     _check_finite(model, str(folder))
-    thresholds = None if thresholds is None else tuple(thresholds)
     return LoadedModel(model.eval(), recipe, labels, thresholds, facts, vocabulary)
 
 
-def _read_vocabulary(description: Mapping[str, Any], recipe: Recipe) -> Vocabulary | None:
-    """The words of a captioner."""
-    if recipe.model.task != "captions":
-        return None
-    from hlcli.captioning.vocabulary import Vocabulary
-
-    return Vocabulary.from_json(description["vocabulary"])
-
-
 def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
-    """Load a checkpoint of a reference implementation; code inside it is never run."""
+    """Load a checkpoint of a reference implementation; code inside it is never run.
+
+    The network's weights are those of the file, which stays mapped where its format allows: none is in memory twice.
+    """
     from hlcli.upstream import read_upstream
 
     labels, vocabulary = upstream_labels(recipe), None
@@ -195,8 +169,14 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     state, info = read_upstream(path)
     method = recipe.model
     outputs = vocabulary or labels
-    model = build_model(recipe, outputs, initial_weights=False, data_files=method.published_needs_files)
-    load_weights(model, method.from_upstream(state, model), str(path))
+    if method.needs_backbone(recipe.data) and not method.published_backbone:
+        model = build_model(recipe, outputs, data_files=method.published_needs_files)
+        if not recipe.backbone.pretrained and recipe.backbone.weights is None:
+            hint = "Set backbone.pretrained or backbone.weights."
+            logger.warning("%s holds no image encoder, and the recipe's is random. %s", path, hint)
+    else:
+        model = build_for_weights(recipe, outputs, data_files=method.published_needs_files)
+    load_weights(model, method.from_upstream(state, model), str(path), assign=True)
     _check_finite(model, str(path))
     is_wrapped = all(name.startswith("module.") for name in state)
     # HLEG's averaged copy is saved without the wrapper of its trained weights; the others save nothing but an average.
@@ -207,12 +187,13 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
     return LoadedModel(model.eval(), recipe, labels, None, facts, vocabulary)
 
 
-def read_weights(path: Path, recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
+def read_weights(path: str | Path, recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
     """Weights of a run folder, a model folder or an upstream checkpoint, under our names, not yet compared.
 
     Raises:
         CheckpointError: when there is nothing to read.
     """
+    path = local_model(path, MODEL_FILES)
     if path.is_dir():
         return _read_safetensors(_model_in(path) / "model.safetensors")
     from hlcli.upstream import read_upstream
@@ -230,8 +211,14 @@ def upstream_labels(recipe: Recipe) -> LabelSpace:
         return recipe.data.label_space()
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, *, assign: bool = False) -> None:
     """Load a complete state.
+
+    Args:
+        model: the network.
+        state: its weights and buffers by name.
+        source: what messages call them.
+        assign: let the network keep these very tensors instead of copying their numbers into its own.
 
     Raises:
         CheckpointError: naming keys that are missing, left over, of another shape, or no real numbers.
@@ -256,12 +243,14 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             f"{source}: {_listed([f'{name} {state[name].dtype}' for name in unreal], 'that are no real numbers')}.",
             "Weights are floating-point numbers; quantised ones cannot be loaded.",
         )
-    own.update(state)  # keeps the versions of modules that torch notes in a state dict
-    model.load_state_dict(own)
+    given = {name: value.to(own[name].dtype).contiguous() for name, value in state.items()} if assign else state
+    own.update(given)  # keeps the versions of modules that torch notes in a state dict
+    model.load_state_dict(own, assign=assign)
 
 
 def _check_finite(model: nn.Module, source: str) -> None:
-    bad = sorted(name for name, value in model.state_dict().items() if not value.isfinite().all())
+    suspects = {name: value for name, value in model.state_dict().items() if not value.sum().isfinite()}
+    bad = sorted(name for name, value in suspects.items() if not value.isfinite().all())
     if bad:
         raise CheckpointError(
             f"{source}: {_listed(bad, 'with values that are not finite')}.", "Its training failed, or it is damaged."
@@ -289,6 +278,6 @@ def cpu_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def finite(model: nn.Module) -> bool:
-    """Whether all weights are numbers."""
-    sums = [parameter.detach().sum() for parameter in model.parameters()]
+    """Whether all weights are numbers; of a network that is cut over processes, this one's parts."""
+    sums = [local_part(parameter.detach()).sum() for parameter in model.parameters()]
     return bool(torch.stack([value.float() for value in sums]).isfinite().all())

@@ -1,4 +1,4 @@
-"""The `load_model` verb: a trained model, or one that needs no training, under the recipe it is to be used with."""
+"""The `open_model` verb: a trained model, or one that needs no training, under the recipe it is to be used with."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 from hlcli.building import build_model
 from hlcli.errors import InputError, RecipeError
-from hlcli.model_folder import LoadedModel, open_model, upstream_labels
+from hlcli.model_folder import LoadedModel, read_model, upstream_labels
 from hlcli.model_tasks import check_task
 from hlcli.recipe import Recipe
 
 
-def load_model(
+def open_model(
     model: str | Path | LoadedModel | None,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -35,7 +35,7 @@ def load_model(
         recipe = recipe.changed(overrides)
     if model is None:
         return _open_untrained(recipe)
-    loaded = model if isinstance(model, LoadedModel) else open_model(model, recipe)
+    loaded = model if isinstance(model, LoadedModel) else read_model(model, recipe)
     if recipe is None and overrides:
         name = "the model" if isinstance(model, LoadedModel) else model
         recipe = loaded.recipe.changed(overrides, source=f"recipe of {name}")

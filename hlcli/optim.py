@@ -115,7 +115,8 @@ def build_optimizer(
 
 def _make(section: sections.AnyOptim, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if isinstance(section, sections.Sgd):
-        return torch.optim.SGD(groups, momentum=section.momentum, fused=True)
+        is_cut = any(hasattr(parameter, "to_local") for group in groups for parameter in group["params"])
+        return torch.optim.SGD(groups, momentum=section.momentum, fused=not is_cut)  # torch has none for parts
     kind = torch.optim.AdamW if isinstance(section, sections.AdamW) else torch.optim.Adam
     return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps, fused=True)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hlcli.errors import CheckpointError, HlcliError
+from hlcli.files import write_json
 from hlcli.hub import LOG_IN, first_line, hub_name, local_model, parse_repository
 from hlcli.model_card import write_card
+from hlcli.model_description import DESCRIPTION_FILE, read_document
 from hlcli.model_folder import MODEL_FILES, copy_model, model_facts
+from hlcli.public_recipe import without_places
+from hlcli.recipe import Recipe
 
 _CARD = "README.md"
 
 
 def push(model: str | Path, repository: str, *, private: bool = False, message: str = "") -> str:
-    """Put the model of a run, or a model folder, on the hub.
+    """Put the model of a run, or a model folder, on the hub; its recipe goes without the places of this disk.
 
     Args:
         model: run folder, model folder, or another model on the hub.
@@ -44,7 +48,7 @@ def push(model: str | Path, repository: str, *, private: bool = False, message: 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         copy_model(source, folder)
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        description = _make_public(folder)
         (folder / _CARD).write_text(write_card(description, name.repository), encoding="utf-8")
         hub = HfApi(library_name="hlcli", library_version=__version__)
         try:
@@ -58,3 +62,13 @@ def push(model: str | Path, repository: str, *, private: bool = False, message: 
         except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
             raise HlcliError(f"{name.repository} cannot be pushed: {first_line(error)}.", LOG_IN) from error
     return f"{hub.endpoint}/{name.repository}"
+
+
+def _make_public(folder: Path) -> dict[str, Any]:
+    """Take paths out of the recipe in a model's description, where there are any; the description."""
+    description = read_document(folder)
+    public = without_places(Recipe.from_dict(description["recipe"])).model_dump(mode="json")
+    if public != description["recipe"]:
+        description["recipe"] = public
+        write_json(folder / DESCRIPTION_FILE, description)
+    return description

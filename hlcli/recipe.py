@@ -108,6 +108,12 @@ class Recipe(Section):
 
         Raises:
             RecipeError: listing every mistake.
+
+        Examples:
+            >>> tree = {"data": {"dataset": "shapes"}, "model": {"method": "linear"}}
+            >>> recipe = Recipe.from_dict(tree, ["train.epochs=3"])
+            >>> recipe.train.epochs, recipe.data.name
+            (3, 'shapes')
         """
         if not isinstance(tree, Mapping):
             raise RecipeError(f"{source}: sections were expected, got {type_name(tree)}.")
@@ -118,6 +124,14 @@ class Recipe(Section):
 
         Raises:
             RecipeError: listing every mistake.
+
+        Examples:
+            >>> recipe = Recipe.from_yaml("quickstart")
+            >>> recipe.changed(["optim.lr=1e-4"]).optim.lr
+            0.0001
+            >>> recipe.changed(["data.image_sise=96"])
+            Traceback (most recent call last):
+            hlcli.errors.RecipeError: recipe: data.image_sise: unknown key (from --set). Did you mean image_size?
         """
         return self.from_dict(self.to_dict(), overrides, source=source)
 
@@ -155,7 +169,12 @@ class Recipe(Section):
 
 
 def section_classes(section: str) -> Mapping[str, type[Section]]:
-    """The classes that a section can be, by the value of its tag: for `data` the data sets by name."""
+    """The classes that a section can be, by the value of its tag: for `data` the data sets by name.
+
+    Examples:
+        >>> sorted(section_classes("eval"))
+        ['beam', 'sample']
+    """
     return _variants(Recipe)[section].classes
 
 
@@ -198,6 +217,11 @@ def change_section(section: str, old: Section, changes: Mapping[str, Any], *, so
 
     Raises:
         RecipeError: listing every mistake.
+
+    Examples:
+        >>> searching = Recipe.from_yaml("quickstart-caption").eval
+        >>> change_section("eval", searching, {"decoder": "sample", "temperature": 0.5}).temperature
+        0.5
     """
     before = {section: old.model_dump(mode="json")}
     after = {section: {**before[section], **changes}}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hlcli.data.section import DataSection, PrepareOptions
 from hlcli.section_base import Fraction, Section
@@ -132,6 +133,11 @@ AnySchedule = OneCycle | Cosine | Constant | ByEpoch
 Schedule = Annotated[AnySchedule, Field(discriminator="schedule")]
 
 
+def _as_text(place: Any) -> Any:
+    """A path as text: `hf://OWNER/NAME` is none, and would lose a slash."""
+    return os.fspath(place) if isinstance(place, os.PathLike) else place
+
+
 class Train(Section):
     """The training loop."""
 
@@ -163,10 +169,12 @@ class Train(Section):
     early_stop_from_epoch: int = Field(
         0, ge=0, description="Epoch, counted from 0, before which running out of patience only starts it anew."
     )
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim"], ...] = Field(
-        (), description="Where metrics go besides metrics.jsonl; each needs its own package."
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        (), description="Where metrics go besides metrics.jsonl; extras `track`, `wandb` and `mlflow` bring them."
     )
-    init_weights: Path | None = Field(None, description="Model folder or upstream checkpoint to start from.")
+    init_weights: Annotated[str, BeforeValidator(_as_text)] | None = Field(
+        None, description="Model to start from: run folder, model folder, `hf://OWNER/NAME`, or upstream checkpoint."
+    )
     init_omit: tuple[str, ...] = Field((), description="Name prefixes of weights not taken from init_weights.")
     init_best: bool = Field(
         False, description="Keep a new model only if it beats the one of init_weights by its own eval.select_by."

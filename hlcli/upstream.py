@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hlcli.errors import CheckpointError
+from hlcli.errors import CheckpointError, named
 
 _CONTAINERS = ("state_dict", "model")
 # What torch.load and the pickle machine raise for damaged files, beside UnpicklingError.
@@ -60,7 +60,7 @@ def read_upstream(path: Path | str) -> _Upstream:
     state = content if container is None else content[container]
     strangers = [repr(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strangers or not state:
-        found = f"{len(strangers)} entries are no weights: {', '.join(strangers[:5])}" if strangers else "it is empty"
+        found = f"{len(strangers)} entries are no weights: {named(strangers)}" if strangers else "it is empty"
         raise CheckpointError(
             f"{path} is not a state dict: {found}.",
             f"The weights are looked for under {' and '.join(map(repr, _CONTAINERS))}, then in the whole file.",
@@ -68,7 +68,7 @@ def read_upstream(path: Path | str) -> _Upstream:
     odd = [f"{name!r} ({value.layout})" for name, value in state.items() if _is_odd(value)]
     if odd:
         raise CheckpointError(
-            f"{path}: {len(odd)} weights are sparse, quantised or nested: {', '.join(odd[:5])}.",
+            f"{path}: {len(odd)} weights are sparse, quantised or nested: {named(odd)}.",
             "Ask its authors for plain (dense) weights.",
         )
     return _Upstream(dict(state), {} if container is None else _plain_values(content))

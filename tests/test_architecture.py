@@ -4,10 +4,12 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from source_files import imports_of, parsed
 
 import hlcli
 from hlcli.recipe import section_classes
@@ -40,6 +42,7 @@ FLOORS = {
     "hlcli.features.images": 4,
     "hlcli.features.shards": 4,
     "hlcli.methods": 3,
+    "hlcli.sharding": 3,
     "hlcli.upstream": 3,
     "hlcli.visualization": 3,
     "hlcli.layers": 2,
@@ -110,30 +113,16 @@ def floor(module: str) -> int:
     return FLOORS[module]
 
 
-def imports_at_load(path: Path) -> Iterator[str]:
-    """Modules named by the import statements that run when a module is loaded."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting.extend(node.orelse)
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            waiting.extend(ast.iter_child_nodes(node))
-
-
-def arrows() -> Iterator[tuple[str, str]]:
+@cache
+def arrows() -> list[tuple[str, str]]:
     """(importing module, imported module) for all imports inside the package."""
-    known = modules()
+    known, found = modules(), []
     for module, path in known.items():
-        for name in imports_at_load(path):
+        for name in imports_of(path):
             target = name if name in known else name.rpartition(".")[0]
             if target in known and target != "hlcli":
-                yield module, target
+                found.append((module, target))
+    return found
 
 
 def test_imports_point_down():
@@ -205,7 +194,7 @@ def test_no_condition_names_a_method_or_a_data_set():
         f"{module}: {ast.unparse(node)}"
         for module, path in modules().items()
         if not module.startswith(("hlcli.methods.", "hlcli.data.datasets."))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Compare | ast.match_case)
         for part in ast.walk(node if isinstance(node, ast.Compare) else node.pattern)
         if isinstance(part, ast.Constant) and part.value in names

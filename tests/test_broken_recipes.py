@@ -60,13 +60,13 @@ def check(read, source: str) -> None:
         assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(damaged_recipes())
 def test_damaged_recipes_never_give_a_traceback(tree):
     check(lambda: Recipe.from_dict(tree, source="r.yaml"), "r.yaml")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(trees | st.dictionaries(names, trees))
 def test_random_trees_never_give_a_traceback(tree):
     check(lambda: Recipe.from_dict(tree, source="r.yaml"), "r.yaml")
@@ -80,7 +80,7 @@ shreds = st.lists(pieces | st.sampled_from([" ", "\n", "\n  ", "\n    "]) | st.t
 )
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=60) | shreds.map(lambda text: text.encode("utf-8")))
 def test_random_files_never_give_a_traceback(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "random.yaml"
@@ -88,7 +88,7 @@ def test_random_files_never_give_a_traceback(tmp_path_factory, content):
     check(lambda: Recipe.from_yaml(file), str(file))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.text(max_size=20) | st.builds("{}.{}={}".format, names, names, shreds | scalars), max_size=3))
 def test_random_overrides_never_give_a_traceback(overrides):
     check(lambda: Recipe.from_dict(USER, overrides, source="r.yaml"), "r.yaml")

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from tiny import tiny_recipe
+from tiny_captioner import captioner_recipe, write_captioner
 from typer.testing import CliRunner
 
 from hlcli.building import build_model
 from hlcli.cli.main import app
 from hlcli.conversion import convert, export_upstream
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_folder import cpu_state, open_model, open_upstream, save_model
+from hlcli.model_folder import cpu_state, open_upstream, read_model, save_model
 from hlcli.recipe import Recipe
 
 
@@ -44,7 +46,7 @@ def scores(model: torch.nn.Module) -> tuple[torch.Tensor, ...]:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_scores_survive_the_way_there_and_back(tmp_path: Path, overrides: tuple[str, ...], prefix: str):
     recipe = made(tmp_path / "model", *overrides)
-    expected = scores(open_model(tmp_path / "model").model)
+    expected = scores(read_model(tmp_path / "model").model)
     file = export_upstream(tmp_path / "model", tmp_path / "é" / "model_best.pth.tar")
     content = torch.load(file, weights_only=True)
     assert (content["epoch"], content["arch"]) == (4, "hleg")
@@ -52,7 +54,7 @@ def test_scores_survive_the_way_there_and_back(tmp_path: Path, overrides: tuple[
     content["state_dict"] = {prefix + name: value for name, value in content["state_dict"].items()}
     torch.save(content, file)
     back = convert(file, recipe, tmp_path / "back")
-    loaded = open_model(back)
+    loaded = read_model(back)
     torch.testing.assert_close(scores(loaded.model), expected, rtol=0, atol=0)
     torch.testing.assert_close(scores(open_upstream(file, recipe).model), expected, rtol=0, atol=0)
     assert loaded.thresholds is None
@@ -70,7 +72,7 @@ def test_what_exists_is_only_replaced_when_asked(tmp_path: Path):
     with pytest.raises(CheckpointError, match="exists"):
         convert(file, recipe, tmp_path / "model")
     convert(file, recipe, tmp_path / "model", overwrite=True)
-    assert open_model(tmp_path / "model").thresholds is None
+    assert read_model(tmp_path / "model").thresholds is None
 
 
 @pytest.mark.parametrize(
@@ -200,3 +202,35 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path):
     torch.save(content, file)
     with pytest.raises(CheckpointError, match=r"up\.pth: 1 keys with values that are not finite \(\w+\."):
         open_upstream(file, recipe)
+
+
+def test_what_has_no_place_in_the_published_file_is_named(tmp_path: Path):
+    made(tmp_path / "model")
+    done = run("convert", tmp_path / "model", "--to", "upstream", "--out", tmp_path / "up.pth")
+    assert done.exit_code == 0
+    assert done.stdout == f"{tmp_path / 'up.pth'}\n"
+    lost = "the thresholds (0.1, 0.2, 0.3), the names of the labels, the recipe"
+    assert f"has no place for {lost}. Keep the model folder" in done.stderr
+
+
+def test_a_captioner_gets_the_image_encoder_that_its_recipe_names(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Published checkpoints of captioners have none."""
+    loaded = read_model(write_captioner(tmp_path / "model"))
+    assert loaded.vocabulary is not None
+    (tmp_path / "words.json").write_text(json.dumps(loaded.vocabulary.to_json()))
+    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    assert "no place for the vocabulary, the image encoder, the recipe" in caplog.text
+    words = f"data.vocabulary={tmp_path / 'words.json'}"
+    open_upstream(file, captioner_recipe(words))
+    assert "holds no image encoder, and the recipe's is random" in caplog.text
+    caplog.clear()
+    body = timm.create_model("test_resnet", num_classes=0).state_dict()
+    torch.save(body, tmp_path / "body.pth")
+    again = open_upstream(file, captioner_recipe(words, f"backbone.weights={tmp_path / 'body.pth'}"))
+    assert "random" not in caplog.text
+    first = "conv1.0.weight"
+    found = {name: value for name, value in again.model.state_dict().items() if name.endswith(first)}
+    assert [torch.equal(value, body[first]) for value in found.values()] == [True]
+    network = {name: value for name, value in loaded.model.state_dict().items() if name.startswith("network.")}
+    assert network
+    assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in network.items())

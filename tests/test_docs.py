@@ -38,6 +38,14 @@ def test_the_page_of_recipe_keys_names_every_key_with_a_description(maker):
                 assert field.description or key == TAGS.get(section), f"{one.__name__}.{key} has no description"
 
 
+def test_the_list_of_public_names_is_up_to_date():
+    """A changed signature is a change for everybody: make the list anew, and write it into the CHANGELOG."""
+    made = runpy.run_path(str(ROOT / "docs" / "make_api_list.py"))
+    assert (ROOT / "docs" / "api.txt").read_text(encoding="utf-8") == made["page"](), (
+        "docs/api.txt is out of date: run `python docs/make_api_list.py`."
+    )
+
+
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [

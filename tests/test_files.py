@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hlcli.errors import HlcliError
-from hlcli.files import recover_folder, whole_file, whole_folder, write_json
+from hlcli.errors import HlcliError, named
+from hlcli.files import recover_folder, sha256_of, whole_file, whole_folder, write_json
 
 
 def _fail_half_way(block: AbstractContextManager) -> None:
@@ -94,3 +94,17 @@ def test_full_disk_behind_another_error_is_still_ours(tmp_path: Path):
     with pytest.raises(HlcliError, match="No space left on device"):
         write(whole_file(tmp_path / "a.pt", "wb"))
     assert os.listdir(tmp_path) == []
+
+
+def test_the_sum_of_a_file_is_the_published_one(tmp_path: Path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "abc") == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "0"), (5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 and 1 more"), (2000, "0, 1, 2, 3, 4 and 1,995 more")],
+)
+def test_five_items_are_named_and_the_others_counted(count: int, text: str):
+    assert named(range(count)) == text

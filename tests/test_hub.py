@@ -121,6 +121,6 @@ def test_the_card_of_labels_has_levels_thresholds_metrics_and_the_recipe(tmp_pat
 def test_the_card_of_a_converted_model_says_what_it_came_from(tmp_path: Path):
     description = json.loads((write_captioner(tmp_path / "model") / "model.json").read_text(encoding="utf-8"))
     card = write_card({**description, "facts": {"source": "best.pth", "weights": "ema"}}, "jane/words")
-    assert "converted from `best.pth`" in card
+    assert "Converted from `best.pth`" in card
     assert "model-index" not in front_matter(card)
     assert "## Metrics" not in card

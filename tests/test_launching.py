@@ -11,7 +11,8 @@ from hlcli.errors import InputError
 from hlcli.launching import EXIT_CODE_FILE, check_launch, leave_exit_code, make_accelerator, share_cores
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU",
-         "ACCELERATE_MIXED_PRECISION", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # fmt: skip
+         "ACCELERATE_MIXED_PRECISION", "ACCELERATE_USE_DEEPSPEED",
+         "ACCELERATE_USE_MEGATRON_LM", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # fmt: skip
 
 
 @pytest.fixture
@@ -58,6 +59,14 @@ def test_processes_for_gpus_without_a_gpu_are_stopped(launched):
     launched(WORLD_SIZE="2", MASTER_ADDR="x", ACCELERATE_USE_CPU="false")
     with pytest.raises(InputError, match="2 processes were started for GPUs, but there is no GPU"):
         check_launch(cpu=False)
+
+
+@pytest.mark.parametrize("name", ["DeepSpeed", "Megatron_LM"])
+def test_launchers_settings_that_hlcli_does_not_work_with_are_refused(launched, name: str):
+    launched(**{f"ACCELERATE_USE_{name.upper()}": "true"})
+    with pytest.raises(InputError, match=f"settings say {name}") as caught:
+        check_launch(cpu=True)
+    assert "docs/examples/fsdp.yaml" in (caught.value.hint or "")
 
 
 def test_half_precision_on_a_cpu_is_refused_whoever_asks(launched):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from power_cut import train_until
-from programs import TWO, launch
 from tiny import TINY
+from warm_programs import run_two
 
 import hlcli
 from hlcli.losses.section import LossSection
@@ -44,7 +44,7 @@ def make(loss: str, method: str = "hleg", *overrides: str) -> Recipe:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: Path) -> None:
-    run = hlcli.train(make(loss, method, "train.epochs=1", "data.num_val=6"), tmp_path / "run")
+    run = hlcli.train(make(loss, method, "train.epochs=1", "data.num_train=16", "data.num_val=6"), tmp_path / "run")
     values = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]
     assert run.state() == "finished"
     assert 0 <= values[-1]["mAP"] <= 1
@@ -53,9 +53,10 @@ def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: P
 
 @pytest.mark.parametrize("loss", ["role", "ll_cp"])
 def test_what_a_loss_remembers_survives_a_power_cut(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = make(loss, "hleg", "train.epochs=3", *(["objective.delta_rel=0.2"] if loss == "ll_cp" else []))
+    settings = ("train.epochs=3", "train.checkpoint_every_steps=2", "data.num_train=32", "data.num_val=6")
+    recipe = make(loss, "hleg", *settings, *(["objective.delta_rel=0.2"] if loss == "ll_cp" else []))
     whole = hlcli.train(recipe, tmp_path / "whole")
-    train_until(15, recipe, tmp_path / "cut", monkeypatch)  # in the third epoch, a step after a checkpoint
+    train_until(11, recipe, tmp_path / "cut", monkeypatch)  # in the third epoch, a step after a checkpoint
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)
     one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (whole, resumed))
     assert one["criterion"]  # it does remember something
@@ -73,7 +74,7 @@ def test_two_processes_remember_what_one_does(tmp_path: Path) -> None:
     )  # fmt: skip
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(make("role", "hleg", *settings).to_yaml(), encoding="utf-8")
-    done = launch(*TWO, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "two", ACCELERATE_USE_CPU="true")
+    done = run_two("train", "--recipe", recipe, "--run", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     alone, both = hlcli.train(make("role", "hleg", *settings), tmp_path / "one"), Run(tmp_path / "two")
     one, two = (torch.load(run.checkpoint_file, weights_only=True) for run in (alone, both))

@@ -14,7 +14,7 @@ from tiny import tiny_recipe
 from hlcli import building
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_folder import cpu_state, finite, load_weights, open_model, save_model
+from hlcli.model_folder import cpu_state, finite, load_weights, read_model, save_model
 
 THRESHOLDS = (0.3, 0.4, 0.5)
 
@@ -40,7 +40,7 @@ def change_weights(folder: Path, state: dict[str, torch.Tensor]) -> None:
 
 
 def test_everything_comes_back(folder: Path):
-    loaded = open_model(folder)
+    loaded = read_model(folder)
     recipe = tiny_recipe()
     assert loaded.recipe == recipe
     assert loaded.labels == recipe.data.label_space()
@@ -62,23 +62,23 @@ def test_the_description_tells_how_to_use_the_weights_elsewhere(folder: Path):
     assert description["image_size"] == [32, 32]
     assert description["normalization"] == {"mean": [0.0] * 3, "std": [1.0] * 3}
     assert description["labels"]["levels"][-1]["label_names"] == list(tiny_recipe().data.label_space().label_names)
-    assert set(load_file(folder / "model.safetensors")) == set(open_model(folder).model.state_dict())
+    assert set(load_file(folder / "model.safetensors")) == set(read_model(folder).model.state_dict())
 
 
 def test_the_folder_above_is_enough(folder: Path):
-    assert open_model(str(folder.parent)).facts == {"epoch": 7}
+    assert read_model(str(folder.parent)).facts == {"epoch": 7}
 
 
 def test_saving_replaces_the_old_one(folder: Path):
-    loaded = open_model(folder)
+    loaded = read_model(folder)
     save_model(folder, cpu_state(loaded.model), loaded.recipe, loaded.labels, thresholds=None, facts={})
-    assert open_model(folder).thresholds is None
+    assert read_model(folder).thresholds is None
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model"]
 
 
 def test_a_save_that_was_cut_short_is_finished_on_opening(folder: Path):
     folder.rename(folder.with_name(".model.ready"))
-    assert open_model(folder.parent).facts == {"epoch": 7}
+    assert read_model(folder.parent).facts == {"epoch": 7}
 
 
 def test_missing_unknown_and_misshapen_weights_are_named(folder: Path):
@@ -87,7 +87,7 @@ def test_missing_unknown_and_misshapen_weights_are_named(folder: Path):
     wrong |= {"head.gate": torch.ones(1), "head.classifier.weight": torch.ones(3, 3)}
     change_weights(folder, wrong)
     with pytest.raises(CheckpointError) as caught:
-        open_model(folder)
+        read_model(folder)
     message = str(caught.value)
     assert "2 keys missing (head.fine_queries, head.position)" in message
     assert "1 keys unexpected (head.gate)" in message
@@ -99,13 +99,13 @@ def test_a_label_space_that_does_not_fit_the_weights_is_refused(folder: Path):
     labels = {"levels": [{"name": "fine", "label_names": ["a", "b"], "parent_index": None}], "subsets": {}}
     change(folder, labels=labels, thresholds=None)
     with pytest.raises(CheckpointError, match="misshapen"):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_a_newer_format_is_refused(folder: Path):
     change(folder, format=2, hlcli="9.9")
     with pytest.raises(CheckpointError, match="has format 2; this hlcli reads up to 1") as caught:
-        open_model(folder)
+        read_model(folder)
     assert caught.value.hint == "Upgrade: it was written by hlcli 9.9."
 
 
@@ -113,7 +113,7 @@ def test_a_newer_format_is_refused(folder: Path):
 def test_damaged_descriptions_are_our_error(folder: Path, content: str):
     (folder / "model.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"model.json cannot be read"):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_a_recipe_that_is_no_longer_valid_names_the_file(folder: Path):
@@ -121,30 +121,30 @@ def test_a_recipe_that_is_no_longer_valid_names_the_file(folder: Path):
     recipe["train"]["colour"] = 1
     change(folder, recipe=recipe)
     with pytest.raises(RecipeError, match=r"model.json: train.colour: unknown key"):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_damaged_and_missing_weights_are_our_error(folder: Path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(CheckpointError, match=r"model.safetensors cannot be read"):
-        open_model(folder)
+        read_model(folder)
     weights.unlink()
     with pytest.raises(CheckpointError, match=r"model.safetensors is missing"):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_what_is_no_model_says_so(tmp_path: Path):
     with pytest.raises(CheckpointError, match="does not exist"):
-        open_model(tmp_path / "nothing")
+        read_model(tmp_path / "nothing")
     (tmp_path / "recipe.yaml").write_text("")
     with pytest.raises(CheckpointError, match=r"model\.json is missing") as caught:
-        open_model(tmp_path)
+        read_model(tmp_path)
     assert caught.value.hint == "The run has not finished its first evaluation."
 
 
 def test_loading_keeps_running_statistics(folder: Path):
-    loaded = open_model(folder)
+    loaded = read_model(folder)
     state = {name: torch.full_like(value, 3) for name, value in loaded.model.state_dict().items()}
     load_weights(loaded.model, state, "x")
     assert all((value == 3).all() for value in loaded.model.state_dict().values())
@@ -155,7 +155,7 @@ def test_values_that_are_not_finite_are_refused_by_name(folder: Path):
     state["head.classifier.weight"][0, 0] = float("nan")
     change_weights(folder, state)
     with pytest.raises(CheckpointError, match=r"1 keys with values that are not finite \(head\.classifier\.weight\)"):
-        open_model(folder)
+        read_model(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
@@ -164,7 +164,7 @@ def test_weights_that_are_no_real_numbers_are_refused(folder: Path, dtype: torch
     state["head.classifier.weight"] = state["head.classifier.weight"].to(dtype)
     change_weights(folder, state)
     with pytest.raises(CheckpointError, match=r"no real numbers \(head\.classifier\.weight torch\."):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_a_network_beyond_memory_is_a_mistake_in_the_recipe(monkeypatch: pytest.MonkeyPatch):

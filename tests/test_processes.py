@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from programs import SOURCE, TWO, launch, program_environment
+from warm_programs import run_two, run_warm
 
 import hlcli
 from hlcli.runs import Run
@@ -34,9 +35,7 @@ def test_two_processes_train_as_one(tiny, tmp_path: Path):
     settings = ("backbone.freeze_batch_norm=true", "model.dropout=0", "optim.optimizer=sgd", "optim.lr=0.01")
     recipe = tmp_path / "sgd.yaml"
     recipe.write_text(tiny(*settings).to_yaml())
-    done = launch(
-        *TWO, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "two", ACCELERATE_USE_CPU="true"
-    )  # fmt: skip
+    done = run_two("train", "--recipe", recipe, "--run", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     alone, both = hlcli.train(tiny(*settings), tmp_path / "one"), Run(tmp_path / "two")
     assert json.loads((both.folder / "environment.json").read_text())["num_processes"] == 2
@@ -50,10 +49,10 @@ def test_two_processes_train_as_one(tiny, tmp_path: Path):
             torch.testing.assert_close(weights[1][part][name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path, hlcli_program):
+def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path):
     model = hlcli.train(tiny("train.epochs=1"), tmp_path / "run").folder
     arguments = ["eval", model, "--split", "val", "--json", "--per-label"]
-    alone = hlcli_program(*arguments, "--out", tmp_path / "one.jsonl")
+    alone = run_warm(*arguments, "--out", tmp_path / "one.jsonl")
     assert alone.returncode == 0, alone.stderr
     both = launch(*TWO, "-m", "hlcli", *arguments, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
     assert both.returncode == 0, both.stderr
@@ -67,9 +66,11 @@ def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_p
     done = hlcli_program(*arguments, "--num-processes", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == str(tmp_path / "run")
-    again = hlcli_program(*arguments, "--num-processes=2")
-    assert again.returncode == 2
-    assert "is not empty" in again.stderr
+    settings = ["--set", "train.batch_size=7", "--run", tmp_path / "other"]
+    failed = hlcli_program("train", "--recipe", tiny_file, *settings, "--num-processes=2")
+    assert failed.returncode == 2
+    assert "cannot be cut into 2 processes" in failed.stderr
+    assert json.loads((tmp_path / "other/status.json").read_text())["exit_code"] == 2
 
 
 @pytest.mark.parametrize(
@@ -84,13 +85,3 @@ def test_launches_that_would_silently_do_something_else_are_stopped(tiny_file: P
     assert done.returncode != 0
     assert "--num-processes N" in done.stderr
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
-
-
-def test_both_processes_stop_with_one_message_when_the_recipe_cannot_be_used(tiny_file: Path, tmp_path: Path):
-    done = launch(
-        *TWO, "-m", "hlcli", "train", "--recipe", tiny_file, "--set", "train.batch_size=7", "--run", tmp_path / "run",
-        ACCELERATE_USE_CPU="true",
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "cannot be cut into 2 processes" in done.stderr
-    assert json.loads((tmp_path / "run/status.json").read_text())["exit_code"] == 2

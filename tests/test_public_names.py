@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from source_files import imports_of, parsed
 
 import hlcli
 
@@ -16,12 +17,18 @@ ROOT = REPOSITORY / "hlcli"
 
 
 def test_public_names_are_defined_where_the_package_looks_for_them():
-    assert sorted([*hlcli._HOMES, "__version__"]) == hlcli.__all__ == dir(hlcli)
+    assert sorted(hlcli.__all__) == dir(hlcli)
     for name, home in hlcli._HOMES.items():
         path = ROOT.parent / home.replace(".", "/")
-        tree = ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))
-        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        assert name in defined, f"{home} does not define {name}"
+        assert name in defined_names(ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))), name
+
+
+def test_type_checkers_see_the_names_that_programs_get():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names if alias.name == alias.asname}
+    assert seen == hlcli._HOMES
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
@@ -35,30 +42,17 @@ def test_commands_use_the_public_interface_alone():
     inner = [
         f"{path}: {name}"
         for path in (ROOT / "cli").glob("*.py")
-        for name in imports_at_any_time(path)
+        for name in imports_of(path, in_functions=True)
         if name.startswith("hlcli.") and not name.startswith(own) and name.removeprefix("hlcli.") not in hlcli.__all__
     ]
     assert not inner
-
-
-def imports_at_any_time(path: Path) -> Iterator[str]:
-    """Modules and names imported by a file, inside functions too; those for types alone are left out."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
-            waiting.extend(ast.iter_child_nodes(node))
 
 
 def test_what_one_module_alone_uses_is_private_by_name():
     """Names that another file imports, reaches as an attribute or spells out are shared, and those that contributors
     are told to edit; all others begin with `_`."""
     shown = set(re.findall(r"\w+", (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in source_files()}
+    trees = {path: parsed(path) for path in source_files()}
     users: dict[str, set[Path]] = {}
     for path, tree in trees.items():
         for name in names_of_others(tree):

@@ -129,7 +129,7 @@ def test_files_names_and_overrides_are_read(tmp_path: Path):
         ),
         (
             changed(train={"trackers": ["tensorbord"]}),
-            "train.trackers[0]: must be one of tensorboard, wandb, mlflow, trackio, comet_ml or aim "
+            "train.trackers[0]: must be one of tensorboard, wandb or mlflow "
             "(got 'tensorbord'). Did you mean tensorboard?",
         ),
         (

@@ -54,6 +54,7 @@ def test_what_is_refused_is_refused_in_words(call: Any, message: str):
 def test_captions_of_text_paths(tmp_path: Path, tiny_photo: str):
     model = str(write_captioner(tmp_path / "model"))
     assert hlcli.caption(model, [tiny_photo], out="captions.jsonl").failures == []
+    assert hlcli.caption(model, tiny_photo).captions[0].image == tiny_photo
     assert Path("captions.jsonl").is_file()
     assert hlcli.failures_file("captions.jsonl") == Path("captions.failures.jsonl")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -54,6 +55,18 @@ class CaptionNetwork(nn.Module):
 
     def reorder(self, state: Any, beams: Tensor) -> Any:
         """The state of captions that continue those at beams [B, K']."""
+        raise NotImplementedError
+
+    def state_tensors(self, state: Any) -> dict[str, Tensor]:
+        """A state as tensors by name, for exported graphs; those named `memory_…` stay the same along a caption."""
+        raise NotImplementedError
+
+    def state_of(self, tensors: Mapping[str, Tensor]) -> Any:
+        """The state that `state_tensors` took apart."""
+        raise NotImplementedError
+
+    def free_axes(self, name: str) -> dict[int, str]:
+        """Axes of the state's tensor of that name that may have any length, beside that of images."""
         raise NotImplementedError
 
     def word_attention(self, memory: Any, token_ids: Tensor) -> tuple[Tensor, Tensor]:

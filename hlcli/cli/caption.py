@@ -10,7 +10,7 @@ import typer
 from hlcli.cli.options import AsJson, BatchSize, Overrides, WhichRecipe, Workers
 
 Model = Annotated[
-    Path, typer.Argument(help="Run folder, model folder, or upstream checkpoint (with --recipe) of a captioner.")
+    Path, typer.Argument(help="Run folder, model folder, hf://OWNER/NAME, or upstream checkpoint (--recipe).")
 ]
 Images = Annotated[
     list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="Files, folders, or patterns in quotes.")

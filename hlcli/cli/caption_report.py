@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import typer
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
         InputError: when one cannot be used, or is no captioner.
     """
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides)
-    return [hlcli.load_model(path, given, () if given else overrides, task="captions") for path in paths]
+    return [hlcli.open_model(path, given, () if given else overrides, task="captions") for path in paths]
 
 
 def make_predictor(
@@ -130,7 +130,7 @@ def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
             "captions": [caption.to_json() for caption in done.captions],
             "failures": [failure.to_json() for failure in done.failures],
         }
-        typer.echo(json.dumps({**document, "out": str(out)} if out else document, ensure_ascii=False))
+        print_json({**document, "out": str(out)} if out else document)
     elif out is not None:
         typer.echo(f"Captions: {out}", err=True)
     for failure in done.failures if out is None else done.failures[:5]:
@@ -213,7 +213,7 @@ def score_files(
 
 def _show_json(split: str | None, metrics: CaptionMetrics) -> None:
     document: dict[str, Any] = {} if split is None else {"split": split}
-    typer.echo(json.dumps({**document, "images": metrics.num_images, "metrics": metrics.to_json()}))
+    print_json({**document, "images": metrics.num_images, "metrics": metrics.to_json()})
 
 
 def _show_table(title: str, metrics: CaptionMetrics) -> None:

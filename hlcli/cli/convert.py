@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import recipe_names
 from hlcli.cli.options import Overrides
 
 
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Upstream checkpoint; with --to upstream a run or model folder.")],
     out: Annotated[Path, typer.Option(help="Model folder to make; with --to upstream a file.")],
-    recipe: Annotated[str | None, typer.Option(help="What the upstream checkpoint is.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="What the upstream checkpoint is.", autocompletion=recipe_names)
+    ] = None,
     overrides: Overrides = None,
     to: Annotated[str, typer.Option(help="model (our folder) or upstream (the reference's file).")] = "model",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.commands import Command
+from hlcli.cli.completion import data_set_and_recipe_names
 from hlcli.cli.options import AsJson, Root
 
 app = typer.Typer(
@@ -21,7 +22,14 @@ def debug() -> None:
 
 @app.command("data", cls=Command)
 def data(
-    name: Annotated[str, typer.Argument(metavar="NAME|RECIPE", help="A data set, a recipe file or a shipped recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|RECIPE",
+            help="A data set, a recipe file or a shipped recipe.",
+            autocompletion=data_set_and_recipe_names,
+        ),
+    ],
     root: Root = None,
     overrides: Annotated[
         list[str] | None,

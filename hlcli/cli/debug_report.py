@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,8 @@ import typer
 
 import hlcli
 from hlcli import InputError, RecipeError
+from hlcli.cli.json_output import print_json
+from hlcli.cli.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,9 +26,6 @@ FEW_LABELS = 10
 
 FEW_NAMES = 5
 """So many images or labels of a finding."""
-
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Kinds of characters: control, parts of no character (names that are not UTF-8), ends of lines and paragraphs."""
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -55,7 +52,7 @@ def find_source(name: str, root: Path | None, overrides: Sequence[str]) -> DataS
 def show(found: Inspection, *, as_json: bool, all_rows: bool) -> None:
     """Counts, labels, sizes; then the findings, worst first."""
     if as_json:
-        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        print_json(found.to_json())
         return
     from rich.console import Console
 
@@ -80,7 +77,7 @@ def _split_table(found: Inspection) -> Table:
         table.add_column(heading, justify="right")
     for counts in found.splits:
         whole = (counts.without_labels, counts.captions, counts.without_captions)
-        name = Text(_printable(counts.split))
+        name = Text(printable(counts.split))
         table.add_row(name, f"{counts.images:,}", f"{counts.labels_per_image:.2f}", *(f"{n:,}" for n in whole))
     return table
 
@@ -93,12 +90,12 @@ def _label_table(found: Inspection, few: int | None) -> Table:
     splits = [counts.split for counts in found.splits]
     table = Table("label")
     for split in splits:
-        table.add_column(Text(_printable(f"in {split}")), justify="right")
+        table.add_column(Text(printable(f"in {split}")), justify="right")
     ordered = sorted(found.positives.items(), key=lambda label: label[1][splits[0]])
     left_out = len(ordered) - 2 * (few or len(ordered))
     for place, (name, positives) in enumerate(ordered):
         if few is None or left_out <= 0 or not few <= place < len(ordered) - few:
-            table.add_row(Text(_printable(name)), *(f"{positives[split]:,}" for split in splits))
+            table.add_row(Text(printable(name)), *(f"{positives[split]:,}" for split in splits))
         elif place == few:
             table.add_row(f"… {left_out:,} more (--all)", *("…" for _ in splits))
     return table
@@ -106,18 +103,10 @@ def _label_table(found: Inspection, few: int | None) -> Table:
 
 def _show_finding(finding: Finding, few: int | None) -> None:
     """What, where and how to mend, a line each."""
-    typer.echo(f"{finding.about}: {_printable(finding.what)}")
+    typer.echo(f"{finding.about}: {printable(finding.what)}")
     where = finding.where[:few]
     if where:
         more = len(finding.where) - len(where)
-        typer.echo(f"  where: {_printable('; '.join(where))}" + (f"; and {more:,} more" if more else ""))
+        typer.echo(f"  where: {printable('; '.join(where))}" + (f"; and {more:,} more" if more else ""))
     if finding.mend:
-        typer.echo(f"  mend: {_printable(finding.mend)}")
-
-
-def _printable(text: str) -> str:
-    r"""Text of a data set for one line of a terminal: control characters spelt out, as `\n` and `\x1b`."""
-    return "".join(
-        letter.encode("unicode_escape").decode("ascii") if unicodedata.category(letter) in _UNPRINTABLE else letter
-        for letter in text
-    )
+        typer.echo(f"  mend: {printable(finding.mend)}")

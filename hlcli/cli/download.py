@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import data_set_names
 from hlcli.cli.options import Root
 
 SOME_MISSING = 3
@@ -68,7 +69,12 @@ AcceptLicence = Annotated[
 
 
 def download(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets; a wrong name lists those known.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Data sets; a wrong name lists those known.", autocompletion=data_set_names
+        ),
+    ],
     root: Root = None,
     annotations: Annotations = None,
     source: Source = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.commands import Command
+from hlcli.cli.completion import data_set_names
 from hlcli.cli.embed_images import images
 from hlcli.cli.options import AsJson, ReplaceFile, Root, data_keys
 
@@ -17,7 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Dataset = Annotated[str, typer.Argument(help="Data set; its labels are the store's if it is prepared.")]
+Dataset = Annotated[
+    str, typer.Argument(help="Data set; its labels are the store's if it is prepared.", autocompletion=data_set_names)
+]
 Force = Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")]
 Neighbours = Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")]
 Encoder = Annotated[

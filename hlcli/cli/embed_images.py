@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import data_set_names
 from hlcli.cli.options import AsJson, Root, data_keys
 
 Source = Annotated[
-    str | None, typer.Argument(metavar="DATASET|FOLDER", help="A data set, all its splits; or a folder of images.")
+    str | None,
+    typer.Argument(
+        metavar="DATASET|FOLDER",
+        help="A data set, all its splits; or a folder of images.",
+        autocompletion=data_set_names,
+    ),
 ]
 Kind = Annotated[
     str, typer.Option(metavar="grid|region|global", help="What to store; grid has the global vector beside it.")

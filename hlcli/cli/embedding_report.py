@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from hlcli.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ def show(path: Path, made: LabelEmbeddings, count: int, *, as_json: bool) -> Non
                 for name, text in zip(made.label_names, made.texts, strict=True)
             ],
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     from rich.console import Console
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.json_output import print_json
 from hlcli.cli.options import AsJson
 
 
@@ -19,13 +20,11 @@ def env(
 
     Example: hlcli env
     """
-    import json
-
     import hlcli
 
     facts = hlcli.describe_system(distributed=distributed)
     if as_json:
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        print_json(facts, indent=1)
         return
     for name, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import recipe_names
 from hlcli.cli.options import AsJson, BatchSize, Overrides, Workers
 
 Model = Annotated[
     Path | None,
     typer.Argument(
-        help="Run folder, model folder, or upstream checkpoint (with --recipe). None for a recipe whose method "
-        "needs no training."
+        help="Run folder, model folder, hf://OWNER/NAME, or upstream checkpoint (--recipe). None for a recipe whose "
+        "method needs no training."
     ),
 ]
 MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")]
@@ -42,7 +43,11 @@ TopK = Annotated[
     int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
 ]
 GivenRecipe = Annotated[
-    str | None, typer.Option(help="What an upstream checkpoint is; or, without MODEL, a method without training.")
+    str | None,
+    typer.Option(
+        help="What an upstream checkpoint is; or, without MODEL, a method without training.",
+        autocompletion=recipe_names,
+    ),
 ]
 
 
@@ -88,7 +93,7 @@ def evaluate(
     given = report.read_recipe(recipe, overrides or [])
     model, places = report.sort_out(model, images or [], more_images or [], given)
     report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
-    loaded = hlcli.load_model(model, given, () if given else overrides or ())
+    loaded = hlcli.open_model(model, given, () if given else overrides or ())
     if loaded.recipe.model.task == "captions":
         caption_report.measure_captioner(
             loaded, split, out, useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import typer
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _show_predictions(
             "predictions": [row.to_json() for row in predictions],
             "failures": [row.to_json() for row in failures],
         }
-        typer.echo(json.dumps({**rows, "out": str(out)} if out else rows, ensure_ascii=False))
+        print_json({**rows, "out": str(out)} if out else rows)
     elif out is None:
         from rich.console import Console
 
@@ -175,7 +175,7 @@ def _show_metrics(result: Evaluation, *, per_label: bool, as_json: bool) -> None
         document: dict[str, Any] = {"split": result.split, "images": metrics.num_images, "metrics": metrics.to_json()}
         if per_label:
             document["labels"] = metrics.labels_to_json()
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     from rich.console import Console
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -12,6 +11,7 @@ from rich.filesize import decimal
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def find_source(
     """
     if name is None:
         raise InputError("Which images? Give a data set or a folder.", "`hlcli embed images --help` shows examples.")
-    known = hlcli.data_sections()
+    known = hlcli.data_set_classes()
     if hlcli.data_set_name(name) is not None:
         return hlcli.data_section(name, root, overrides, source="hlcli embed images")
     folder = Path(name).expanduser()
@@ -95,7 +95,7 @@ def show_plan(
             "free_bytes": plan.free_bytes,
             "facts": plan.facts,
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     at_most = "at most " if plan.at_most else ""
     typer.echo(f"{plan.path}: {plan.num_images:,} images, {plan.description}")
@@ -154,7 +154,7 @@ def _show(report: FeatureReport, *, as_json: bool) -> None:
             "bytes": num_bytes,
             "facts": report.facts,
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     else:
         facts = report.description
         typer.echo(f"{report.path}: {report.num_images:,} images, {facts}, {decimal(num_bytes)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hlcli.cli.embedding_report import neighbour_table
+from hlcli.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from hlcli.embeddings.graphs import LabelGraph
@@ -30,7 +30,7 @@ def show(path: Path, made: LabelGraph, count: int, *, as_json: bool) -> None:
             "labels": _entries(labels, words[:above]),
             "parents": _entries(parents, words[above:]),
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     from rich.console import Console
 

@@ -14,6 +14,8 @@ from hlcli.cli.convert import convert
 from hlcli.cli.download import download
 from hlcli.cli.env import env
 from hlcli.cli.evaluate import evaluate
+from hlcli.cli.export import export
+from hlcli.cli.init import init
 from hlcli.cli.push import push
 from hlcli.cli.train import train
 from hlcli.cli.visualize import visualize
@@ -51,12 +53,14 @@ def hlcli(
 app.command("download", cls=Command, short_help="Fetch a data set's files; safe to interrupt.")(download)
 app.add_typer(preprocess.app, name="preprocess", short_help="Turn a data set's files into a store for training.")
 app.add_typer(embed.app, name="embed", short_help="Make label vectors, label graphs, image features.")
+app.command("init", cls=Command, short_help="Make a recipe for your own photos.")(init)
 app.add_typer(debug.app, name="debug", short_help="Find what is wrong with a data set before training.")
 app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
 app.command("eval", cls=Command, short_help="Measure a model, predict images, score captions.")(evaluate)
 app.command("caption", cls=Command)(caption)
 app.command("visualize", cls=Command)(visualize)
 app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)
+app.command("export", cls=Command, short_help="Write a model for programs without hlcli: ONNX, torch.export.")(export)
 app.command("push", cls=Command, short_help="Put a model on the Hugging Face hub.")(push)
 app.add_typer(recipes.app, name="recipes")
 app.command("env", cls=Command, short_help="Versions, devices and data sets found, for bug reports.")(env)

@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from hlcli.cli.completion import recipe_names
+
 Root = Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")]
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
 ]
 
-WhichRecipe = Annotated[str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.")]
+WhichRecipe = Annotated[
+    str | None, typer.Option(help="What an upstream checkpoint is, or where the data is.", autocompletion=recipe_names)
+]
 
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per step; default the recipe's.")]
 

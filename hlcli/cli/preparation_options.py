@@ -24,7 +24,7 @@ def find_data_set(name: str) -> type[DataSection]:
     Raises:
         InputError: for an unknown name.
     """
-    known = hlcli.data_sections()
+    known = hlcli.data_set_classes()
     own = hlcli.data_set_name(name)
     if own is None:
         near = hlcli.near_data_set(name)
@@ -67,7 +67,7 @@ class _SetCommand(Command):
             owners = (
                 []
                 if word in known
-                else [name for name, section in hlcli.data_sections().items() if word in _words(section)]
+                else [name for name, section in hlcli.data_set_classes().items() if word in _words(section)]
             )
             if owners:
                 raise InputError(
@@ -80,7 +80,7 @@ class _SetCommand(Command):
 def name_first(args: list[str]) -> list[str]:
     """A command line with the name of the data set moved before the options that stand before it."""
     fields = [
-        field for section in hlcli.data_sections().values() for field in section.prepare_options.model_fields.items()
+        field for section in hlcli.data_set_classes().values() for field in section.prepare_options.model_fields.items()
     ]
     flags = {f"--{key.replace('_', '-')}" for key, field in fields if field.annotation is bool}
     flags |= {"--overwrite", "--json", "--help", "-h"}

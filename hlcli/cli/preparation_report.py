@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import typer
+
+from hlcli.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from hlcli.data.preparation import Preparation
@@ -18,6 +19,6 @@ def show(made: Preparation, *, as_json: bool) -> None:
     counts = {split: counts["images"] for split, counts in made.meta["counts"].items()}
     if as_json:
         document = {"store": str(made.folder), "images": counts, "failures": len(made.failures)}
-        typer.echo(json.dumps({**document, "notes": made.meta["notes"]}, ensure_ascii=False))
+        print_json({**document, "notes": made.meta["notes"]})
         return
     typer.echo(f"{made.folder}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))

@@ -19,7 +19,7 @@ class DataSets(TyperGroup):
         """Names of the data sets."""
         import hlcli
 
-        return list(hlcli.data_sections())
+        return list(hlcli.data_set_classes())
 
     def get_command(self, ctx: Any, name: str) -> Any:
         """The command of a data set."""
@@ -27,7 +27,7 @@ class DataSets(TyperGroup):
         from hlcli.cli.preparation_options import make_command
 
         own = hlcli.data_set_name(name)
-        return None if own is None else make_command(own, hlcli.data_sections()[own], preprocess)
+        return None if own is None else make_command(own, hlcli.data_set_classes()[own], preprocess)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, or say which data sets there are."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.json_output import print_json
 from hlcli.cli.options import AsJson
 
 
@@ -24,10 +25,11 @@ def push(
     Example: hlcli push runs/quickstart jane/shapes
     Example: hlcli eval hf://jane/shapes --images photos
     """
-    import json
-
     import hlcli
 
     address = hlcli.push(model, repository, private=private, message=message)
     name = f"hf://{repository.removeprefix('hf://')}"
-    typer.echo(json.dumps({"model": name, "address": address}) if as_json else f"{name}: {address}")
+    if as_json:
+        print_json({"model": name, "address": address})
+    else:
+        typer.echo(f"{name}: {address}")

@@ -10,11 +10,15 @@ import typer
 import hlcli
 from hlcli import InputError, RecipeError
 from hlcli.cli.commands import Command
+from hlcli.cli.completion import recipe_names
+from hlcli.cli.json_output import print_json
 from hlcli.cli.options import ReplaceFile
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+Name = Annotated[
+    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", autocompletion=recipe_names)
+]
 
 
 @app.command("list", cls=Command)
@@ -25,11 +29,9 @@ def list_(
 
     Example: hlcli recipes list
     """
-    import json
-
     rows = hlcli.describe_recipes()
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in rows], indent=1, ensure_ascii=False))
+        print_json([row._asdict() for row in rows], indent=1)
         return
     table = [("name", "method", "data set", "what it is"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(3)]
@@ -66,7 +68,12 @@ def copy(
 
 @app.command("validate", cls=Command)
 def validate(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipe files, or names of shipped recipes.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Recipe files, or names of shipped recipes.", autocompletion=recipe_names
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. optim.lr=1e-4; repeatable.")
     ] = None,

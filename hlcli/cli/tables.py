@@ -14,6 +14,7 @@ from rich.text import Text
 from hlcli import Metrics
 
 if TYPE_CHECKING:
+    from hlcli import ExportDifference
     from hlcli.metrics.results import LabelRow
     from hlcli.prediction.label_rows import Prediction
 
@@ -108,6 +109,18 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
         if prediction.scene is not None:
             lines.append(f"scene: {prediction.scene.index} ({prediction.scene.score:.2f})")
         table.add_row(Text(prediction.image), Text("\n".join(lines)))
+    return table
+
+
+def differences_table(differences: Iterable[ExportDifference]) -> Table:
+    """For every file and what it was run on the output that is furthest from PyTorch's."""
+    table = Table()
+    for heading in ("file", "run on", "furthest output"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("difference", justify="right", no_wrap=True)
+    for (file, inputs), rows in groupby(differences, key=lambda row: (row.file, row.inputs)):
+        worst = max(rows, key=lambda row: row.greatest)
+        table.add_row(Text(file), inputs, Text(worst.output), f"{worst.greatest:.1e}")
     return table
 
 

@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import recipe_names
 from hlcli.cli.options import AsJson
 
 
 def train(
-    recipe: Annotated[str | None, typer.Option(help="Recipe file, or the name of a shipped recipe.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe file, or the name of a shipped recipe.", autocompletion=recipe_names)
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
@@ -49,7 +52,9 @@ def train(
 
         raise typer.Exit(relaunch(_without_processes(sys.argv[1:]), num_processes, cpu=chosen.train.cpu))
     import hlcli
+    from hlcli.launching import check_launch
 
+    check_launch(chosen.train.cpu)  # again below, but first of all before libraries are loaded, which takes seconds
     name = Path(recipe).stem if recipe else "run"
     run = hlcli.train(chosen, run_dir, name=name, resume=resume, from_best=from_best, overwrite=overwrite)
     show_run(run, as_json=as_json)

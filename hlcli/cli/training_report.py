@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import typer
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def show_run(run: Run, *, as_json: bool) -> None:
         return
     facts = run.best_model()
     if as_json:
-        typer.echo(json.dumps({"run": str(run.folder), **facts}, ensure_ascii=False))
+        print_json({"run": str(run.folder), **facts})
         return
     from rich.console import Console
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hlcli.cli.completion import figure_names
+from hlcli.cli.json_output import print_json
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
 
 if TYPE_CHECKING:
@@ -39,9 +41,14 @@ Labels = Annotated[
 
 
 def visualize(
-    kind: Annotated[str, typer.Argument(help="curves, labels, levels, attention, scenes or captions.")],
+    kind: Annotated[
+        str, typer.Argument(help="curves, labels, levels, attention, scenes or captions.", autocompletion=figure_names)
+    ],
     model: Annotated[
-        str, typer.Argument(help="Run or model folder; labels: or a recipe; the others: or an upstream checkpoint.")
+        str,
+        typer.Argument(
+            help="Run, model folder or hf://OWNER/NAME; labels: or a recipe; the others: or an upstream checkpoint."
+        ),
     ],
     images: Images = None,
     split: Split = None,
@@ -90,12 +97,10 @@ def visualize(
 
 def _show(drawn: Figures, *, as_json: bool) -> None:
     """The files on stdout, what failed on stderr."""
-    import json
-
     files = [str(path) for path in drawn.files]
     if as_json:
         rows = [failure.to_json() for failure in drawn.failures]
-        typer.echo(json.dumps({"files": files, "failures": rows}, ensure_ascii=False))
+        print_json({"files": files, "failures": rows})
     else:
         for file in files:
             typer.echo(file)

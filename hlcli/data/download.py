@@ -9,7 +9,7 @@ from pathlib import Path
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
 from hlcli.data.datasets.sources import published
 from hlcli.data.transfers.archive_plan import find_unverified, refuse_unprotected
-from hlcli.data_sets import data_section, data_sections, near_data_set
+from hlcli.data_sets import data_section, data_set_classes, near_data_set
 from hlcli.errors import InputError
 from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection
@@ -59,7 +59,7 @@ def plan_download(
 def _check_options(sections: Sequence[DataSection], options: DownloadOptions) -> None:
     """Refuse options of other data sets, and to fetch unchecked what nothing else protects."""
     for field in fields(options):
-        owners = [name for name, one in data_sections().items() if field.name in one.download_options]
+        owners = [name for name, one in data_set_classes().items() if field.name in one.download_options]
         given = getattr(options, field.name) != field.default
         if given and owners and not any(section.name in owners for section in sections):
             flag = "json" if field.name == "annotations" else field.name.replace("_", "-")
@@ -71,7 +71,7 @@ def _check_options(sections: Sequence[DataSection], options: DownloadOptions) ->
 
 def downloadable() -> list[str]:
     """Names of the data sets that can be downloaded."""
-    return [name for name in data_sections() if name in published()]
+    return [name for name in data_set_classes() if name in published()]
 
 
 def find_downloads(names: str | Sequence[str], root: Path | str | None = None) -> list[DataSection]:

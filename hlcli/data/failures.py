@@ -23,7 +23,12 @@ class Failure(NamedTuple):
 
 
 def failures_file(out: str | Path) -> Path:
-    """Where failures are listed: `a.jsonl` → `a.failures.jsonl`."""
+    """Where failures are listed.
+
+    Examples:
+        >>> str(failures_file("predictions.jsonl"))
+        'predictions.failures.jsonl'
+    """
     return Path(out).with_suffix(".failures.jsonl")
 
 

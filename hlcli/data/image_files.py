@@ -19,14 +19,14 @@ IMAGE_SUFFIXES = {
 """What counts as an image in a folder; files that are named one by one are always tried."""
 
 
-def find_images(places: Sequence[Path]) -> list[Path]:
-    """Files as they are; folders and patterns by what they hold, sorted.
+def find_images(places: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Files as they are; folders and patterns by what they hold, sorted; one place or several.
 
     Raises:
         InputError: for a place that does not exist or holds no image.
     """
     found: list[Path] = []
-    for place in places:
+    for place in map(Path, [places] if isinstance(places, str | Path) else places):
         if os.path.isdir(place):
             files = _walk(place)
             here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]

@@ -80,8 +80,23 @@ def load_image(
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise _decode_error(name, "it has too many pixels") from error
     except _DECODE_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise _decode_error(name, reason) from error
+        raise _decode_error(name, _reason(error)) from error
+
+
+def upright_rgb(image: Image, *, name: str) -> Image:
+    """An image that PIL has opened or made, as `load_image` gives it.
+
+    Raises:
+        DataError: when it cannot be decoded.
+    """
+    try:
+        return _decode(image, None)
+    except _DECODE_ERRORS as error:
+        raise _decode_error(name, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _decode(image: Image, shrink_to: tuple[int, int] | None) -> Image:

@@ -12,7 +12,7 @@ from typing import Literal
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
 from hlcli.data.store import open_label_space, open_records, split_labels
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.files import whole_file
 from hlcli.sections import DataSection
 
@@ -106,8 +106,8 @@ def _listed(path: Path, known: Sequence[tuple[str, tuple[int, ...]]], num_labels
 
     matched = lists_by_record([image_id for image_id, _ in known], read_label_list(path, num_labels))
     if matched.strangers:
-        shown = ", ".join(matched.strangers[:3])
-        logger.warning("%s lists %d images that the split lacks: %s…", path, len(matched.strangers), shown)
+        shown = named(matched.strangers, 3)
+        logger.warning("%s lists %d images that the split lacks: %s.", path, len(matched.strangers), shown)
     if all(labels is None for labels in matched.labels):
         raise DataError(f"{path} lists no image of the training split.", "Is it the list of this data set?")
     odd = [

@@ -41,6 +41,17 @@ class LabelSpace:
 
     Raises:
         DataError: when names repeat, or when a label has no parent or a parent no label.
+
+    Examples:
+        >>> space = LabelSpace.from_tree({"animals": ["cat", "dog"], "food": ["apple"]})
+        >>> space.label_names
+        ('cat', 'dog', 'apple')
+        >>> space.level_sizes
+        (2, 3)
+        >>> [level.name for level in space.levels]
+        ['coarse', 'fine']
+        >>> space.ancestors(2)  # of apple: food
+        (1,)
     """
 
     levels: tuple[Level, ...]
@@ -124,7 +135,12 @@ class LabelSpace:
 
     @classmethod
     def flat(cls, label_names: Sequence[str]) -> LabelSpace:
-        """A label space of one level."""
+        """A label space of one level.
+
+        Examples:
+            >>> LabelSpace.flat(["cat", "dog"]).num_labels
+            2
+        """
         return cls((Level("fine", tuple(label_names)),))
 
     @classmethod

@@ -16,6 +16,7 @@ from hlcli.data.images import load_image
 from hlcli.data.records import Records
 from hlcli.data.transforms import TrainTransform
 from hlcli.errors import DataError
+from hlcli.interrupts import leave_to_parent
 
 
 class LabelBatch(NamedTuple):
@@ -237,6 +238,7 @@ def make_loader(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
+        worker_init_fn=leave_to_parent,
         generator=torch.Generator().manual_seed(0),
         timeout=600 if workers else 0,
     )
@@ -250,5 +252,13 @@ def batches(loader: DataLoader) -> Iterator[Any]:
     """
     for batch in loader:
         if isinstance(batch, DataError):
+            _end_workers(loader)
             raise batch
         yield batch
+
+
+def _end_workers(loader: DataLoader) -> None:
+    """End its processes in order: left to the garbage collector, each would hold it up for five seconds."""
+    if loader._iterator is not None:  # None where this process loads
+        loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+        loader._iterator = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
 from hlcli.errors import DataError
-from hlcli.files import recover_folder, whole_folder, write_json
+from hlcli.files import recover_folder, sha256_of, whole_folder, write_json
 from hlcli.sections import DataSection
 
 _STORE_VERSION = 1
@@ -258,8 +257,7 @@ def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_
             for label in record.labels:
                 positives[label] += 1
         writer.finalize()
-    with open(path, "rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = sha256_of(path)
     datasets.DatasetInfo(features=features).write_to_directory(str(folder))
     state: dict[str, Any] = {
         "_data_files": [{"filename": path.name}],

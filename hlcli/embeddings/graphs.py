@@ -18,7 +18,6 @@ from torch.nn.functional import normalize as unit_length
 
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.labels import LabelSpace
-from hlcli.data.transfers.checksums import Checksum
 from hlcli.data_sets import as_data_section
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
@@ -38,6 +37,7 @@ from hlcli.embeddings.vectors import (
     warn_of_equals,
 )
 from hlcli.errors import DataError, InputError
+from hlcli.files import sha256_of
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ def import_graph(
     relation = _read_published(
         source, labels, missing="Is --from its path?", other=f"{_PARENTS} {_way_to_parents(data)}."
     )
-    settings = {"sha256": Checksum("sha256", "").of_file(source)}
+    settings = {"sha256": sha256_of(source)}
     graph = LabelGraph(relation, labels.label_names, parents_of(labels)[0], (), source.name, settings)
     write_label_graph(path, graph)
     return path, graph

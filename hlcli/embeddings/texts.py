@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hlcli.errors import DataError, InputError, RecipeError
+from hlcli.errors import DataError, InputError, RecipeError, named
 from hlcli.recipe_reading.text import read_yaml
 
 PHOTO_TEMPLATE = "a photo of a {}."
@@ -76,10 +76,10 @@ def label_words(names: Sequence[str], rules: TextRules | None = None) -> tuple[s
 def _refuse_numbers(texts: Sequence[str], names: Path | None) -> None:
     numbers = [text for text in texts if text.strip().isdecimal()]
     if numbers:
-        shown = ", ".join(numbers[:5]) + (", …" if len(numbers) > 5 else "")
         where = "labels are" if names is None else f"texts are, even with {names},"
         raise InputError(
-            f"{len(numbers)} of {len(texts)} {where} bare numbers ({shown}): a text encoder would embed digits.",
+            f"{len(numbers)} of {len(texts)} {where} bare numbers ({named(numbers)}): a text encoder would embed "
+            "digits.",
             "Name them in a file: --names FILE.txt, one text per line, or a YAML file `'0': dog`. --force embeds them "
             "as they are; model.label_embeddings=random needs no names.",
         )
@@ -96,9 +96,8 @@ def _read_names(path: Path, label_names: Sequence[str]) -> dict[str, str]:
     unknown = [label for label in tree if label not in set(label_names)]
     if unknown:
         near = difflib.get_close_matches(unknown[0], label_names, n=1)
-        shown = ", ".join(unknown[:5])
         raise DataError(
-            f"{path}: {len(unknown)} names are no labels of the data set: {shown}.",
+            f"{path}: {len(unknown)} names are no labels of the data set: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Every line reads `label: text`.",
         )
     for label, text in tree.items():

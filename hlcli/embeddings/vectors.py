@@ -22,10 +22,9 @@ from torch.nn.functional import normalize as unit_length
 from hlcli import __version__
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_label_space, store_folder
-from hlcli.data.transfers.checksums import Checksum
 from hlcli.encoders.loading import Encoder
-from hlcli.errors import DataError, InputError
-from hlcli.files import whole_file
+from hlcli.errors import DataError, InputError, named
+from hlcli.files import sha256_of, whole_file
 from hlcli.progress import Progress
 from hlcli.sections import DataSection
 
@@ -75,7 +74,7 @@ def check_label_embeddings(label_embeddings: Tensor, label_names: Sequence[str],
         labels = [label_names[row] for row in bad.nonzero().flatten().tolist()]
         if labels:
             raise DataError(
-                f"{source}: the vector {problem} for {len(labels)} of {len(label_names)} labels: {_shown(labels)}.",
+                f"{source}: the vector {problem} for {len(labels)} of {len(label_names)} labels: {named(labels)}.",
                 "Give other words for these labels: --names FILE.",
             )
 
@@ -87,11 +86,7 @@ def warn_of_equals(vectors: Tensor, label_names: Sequence[str]) -> None:
         groups.setdefault(row.tobytes(), []).append(name)
     for names in groups.values():
         if len(names) > 1:
-            logger.warning("The encoder cannot tell %d labels apart: %s.", len(names), _shown(names))
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            logger.warning("The encoder cannot tell %d labels apart: %s.", len(names), named(names))
 
 
 def cosines(vectors: Tensor) -> Tensor:
@@ -220,7 +215,7 @@ class FileKind(NamedTuple):
     def describe(self, path: Path, opened: Callable[[Path], Any]) -> str:
         """File, sha256, and for our own files, as they are `opened`, encoder and settings, in a line."""
         check_exists(path, hint=self.first)
-        words = [str(path), f"sha256 {Checksum('sha256', '').of_file(path)}"]
+        words = [str(path), f"sha256 {sha256_of(path)}"]
         if path.suffix == ".safetensors":
             made = opened(path)
             facts = (f"{name} {value}" for name, value in made.settings.items() if value is not None)

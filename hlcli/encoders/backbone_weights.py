@@ -10,7 +10,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from hlcli.encoders.backbone_names import from_reference_backbone
-from hlcli.errors import CheckpointError, RecipeError
+from hlcli.errors import CheckpointError, RecipeError, named
 from hlcli.upstream import read_upstream
 
 _POSITIONS = "pos_embed"
@@ -57,18 +57,13 @@ def load_backbone_weights(
         if state[key].shape != own[key].shape
     ]
     mistakes = {"keys missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    found = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in mistakes.items() if names]
+    found = [f"{len(names)} {kind} ({named(sorted(names), _MOST_NAMES)})" for kind, names in mistakes.items() if names]
     if found:
         raise CheckpointError(
             f"{source} does not fit this backbone: {', '.join(found)}.",
             "Is backbone.name the model that these weights are of?",
         )
     model.load_state_dict({**own, **{key: state[key] for key in shared}})
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(sorted(names)[:_MOST_NAMES]) + more
 
 
 def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor:

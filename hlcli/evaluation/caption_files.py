@@ -14,10 +14,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from hlcli.errors import DataError, InputError
+from hlcli.errors import DataError, InputError, named
 from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, CaptionMetrics, caption_metrics, check_metrics
 
-_MAX_SHOWN = 5
 _COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")
 _PART_OF_TRAIN = {"restval": "train"}  # Karpathy's name for the rest of COCO's val, which all papers train on
 
@@ -72,7 +71,7 @@ def score_captions(
     if missing:
         raise DataError(
             f"{results}: {len(missing):,} of {len(expected):,} images of {references} have no caption: "
-            f"{_listed(missing)}.",
+            f"{named(missing)}.",
             "Caption these too, or give references of the captioned images alone.",
         )
     metrics = caption_metrics(
@@ -173,15 +172,15 @@ def _match(found: Sequence[Result], known: Sequence[_Reference], results: Path, 
     if strange:
         raise DataError(
             f"{results}: {len(strange):,} of {len(found):,} captions are for images without references in "
-            f"{references}: {_listed(strange)}."
+            f"{references}: {named(strange)}."
         )
     if unclear:
         raise DataError(
-            f"{results}: {len(unclear):,} names fit several images of {references}: {_listed(unclear)}.",
+            f"{results}: {len(unclear):,} names fit several images of {references}: {named(unclear)}.",
             "Name them with their folder or number.",
         )
     if twice:
-        raise DataError(f"{results}: {len(twice):,} images have more than one caption: {_listed(twice)}.")
+        raise DataError(f"{results}: {len(twice):,} images have more than one caption: {named(twice)}.")
     return captions
 
 
@@ -223,7 +222,7 @@ def _expected(known: Sequence[_Reference], captions: Iterable[int], split: str |
         raise DataError(f"{references} has no split {split!r}; it has {', '.join(has) or 'no splits at all'}.")
     outside = [known[row].image_id for row in captions if known[row].split not in splits]
     if outside:
-        raise DataError(f"{len(outside):,} captions are for images outside split {split}: {_listed(outside)}.")
+        raise DataError(f"{len(outside):,} captions are for images outside split {split}: {named(outside)}.")
     return rows
 
 
@@ -274,8 +273,3 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         return DataError(f"{path} is missing.")
     reason = error.strerror if isinstance(error, OSError) else None
     return DataError(f"{path} cannot be read: {reason or error}.")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
-    return ", ".join(names[:_MAX_SHOWN]) + more

@@ -28,6 +28,7 @@ from hlcli.errors import DataError
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
+from hlcli.sharding import without_gradients
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -106,7 +107,7 @@ class CaptionScorer:
         said: list[list[tuple[int, GeneratedCaption]]] = [[] for _ in models]
         sums: list[list[tuple[float, int]]] = [[] for _ in models]
         title = title or f"Captioning {self.split}"
-        with torch.inference_mode(), Progress(title, total=len(self.records), unit="image") as bar:
+        with without_gradients(models), Progress(title, total=len(self.records), unit="image") as bar:
             for found in batches(self.loader):
                 batch = self.on_device(found)  # type: ignore[arg-type]
                 for model, captions, losses in zip(models, said, sums, strict=True):

@@ -18,6 +18,7 @@ from hlcli.methods.base import Criterion
 from hlcli.methods.outputs import level_logits, scene_probs_of
 from hlcli.metrics.hierarchy import lift_scores
 from hlcli.progress import Progress
+from hlcli.sharding import without_gradients
 
 
 class SplitScores(NamedTuple):
@@ -70,7 +71,7 @@ def score_split(
     columns: list[list[Tensor]] = [[] for _ in models]
     scenes: list[list[Tensor]] = [[] for _ in models]
     rows, truth = [], []
-    with torch.inference_mode(), Progress(title, total=num_rows, unit="image") as bar:
+    with without_gradients(models), Progress(title, total=num_rows, unit="image") as bar:
         for batch in batches(loader):
             images = normalize(batch.images.to(accelerator.device, non_blocking=True))
             for model, parts, scene_parts in zip(models, columns, scenes, strict=True):

@@ -17,7 +17,7 @@ from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import MetricOptions, summarise
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.model_tasks import check_task
 from hlcli.prediction.label_files import check_prediction_file, open_writer
 from hlcli.prediction.label_rows import Prediction, make_prediction
@@ -73,7 +73,7 @@ def evaluate(
         InputError: when the model, the split or the thresholds cannot be used.
     """
     out = None if out is None else check_prediction_file(Path(out))
-    loaded = load_model(model, recipe)
+    loaded = open_model(model, recipe)
     active = loaded.recipe
     check_task(active.model, "labels")
     protocol = active.eval.threshold if thresholds is None else thresholds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from hlcli.features.images import ImageList, Loaded, LoadedImages, list_images
 from hlcli.features.layout import feature_key
 from hlcli.features.reading import FeatureFile
 from hlcli.features.shards import Shards
+from hlcli.files import free_bytes
 from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
 from hlcli.progress import Progress
@@ -128,10 +128,8 @@ def _plan(extractor: Extractor, options: FeatureOptions, path: Path, images: Ima
     if dtype not in _DTYPES:
         raise InputError(f"--dtype must be {' or '.join(_DTYPES)} (got {dtype}).")
     size = extractor.most_bytes(np.dtype(dtype))
-    place = next(folder for folder in path.absolute().parents if folder.exists())
     facts = {**extractor.facts, "dtype": dtype, "images": images.digest(), "hlcli": __version__}
-    free = shutil.disk_usage(place).free
-    return FeaturePlan(path, len(images), len(images) * size, free, facts, options.uses_detector)
+    return FeaturePlan(path, len(images), len(images) * size, free_bytes(path), facts, options.uses_detector)
 
 
 def _check_target(shards: Shards, *, overwrite: bool, resume: bool) -> bool:

@@ -30,7 +30,7 @@ from hlcli.figures.images import (
 from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
 from hlcli.metrics.multilabel import above_threshold
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear
@@ -79,7 +79,7 @@ def draw_attention(
     Raises:
         InputError: when the method has no maps, for an unknown label or level, or when there are no images.
     """
-    loaded = load_model(model, recipe)
+    loaded = open_model(model, recipe)
     method = loaded.recipe.model
     check_offers(method, "level_maps", "attention per label")
     predictor = Predictor(loaded)

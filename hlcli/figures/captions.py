@@ -21,10 +21,10 @@ from hlcli.figures.files import Figures, file_stems
 from hlcli.figures.images import IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
 from hlcli.figures.pages import draw_groups
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import load_model
-from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, LoadedPhotos, NamedImages
+from hlcli.model_opening import open_model
+from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, PhotoLoader
 from hlcli.prediction.captions import CaptionPredictor
-from hlcli.prediction.labels import DrawnImage
+from hlcli.prediction.given_images import DrawnImage
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import is_even
 from hlcli.visualization.captions import WordMap, caption_figure
@@ -58,7 +58,7 @@ def draw_captions(
     Raises:
         InputError: when the model makes no captions, or there are no images.
     """
-    loaded = load_model(model, recipe)
+    loaded = open_model(model, recipe)
     predictor = CaptionPredictor(loaded, features=FeatureSources(of_data=not images))
     view = find_view(loaded, of_data=not images)
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
@@ -150,10 +150,8 @@ def find_view(loaded: LoadedModel, *, of_data: bool) -> View:
 
 def look_at(predictor: CaptionPredictor, photos: Sequence[Photo], failures: list[Failure]) -> list[Look | None]:
     """Captions of decoded images and what was looked at; None, and a failure, where there are no features."""
-    sources = [DrawnImage(image) for _, image in photos]
-    names = [item.name for item, _ in photos]
-    rows = LoadedPhotos(NamedImages(names, sources.__getitem__), predictor.inputs.loads)
-    loaded = [rows[number] for number in range(len(rows))]
+    load = PhotoLoader(predictor.inputs.loads)
+    loaded = [load((row, item.name, DrawnImage(image))) for row, (item, image) in enumerate(photos)]
     failures += [Failure(photo.name, photo.parts) for photo in loaded if isinstance(photo.parts, str)]
     ready = [photo for photo in loaded if not isinstance(photo.parts, str)]
     looks = iter(_look(predictor, ready) if ready else ())
@@ -165,7 +163,7 @@ def _look(predictor: CaptionPredictor, photos: Sequence[LoadedPhoto]) -> list[Lo
     (inputs,) = predictor.inputs.compute(photos)
     (captioner,) = predictor.networks
     network = captioner.network
-    with predictor.accelerator.autocast():
+    with predictor.autocast():
         memory = captioner.encode(inputs)
         found = predictor.decoding.find_captions(network, memory, first_row=photos[0].row)
         words = found.token_ids[:, 0]  # [B, L]

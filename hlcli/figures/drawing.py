@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from hlcli.errors import InputError
 from hlcli.figures.files import Figures
@@ -18,10 +18,10 @@ Draw = Callable[..., Figures]
 """`draw(model, out, file_format, **options)`, with the options that its kind takes."""
 
 
-class Options(TypedDict, total=False):
+class FigureOptions(TypedDict, total=False):
     """What figures can be asked for; every kind takes some of it."""
 
-    images: Sequence[Path]  # files, folders and patterns
+    images: Sequence[str | Path]  # files, folders and patterns
     split: str | None  # where images are taken from, or what is counted
     max_images: int | None  # so many of the images, evenly spread
     labels: Sequence[str]  # names; for `attention` also true and predicted
@@ -92,7 +92,7 @@ def visualize(
     out: str | Path | None = None,
     file_format: str = "png",
     overrides: Sequence[str] = (),
-    **options: Unpack[Options],
+    **options: Unpack[FigureOptions],
 ) -> Figures:
     """Draw figures and write them to files.
 
@@ -105,7 +105,7 @@ def visualize(
         out: folder for the files; default `figures` inside the run or model folder, else `./figures`.
         file_format: png, svg or pdf.
         overrides: `section.key=value`, changes of the recipe.
-        **options: see `Options`; each kind takes those that `KINDS` lists.
+        **options: see `FigureOptions`; each kind takes those that `KINDS` lists.
 
     Raises:
         InputError: for an unknown kind, or options that it has no use for.
@@ -113,7 +113,9 @@ def visualize(
     """
     if overrides:
         options["recipe"] = _changed(options.get("recipe"), model, overrides)
-    chosen = {name: value for name, value in options.items() if value}
+    chosen: dict[str, Any] = {name: value for name, value in options.items() if value}
+    if "images" in chosen:
+        chosen["images"] = [Path(place) for place in chosen["images"]]
     draw = _find_kind(kind, list(chosen)).load()
     check_format(file_format)
     return draw(model, _figures_folder(model) if out is None else Path(out), file_format, **chosen)
@@ -132,7 +134,7 @@ def _find_kind(name: str, given: Sequence[str]) -> _Kind:
             f"There is no figure {name!r}; there are {', '.join(kinds)}.", f"Did you mean {near[0]}?" if near else None
         )
     for option in given:
-        if option not in Options.__annotations__:
+        if option not in FigureOptions.__annotations__:
             raise TypeError(f"visualize() got an unexpected keyword argument {option!r}")
         if option not in kinds[name].options:
             users = [kind.name for kind in KINDS if option in kind.options]

@@ -169,8 +169,8 @@ def levels_with_maps(predictor: Predictor, method: MethodSection) -> range:
 
 
 def _level_maps(predictor: Predictor, method: MethodSection, images: torch.Tensor) -> LevelMaps:
-    with torch.inference_mode(), predictor.accelerator.autocast():
-        found = method.level_maps(predictor.model, predictor.normalize(images.to(predictor.accelerator.device)))
+    with torch.inference_mode(), predictor.autocast():
+        found = method.level_maps(predictor.model, predictor.normalize(images.to(predictor.device)))
     assert found is not None, "check_offers comes first"
     return found
 

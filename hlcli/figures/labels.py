@@ -65,9 +65,9 @@ def recipe_of(model: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _of_model(model: str | Path, overrides: Sequence[str]) -> Recipe:
-    from hlcli.model_folder import open_model  # a run folder or a recipe needs no torch
+    from hlcli.model_folder import read_model  # a run folder or a recipe needs no torch
 
-    return open_model(model).recipe.changed(overrides, source=f"recipe of {model}")
+    return read_model(model).recipe.changed(overrides, source=f"recipe of {model}")
 
 
 def count_labels(records: Records, labels: LabelSpace) -> list[list[int]]:

@@ -22,7 +22,7 @@ from hlcli.figures.images import (
 )
 from hlcli.figures.pages import draw_pages
 from hlcli.methods.base import MethodSection
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import Branches, find_branches
@@ -65,7 +65,7 @@ def draw_levels(
     Raises:
         InputError: when the method has no such maps, or there are no images.
     """
-    loaded = load_model(model, recipe)
+    loaded = open_model(model, recipe)
     method = loaded.recipe.model
     check_offers(method, "level_maps", "attention per label")
     branches = find_branches(loaded.labels, labels) if labels else None

@@ -15,7 +15,7 @@ from hlcli.figures.images import Items, Photo, check_offers, choose_images, shri
 from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -67,7 +67,7 @@ def draw_scenes(
     Raises:
         InputError: when the method has no scenes, or for labels that there are not.
     """
-    loaded = load_model(model, recipe)
+    loaded = open_model(model, recipe)
     check_offers(loaded.recipe.model, "cooccurrence", "scenes")
     counts = loaded.recipe.model.cooccurrence(loaded.model)
     assert counts is not None

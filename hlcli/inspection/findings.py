@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 FindingLevel = Literal["error", "warning", "note"]
-_About = Literal["files", "images", "duplicates", "labels", "hierarchy", "recipe"]
+FindingTopic = Literal["files", "images", "duplicates", "labels", "hierarchy", "recipe"]
 
 _LEVELS: tuple[FindingLevel, ...] = ("error", "warning", "note")
 """Worst first."""
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
     """
 
     level: FindingLevel
-    about: _About
+    about: FindingTopic
     what: str
     where: tuple[str, ...] = ()
     mend: str = ""
@@ -85,7 +85,12 @@ def in_number(text: str, number: int) -> str:
 
 
 def finding_on(
-    where: Iterable[str], level: FindingLevel, about: _About, what: str, mend: str = "", splits: tuple[str, ...] = ()
+    where: Iterable[str],
+    level: FindingLevel,
+    about: FindingTopic,
+    what: str,
+    mend: str = "",
+    splits: tuple[str, ...] = (),
 ) -> list[Finding]:
     """A finding on some images, labels or files, or none where there are none.
 

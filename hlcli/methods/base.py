@@ -62,6 +62,8 @@ class MethodSection(Section):
     published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "regular"
     """What a reference's checkpoint holds: training state with the trained weights under `state_dict`; nothing but
     the averaged weights, each name with `module.` in front; or nothing but the better of both, bare."""
+    published_backbone: ClassVar[bool] = True
+    """Whether a reference's checkpoint holds the image encoder too; otherwise it is the recipe's own."""
     published_needs_files: ClassVar[bool] = False
     """Whether a reference's checkpoint lacks what comes from the data set's folder (label embeddings)."""
 
@@ -115,6 +117,10 @@ class MethodSection(Section):
         """
         raise CheckpointError(f"There is no other program that reads models of method {self.name}.")
 
+    def left_out_upstream(self, model: nn.Module) -> tuple[str, ...]:
+        """Parts of the network, in words, that `to_upstream` has no place for: they come from files there."""
+        return ()
+
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
     ) -> dict[str, Tensor]:
@@ -139,6 +145,10 @@ class MethodSection(Section):
     def cooccurrence(self, model: nn.Module) -> Tensor | None:
         """How often labels were seen together in each scene, [S, L, L]; None for methods without scenes."""
         return None
+
+    def for_export(self, model: nn.Module) -> nn.Module:
+        """The network for a file that other programs run: what no image changes is computed now. May change `model`."""
+        return model
 
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """What `build` reads besides the backbone's weights, in words, for the run's `environment.json`."""

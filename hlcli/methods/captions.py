@@ -28,6 +28,7 @@ class CaptionMethod(MethodSection):
     task: ClassVar[Literal["labels", "captions"]] = "captions"
     default_metric: ClassVar[str] = "CIDEr"
     backbone_kind: ClassVar[Literal["grid", "clip", "any"]] = "any"
+    published_backbone: ClassVar[bool] = False
 
     max_length: int = Field(54, ge=3, description="Longest caption in tokens, begin and end marks counted.")
     window_scales: tuple[int, ...] = Field(
@@ -101,3 +102,7 @@ class CaptionMethod(MethodSection):
         """Our state under the reference implementation's names; an image encoder has no place there."""
         network = {name.removeprefix(_NETWORK): value for name, value in state.items() if name.startswith(_NETWORK)}
         return self.network_to_upstream(network)
+
+    def left_out_upstream(self, model: nn.Module) -> tuple[str, ...]:
+        """The image encoder, if there is one."""
+        return () if all(name.startswith(_NETWORK) for name in model.state_dict()) else ("the image encoder",)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hlcli.encoders.backbone_names import from_reference_backbone, to_reference_backbone
-from hlcli.errors import CheckpointError
+from hlcli.errors import CheckpointError, named
 
 LABEL_ATTENTION = {
     "attention.linear1": "head.attention.token_projection",
@@ -96,8 +96,7 @@ def refuse_unknown(names: Collection[str], method: str) -> None:
     """
     if names:
         raise CheckpointError(
-            f"{len(names)} names do not belong to a checkpoint of {method}: {', '.join(sorted(names)[:10])}"
-            f"{'…' if len(names) > 10 else ''}."
+            f"{len(names)} names do not belong to a checkpoint of {method}: {named(sorted(names), 10)}."
         )
 
 

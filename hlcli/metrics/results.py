@@ -40,6 +40,19 @@ class Metrics(Mapping[str, float]):
         num_images: number of images that were scored.
         empty_labels: number of labels, over all levels, without a positive image.
         empty_policy: what average precision does with them: `skip`, `zero` or `nan`.
+
+    Examples:
+        >>> numbers = {"mAP": 0.5, "threshold": 0.3, "coarse/mAP": 0.75, "coarse/threshold": 0.4}
+        >>> metrics = Metrics(numbers, levels=("coarse", "fine"), num_images=10)
+        >>> metrics["mAP"]
+        0.5
+        >>> metrics.thresholds
+        (0.4, 0.3)
+        >>> print(metrics)
+                   coarse    fine
+        mAP        0.7500  0.5000
+        threshold  0.4000  0.3000
+        10 images; every label has positives.
     """
 
     numbers: Mapping[str, float]

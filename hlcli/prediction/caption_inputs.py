@@ -5,12 +5,12 @@ on, or features that files hold. What several captioners share is loaded and com
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.data.records import ImageSource
@@ -65,26 +65,41 @@ class NamedImages(NamedTuple):
     source: Callable[[int], ImageSource]
 
 
-class LoadedPhotos(Dataset):
-    """Photos by number.
+@dataclass(frozen=True)
+class PhotoLoader:
+    """Loads photos.
 
     Args:
-        images: where they come from.
         loads: how each part is loaded.
     """
 
-    def __init__(self, images: NamedImages, loads: Sequence[Callable[[Photo], Tensor]]) -> None:
-        self.images, self.loads = images, list(loads)
+    loads: Sequence[Callable[[Photo], Tensor]]
 
-    def __len__(self) -> int:
-        return len(self.images.names)
-
-    def __getitem__(self, row: int) -> LoadedPhoto:
-        photo = Photo(self.images.names[row], self.images.source(row))
+    def __call__(self, numbered: tuple[int, str, ImageSource]) -> LoadedPhoto:
+        """The photo of that number, name and source."""
+        row, name, source = numbered
+        photo = Photo(name, source)
         try:
-            return LoadedPhoto(row, photo.name, [load(photo) for load in self.loads])
+            return LoadedPhoto(row, name, [load(photo) for load in self.loads])
         except DataError as error:
-            return LoadedPhoto(row, photo.name, error.message)
+            return LoadedPhoto(row, name, error.message)
+
+
+@dataclass(frozen=True)
+class RowLoader:
+    """Loads photos by their numbers alone.
+
+    Args:
+        images: where they come from.
+        load: loads one.
+    """
+
+    images: NamedImages
+    load: PhotoLoader
+
+    def __call__(self, row: int) -> LoadedPhoto:
+        """The photo of that number."""
+        return self.load((row, self.images.names[row], self.images.source(row)))
 
 
 class InputMaker:

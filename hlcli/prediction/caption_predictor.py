@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
-from PIL.Image import Image
 
 from hlcli.captioning.generated import GeneratedCaption, read_captions
 from hlcli.captioning.search import Ensemble
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.data.failures import Failure
+from hlcli.data.records import ImageSource
 from hlcli.errors import DataError, InputError
 from hlcli.features.extractors import weights_sum
-from hlcli.launching import make_accelerator
+from hlcli.launching import autocast_of, make_accelerator
 from hlcli.model_folder import LoadedModel
+from hlcli.model_opening import open_model
 from hlcli.model_tasks import check_task
-from hlcli.prediction.caption_inputs import FeatureSources, InputMaker, LoadedPhoto, LoadedPhotos, NamedImages
+from hlcli.prediction.caption_inputs import (
+    FeatureSources,
+    InputMaker,
+    LoadedPhoto,
+    NamedImages,
+    PhotoLoader,
+    RowLoader,
+)
 from hlcli.prediction.caption_parts import StoredFeatures
 from hlcli.prediction.caption_rows import Caption, make_caption
+from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import in_order
-from hlcli.prediction.labels import named_source
-from hlcli.recipe import EvalSection
+from hlcli.recipe import EvalSection, Recipe
+
+_Item = TypeVar("_Item")
 
 
 class CaptionPredictor:
     """One captioner, or several whose log-probabilities are averaged, ready for images.
 
     Args:
-        models: of `load_model`; they must know the same words.
+        models: of `open_model`; they must know the same words.
         decoding: how captions are found; default as in the first model's recipe.
         num_captions: captions per image.
         features: where features come from, for models that do not see the image itself.
@@ -63,26 +73,42 @@ class CaptionPredictor:
         self.decoding = self._check_decoding(decoding or recipe.eval)
         self.batch_size, self.workers = batch_size or recipe.eval.batch_size, workers
         self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
-        device = self.accelerator.device
+        device, self.autocast = self.accelerator.device, autocast_of(self.accelerator)
         self.networks: list[Any] = [loaded.model.to(device).eval() for loaded in self.models]
         self._together = _Together(self.networks)
         self.inputs = InputMaker(self.models, self.features, device)
 
-    def caption(self, images: Iterable[str | Path | Image | bytes]) -> list[Caption]:
-        """Caption images given as paths, encoded bytes or PIL images.
+    def caption(self, images: Images) -> list[Caption]:
+        """Caption one image or many: paths, URLs, encoded bytes, PIL images, arrays, tensors; see `GivenImage`.
 
         Raises:
-            DataError: for an image that cannot be decoded.
+            DataError: for an image that cannot be read, fetched or decoded; `stream` goes on with the next one.
+            TypeError: for what is no image.
+            ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
         """
         captions = []
-        named = [named_source(image, number) for number, image in enumerate(images)]
-        names, sources = [name for name, _ in named], [source for _, source in named]
-        self.check_names(names)
-        for result in self.stream(NamedImages(names, sources.__getitem__)):
+        for result in self.stream(images):
             if isinstance(result, Failure):
                 raise DataError(result.error)
             captions.append(result)
         return captions
+
+    def stream(self, images: Images) -> Iterator[Caption | Failure]:
+        """One result per image, in order, for any number of images: they are taken when they are needed.
+
+        Where files hold the features, all images are named first, so that no two are taken for one.
+
+        Raises:
+            TypeError: for what is no image.
+            ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
+            InputError: for images that files of features cannot tell apart.
+        """
+        sources: Iterable[tuple[str, ImageSource]] = named_sources(images)
+        if any(isinstance(load, StoredFeatures) for load in self.inputs.loads):
+            sources = list(sources)
+            self.check_names([name for name, _ in sources])
+        numbered = ((row, name, source) for row, (name, source) in enumerate(sources))
+        return self._in_order(numbered, PhotoLoader(self.inputs.loads))
 
     def check_names(self, names: Sequence[str]) -> None:
         """Refuse photos that files of features cannot tell apart.
@@ -94,15 +120,18 @@ class CaptionPredictor:
             if isinstance(load, StoredFeatures):
                 load.check(names)
 
-    def stream(self, images: NamedImages, *, start: int = 0) -> Iterator[Caption | Failure]:
+    def stream_named(self, images: NamedImages, *, start: int = 0) -> Iterator[Caption | Failure]:
         """One result per image from number `start` on, in order; processes share the work, each gets all results."""
+        return self._in_order(range(start, len(images.names)), RowLoader(images, PhotoLoader(self.inputs.loads)))
+
+    def _in_order(self, items: Iterable[_Item], load: Callable[[_Item], LoadedPhoto]) -> Iterator[Caption | Failure]:
         return in_order(
-            LoadedPhotos(images, self.inputs.loads),
+            items,
+            load,
             self._caption_batch,
             self.accelerator,
             batch_size=self.batch_size,
             workers=self.workers,
-            start=start,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -131,7 +160,7 @@ class CaptionPredictor:
         if not photos:
             return []
         inputs = self.inputs.compute(photos)
-        with self.accelerator.autocast():
+        with self.autocast():
             memory = self._together.encode(inputs)
             found = self.decoding.find_captions(
                 self._together.network, memory, self.num_captions, first_row=photos[0].row
@@ -209,3 +238,36 @@ def _shared_vocabulary(models: Sequence[LoadedModel]) -> Vocabulary:
                 "Models of an ensemble must be trained with the same vocabulary; data.vocabulary says which.",
             )
     return first
+
+
+class CaptionOptions(TypedDict, total=False):
+    """What a `CaptionPredictor` can be asked for; it says what each means."""
+
+    decoding: EvalSection | None
+    num_captions: int
+    features: FeatureSources | None
+    batch_size: int | None
+    workers: int
+    cpu: bool
+
+
+def load_captioner(
+    model: str | Path | Sequence[str | Path],
+    *,
+    recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
+    **options: Unpack[CaptionOptions],
+) -> CaptionPredictor:
+    """Load a captioner, or several that are to caption together.
+
+    Args:
+        model: run folder, model folder, `hf://owner/name`, or upstream checkpoint (then with `recipe`); or several.
+        recipe: what an upstream checkpoint is.
+        overrides: `section.key=value`, changes of the recipe.
+        **options: those of `CaptionPredictor`.
+
+    Raises:
+        InputError: when a model cannot be used, is no captioner, or knows other words than the first one.
+    """
+    places = [model] if isinstance(model, str | Path) else model
+    return CaptionPredictor([open_model(place, recipe, overrides, task="captions") for place in places], **options)

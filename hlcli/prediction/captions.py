@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from hlcli.data.failures import Failure, printable
 from hlcli.data.image_files import find_images
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.prediction.caption_files import CaptionFile, check_caption_file
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
-from hlcli.prediction.caption_predictor import CaptionPredictor
+from hlcli.prediction.caption_predictor import CaptionOptions, CaptionPredictor
 from hlcli.prediction.caption_rows import Caption
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -29,13 +29,13 @@ class Captions(NamedTuple):
 
 def caption(
     model: str | Path | LoadedModel | CaptionPredictor,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     resume: bool = False,
     recipe: Recipe | None = None,
     show: Callable[[Caption], None] | None = None,
-    **options: Any,
+    **options: Unpack[CaptionOptions],
 ) -> Captions:
     """Caption files, folders and globs; write the captions to a file, or return them.
 
@@ -57,15 +57,15 @@ def caption(
     out = None if out is None else Path(out)
     if out is not None:
         check_caption_file(out)
-    found = named_images([Path(place) for place in images])
+    found = named_images(images)
     if not isinstance(model, CaptionPredictor):
-        model = CaptionPredictor(load_model(model, recipe), **options)
+        model = CaptionPredictor(open_model(model, recipe), **options)
     elif options:
         raise TypeError(f"Expected no options beside a predictor, but got {', '.join(options)}.")
     return caption_images(model, found, out, resume=resume, show=show)
 
 
-def named_images(places: Sequence[Path]) -> NamedImages:
+def named_images(places: str | Path | Sequence[str | Path]) -> NamedImages:
     """Files, folders and patterns as images that are called by their paths.
 
     Raises:
@@ -117,7 +117,7 @@ def _results(
 ) -> Iterator[Caption | Failure]:
     """The results from image `start` on, shown as soon as they have been taken."""
     with Progress(title, total=len(images.names), unit="image", start=start) as bar:
-        for result in predictor.stream(images, start=start):
+        for result in predictor.stream_named(images, start=start):
             yield result
             if show is not None and isinstance(result, Caption):
                 show(result)

@@ -1,50 +1,77 @@
-"""A data set through a network, batch by batch, on any number of processes, with all results in order."""
+"""Images through a network, batch by batch, on any number of processes, with all results in order.
+
+The images are taken as they are needed, so that there may be any number of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
 
 
 def in_order(
-    rows: Dataset,
-    work: Callable[[list[Any]], list[Result]],
+    items: Iterable[Item],
+    load: Callable[[Item], Loaded],
+    work: Callable[[list[Loaded]], list[Result]],
     accelerator: Accelerator,
     *,
     batch_size: int,
     workers: int,
-    start: int = 0,
 ) -> Iterator[Result]:
-    """One result per row; several processes share the work, and each gets all results.
+    """One result per item; several processes share the work, and each gets all results.
 
     Args:
-        rows: has a length, and gives items by number.
-        work: a batch of items to as many results.
+        items: the same for every process.
+        load: makes of an item what is worked on, in loader processes where there are any.
+        work: a batch of at least one loaded item to as many results.
         accelerator: the processes.
-        batch_size: rows per step. Batches are the same for any number of processes.
+        batch_size: items per step. Batches are the same for any number of processes.
         workers: loader processes per process.
-        start: rows before this one are left out.
     """
-    count = len(rows)  # type: ignore[arg-type]
-    batches = [range(first, min(first + batch_size, count)) for first in range(start, count, batch_size)]
-    own = batches[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
-        rows,
-        batch_sampler=own,  # type: ignore[arg-type]
+        _Loads(load),
+        batch_sampler=_own_batches(items, batch_size, accelerator),  # type: ignore[arg-type]  # an iterator of lists
         collate_fn=list,
         num_workers=workers,
         timeout=600 if workers else 0,  # a loader process that hangs must not hang everybody for ever
+        generator=torch.Generator(),  # loaders draw a seed: the program's own random numbers stay as they are
     )
-    results = map(work, loader)
-    for _ in range(0, len(batches), accelerator.num_processes):
-        found = [next(results, [])]
-        for batch in gather_object(found) if accelerator.num_processes > 1 else found:
-            yield from batch
+    for batch in loader:
+        found = [work(batch) if batch else []]
+        for results in gather_object(found) if accelerator.num_processes > 1 else found:
+            yield from results
+
+
+@dataclass(frozen=True)
+class _Loads(Dataset):
+    """A data set whose rows are called by the items themselves, not by numbers."""
+
+    load: Callable[[Any], Any]
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.load(item)
+
+
+def _own_batches(items: Iterable[Item], batch_size: int, accelerator: Accelerator) -> Iterator[list[Item]]:
+    """This process's batches, one for each round in which any process has one; there it may be empty."""
+    rest = iter(items)
+    while batches := list(islice(_batches(rest, batch_size), accelerator.num_processes)):
+        yield batches[accelerator.process_index] if accelerator.process_index < len(batches) else []
+
+
+def _batches(items: Iterator[Item], batch_size: int) -> Iterator[list[Item]]:
+    while batch := list(islice(items, batch_size)):
+        yield batch

@@ -55,7 +55,7 @@ class Predictions(list[Prediction]):
     """Predictions in the order of the images."""
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """The best fine labels of each image, whatever the thresholds."""
+        """The best fine labels of each image with their scores, best first, whatever the thresholds."""
         return [
             [(name, float(row.levels[-1][i])) for i, name in _best(row.levels[-1], self.label_names, count)]
             for row in self

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from hlcli.building import eval_transform, normalize
 from hlcli.data.failures import Failure, printable, write_failures
@@ -21,11 +20,12 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError, InputError
-from hlcli.launching import make_accelerator
+from hlcli.launching import autocast_of, make_accelerator
 from hlcli.methods.outputs import level_scores, scene_probs_of
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import load_model
+from hlcli.model_opening import open_model
 from hlcli.model_tasks import check_task
+from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import in_order
 from hlcli.prediction.label_files import check_prediction_file, open_writer
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
@@ -42,7 +42,7 @@ class Predictor:
     """A model ready for images.
 
     Args:
-        loaded: what `load_model` gives.
+        loaded: what `open_model` gives.
         thresholds: one per level, coarse → fine; or one for all, a file with one per level by name, or `val` for the
             model's own, tuned on val; default the recipe's fixed one, the model's own, or 0.5.
         batch_size: images per step.
@@ -73,31 +73,43 @@ class Predictor:
             raise ValueError(f"Expected argument `thresholds` to hold {depth} numbers, but got {len(self.thresholds)}")
         self.batch_size, self.workers, self.top_k = batch_size or recipe.eval.batch_size, workers, top_k
         self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
-        self.model = loaded.model.to(self.accelerator.device).eval()
-        self.normalize = normalize(recipe.data).to(self.accelerator.device)
+        self.device, self.autocast = self.accelerator.device, autocast_of(self.accelerator)
+        self.model = loaded.model.to(self.device).eval()
+        self.normalize = normalize(recipe.data).to(self.device)
         self.transform = eval_transform(recipe.data)
         self.is_consistent = recipe.eval.consistent
         self.tells_scenes = recipe.model.offers("cooccurrence")
 
-    def predict(self, images: Iterable[str | Path | Image | bytes]) -> Predictions:
-        """Predict images given as paths, encoded bytes or PIL images.
+    def predict(self, images: Images) -> Predictions:
+        """Predict one image or many: paths, URLs, encoded bytes, PIL images, arrays, tensors; see `GivenImage`.
 
         Raises:
-            DataError: for an image that cannot be decoded.
+            DataError: for an image that cannot be read, fetched or decoded; `stream` goes on with the next one.
+            TypeError: for what is no image.
+            ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
         """
-        sources = [named_source(image, number) for number, image in enumerate(images)]
         results = Predictions()
         results.label_names = self.labels.label_names
-        for result in self.stream(sources):
+        for result in self.stream(images):
             if isinstance(result, Failure):
                 raise DataError(result.error)
             results.append(result)
         return results
 
-    def stream(self, sources: Sequence[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
-        """One result per source, in order; several processes share the work, the first one gets all results."""
+    def stream(self, images: Images) -> Iterator[Prediction | Failure]:
+        """One result per image, in order, for any number of images: they are taken when they are needed.
+
+        Raises:
+            TypeError: for what is no image.
+            ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
+        """
+        return self.stream_named(named_sources(images))
+
+    def stream_named(self, sources: Iterable[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
+        """One result per named source, in order; several processes share the work, and each gets all results."""
         return in_order(
-            _ImageSources(sources, self.transform),
+            sources,
+            _Decoder(self.transform),
             self._predict_batch,
             self.accelerator,
             batch_size=self.batch_size,
@@ -116,8 +128,8 @@ class Predictor:
 
     def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
         """Per image its scores of every level, and the probabilities of scenes from a network that tells them."""
-        with self.accelerator.autocast():
-            output = self.model(self.normalize(images.to(self.accelerator.device)))
+        with self.autocast():
+            output = self.model(self.normalize(images.to(self.device)))
         levels = level_scores(output, self.labels, consistent=self.is_consistent)
         scene_probs = scene_probs_of(output)
         scenes = [None] * len(images) if scene_probs is None else list(scene_probs.float().cpu().numpy())
@@ -140,43 +152,54 @@ def _read(rule: ThresholdRule, loaded: LoadedModel) -> tuple[float, ...] | None:
     return read_thresholds(rule, loaded.labels) or loaded.thresholds
 
 
-class _ImageSources(Dataset):
-    """Decoded images, or the reason why not."""
+@dataclass(frozen=True)
+class _Decoder:
+    """Decodes a named image, or says why it cannot."""
 
-    def __init__(self, sources: Sequence[tuple[str, ImageSource]], transform: EvalTransform) -> None:
-        self.sources, self.transform = sources, transform
+    transform: EvalTransform
 
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, row: int) -> tuple[str, Tensor | str]:
-        name, source = self.sources[row]
+    def __call__(self, named: tuple[str, ImageSource]) -> tuple[str, Tensor | str]:
+        """The image's name, with the image [3, H, W] or the reason."""
+        name, source = named
         try:
             return name, self.transform(load_image(source, name=name))
         except DataError as error:
             return name, error.message
 
 
-class DrawnImage:
-    """A PIL image as a source."""
+class PredictorOptions(TypedDict, total=False):
+    """What a `Predictor` can be asked for; it says what each means."""
 
-    def __init__(self, image: Image) -> None:
-        self.image = image
-
-    def draw(self) -> Image:
-        """The image."""
-        return self.image
+    thresholds: Sequence[float] | ThresholdRule | None
+    batch_size: int | None
+    workers: int
+    cpu: bool
+    top_k: int | None
 
 
 def load(
-    model: str | Path, *, recipe: Recipe | None = None, overrides: Sequence[str] = (), **options: Any
+    model: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
+    **options: Unpack[PredictorOptions],
 ) -> Predictor:
-    """Load a run folder, model folder or upstream checkpoint for prediction; see `load_model` and `Predictor`."""
-    return Predictor(load_model(model, recipe, overrides), **options)
+    """Load a model of labels for prediction.
+
+    Args:
+        model: run folder, model folder, `hf://owner/name`, or upstream checkpoint (then with `recipe`).
+        recipe: what an upstream checkpoint is; for a model of ours the data and the evaluation to use instead.
+        overrides: `section.key=value`, changes of the recipe.
+        **options: those of `Predictor`.
+
+    Raises:
+        InputError: when the model cannot be used; the kind says why.
+    """
+    return Predictor(open_model(model, recipe, overrides), **options)
 
 
 def predict(
-    predictor: Predictor, images: Sequence[str | Path], out: str | Path | None = None
+    predictor: Predictor, images: str | Path | Sequence[str | Path], out: str | Path | None = None
 ) -> tuple[list[Prediction], list[Failure]]:
     """Predict files, folders and globs; write the results to a file, or return them.
 
@@ -192,7 +215,7 @@ def predict(
         InputError: when there is no image, or the file has another ending.
     """
     out = None if out is None else check_prediction_file(Path(out))
-    sources = [(printable(path), path) for path in find_images([Path(place) for place in images])]
+    sources = [(printable(path), path) for path in find_images(images)]
     kept: list[Prediction] = []
     failures: list[Failure] = []
     is_main = predictor.accelerator.is_main_process
@@ -201,7 +224,7 @@ def predict(
         open_writer(path, predictor.labels, otherwise, with_scenes=predictor.tells_scenes) as write,
         Progress("Predicting", total=len(sources), unit="image") as bar,
     ):
-        for result in predictor.stream(sources):
+        for result in predictor.stream_named(sources):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -214,10 +237,3 @@ def predict(
 
 def _forget(prediction: Prediction) -> None:
     """For processes that only help: the first one writes."""
-
-
-def named_source(image: str | Path | Image | bytes, number: int) -> tuple[str, ImageSource]:
-    """An image as somebody gives it, with a name to call it by."""
-    if isinstance(image, str | Path):
-        return str(image), Path(image)
-    return f"image {number}", image if isinstance(image, bytes) else DrawnImage(image)

@@ -50,7 +50,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
     )
 
 
-class _Description(NamedTuple):
+class ShippedRecipe(NamedTuple):
     """A shipped recipe in a line."""
 
     name: str
@@ -59,7 +59,7 @@ class _Description(NamedTuple):
     summary: str
 
 
-def describe_recipes() -> list[_Description]:
+def describe_recipes() -> list[ShippedRecipe]:
     """All shipped recipes; the summary is the first comment of the file."""
     described = []
     for name in list_recipes():
@@ -67,7 +67,7 @@ def describe_recipes() -> list[_Description]:
         tree = read_yaml(path)
         with open(path, encoding="utf-8") as file:
             summary = file.readline().strip().removeprefix("#").strip()
-        described.append(_Description(name, tree["model"]["method"], tree["data"]["dataset"], summary))
+        described.append(ShippedRecipe(name, tree["model"]["method"], tree["data"]["dataset"], summary))
     return described
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from hlcli.losses.terms import Terms
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.utils.data import DataLoader
 
     from hlcli.data.loader import BatchOrder
@@ -61,5 +61,5 @@ class Task(Protocol):
     ) -> list[Scores]:
         """Measure networks on the recipe's split; `check` is called after every batch and may raise."""
 
-    def save_model(self, folder: Path, model: nn.Module, scores: Scores, facts: Mapping[str, Any]) -> None:
-        """Write a model folder."""
+    def save_model(self, folder: Path, state: Mapping[str, Tensor], scores: Scores, facts: Mapping[str, Any]) -> None:
+        """Write a model folder with these weights and buffers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hlcli.building import build_model, train_transform
@@ -34,7 +34,7 @@ from hlcli.features.reading import FeatureFile
 from hlcli.files import write_json
 from hlcli.losses.terms import Terms
 from hlcli.metrics.captioning.summary import check_metrics
-from hlcli.model_folder import cpu_state, model_vocabulary, save_model
+from hlcli.model_folder import model_vocabulary, save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 
@@ -157,11 +157,11 @@ class CaptionTask:
         found = self.scorer.score(models, check=check)
         return [Scores(scored.numbers()) for scored in found]
 
-    def save_model(self, folder: Path, model: nn.Module, scores: Scores, facts: Mapping[str, Any]) -> None:
+    def save_model(self, folder: Path, state: Mapping[str, Tensor], scores: Scores, facts: Mapping[str, Any]) -> None:
         """The weights with their words, and how the features were made that they learned from."""
         facts = {**facts, "features": self.feature_facts} if self.feature_facts else facts
         save_model(
-            folder, cpu_state(model), self.recipe, LabelSpace.empty(), vocabulary=self.vocabulary, facts=facts,
+            folder, state, self.recipe, LabelSpace.empty(), vocabulary=self.vocabulary, facts=facts,
             thresholds=None,
         )  # fmt: skip
 
@@ -173,9 +173,7 @@ def _choose_vocabulary(recipe: Recipe) -> Vocabulary:
         CheckpointError: when the recipe names other words than that model's.
     """
     path = recipe.train.init_weights
-    if path is None or recipe.train.init_omit or not path.is_dir():
-        return open_vocabulary(recipe.data)
-    first = model_vocabulary(path)
+    first = None if path is None or recipe.train.init_omit else model_vocabulary(path)
     if first is None:
         return open_vocabulary(recipe.data)
     if recipe.data.vocabulary is not None and open_vocabulary(recipe.data).fingerprint() != first.fingerprint():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hlcli.building import build_model, normalize, train_transform
@@ -20,7 +20,7 @@ from hlcli.evaluation.labels import evaluation_loader, measure
 from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
 from hlcli.losses.terms import Terms
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.model_folder import save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 from hlcli.thresholds import read_thresholds
@@ -121,13 +121,13 @@ class LabelTask:
             found.append(Scores({"loss": model_scores.loss, **metrics.to_json()}, metrics.thresholds))
         return found
 
-    def save_model(self, folder: Path, model: nn.Module, scores: Scores, facts: Mapping[str, Any]) -> None:
+    def save_model(self, folder: Path, state: Mapping[str, Tensor], scores: Scores, facts: Mapping[str, Any]) -> None:
         """The weights with labels and, where they were tuned on val, thresholds."""
         section = self.recipe.eval
         is_tuned_on_val = section.split == "val" and not isinstance(section.threshold, float)
         save_model(
             folder,
-            cpu_state(model),
+            state,
             self.recipe,
             self.labels,
             thresholds=scores.thresholds if is_tuned_on_val else None,

@@ -58,7 +58,8 @@ def record_event(training: Training, event: str, split: str, weights: str, metri
         )
     if training.recipe.train.trackers:
         prefix = f"{split}/" if weights == "regular" else f"{split}-{weights}/"
-        training.accelerator.log({prefix + name: value for name, value in metrics.items()}, step=progression.step)
+        numbers = {prefix + name: value for name, value in metrics.items() if value is not None}
+        training.accelerator.log(numbers, step=progression.step)
 
 
 def flat(recipe: Recipe) -> dict[str, str | int | float | bool]:

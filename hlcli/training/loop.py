@@ -23,9 +23,11 @@ from hlcli.optim import apply_schedule, schedule_point
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
-from hlcli.training.log import flat, flush
+from hlcli.sharding import local_part
+from hlcli.training.log import flush
 from hlcli.training.selection import evaluate_epoch
 from hlcli.training.state import Training, save, set_up
+from hlcli.training.trackers import check_trackers, finish_trackers, start_trackers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -66,14 +68,16 @@ def train(
         )
     recipe, resume = self_contained(recipe), resume or from_best
     settings = recipe.train
+    check_trackers(settings.trackers)
     run = None
     with Interrupts() as interrupts:
-        accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision, log_with=settings.trackers)
+        accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision)
         try:
             run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
             if accelerator.is_main_process:
                 run.lock()
             training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
+            start_trackers(accelerator, run, recipe, training.progression.step)
             _run_epochs(training)
             _leave(accelerator, run, "finished", 0, "", **_best(training))
         except KeyboardInterrupt as interrupt:
@@ -113,8 +117,6 @@ def _agree_on_folder(
 def _run_epochs(training: Training) -> None:
     """Train and evaluate epoch by epoch, from wherever the progression stands."""
     progression, settings = training.progression, training.recipe.train
-    if settings.trackers:
-        training.accelerator.init_trackers("hlcli", config=flat(training.recipe))
     while progression.epoch < settings.epochs and not progression.is_finished:
         if (
             training.ema is not None
@@ -133,6 +135,7 @@ def _run_epochs(training: Training) -> None:
             save(training, training.run.best_checkpoint_file)
     progression.is_finished = True
     save(training)
+    finish_trackers(training.accelerator, training.run.folder, "finished")
     training.accelerator.end_training()
 
 
@@ -216,7 +219,7 @@ def _weigh(training: Training, weights: list[torch.Tensor]) -> None:
     if not weights:
         return
     mean = training.accelerator.reduce(torch.stack(weights).sum().float(), reduction="mean")
-    gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+    gradients = [local_part(p.grad) for p in training.model.parameters() if p.grad is not None]
     torch._foreach_div_(gradients, mean.clamp(min=1))
 
 
@@ -249,6 +252,7 @@ def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, mes
     """Say in status.json how it ended; launchers lose the exit code. A run of another process is not touched."""
     if run is not None and accelerator.is_main_process and run.is_ours:
         run.write_status(state, exit_code=code, message=message, **facts)
+        finish_trackers(accelerator, run.folder, state)
 
 
 def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
@@ -256,6 +260,7 @@ def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
     if run is not None and run.is_ours:
         if run.state() == "running":
             run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
+            finish_trackers(accelerator, run.folder, "failed")
         run.unlock()
 
 

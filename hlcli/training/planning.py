@@ -31,7 +31,7 @@ _Probe = Callable[[nn.Module, int], object]
 """A forward pass of a network in training mode, of so many images."""
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """Costs of a run; steps are None while the data set is not prepared (`note` says why)."""
 
     parameters: int
@@ -62,7 +62,7 @@ def _in_words(count: int) -> str:
     return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
 
 
-def plan_training(recipe: Recipe, num_processes: int = 1) -> Plan:
+def plan_training(recipe: Recipe, num_processes: int = 1) -> TrainingPlan:
     """Work out a recipe's costs; weights are neither loaded nor made.
 
     Raises:
@@ -94,7 +94,7 @@ def plan_training(recipe: Recipe, num_processes: int = 1) -> Plan:
     probe = partial(_probe_captions if captions else _probe_labels, recipe)
     activations = _activation_bytes(model, probe, images) * width // 4
     total_steps = steps and steps * recipe.train.epochs
-    return Plan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
+    return TrainingPlan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
 
 
 def _label_outputs(recipe: Recipe) -> tuple[LabelSpace, int]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from hlcli.errors import RecipeError, TrainingError
 from hlcli.metrics.results import as_gain
+from hlcli.sharding import put_together, share_buffers, whole
 from hlcli.tasks.base import Scores
 from hlcli.training.log import last_good_state, record_event
 from hlcli.training.state import Training
@@ -49,8 +50,7 @@ def evaluate_epoch(training: Training) -> bool:
     if is_better or (training.task.ties_are_better and best.value == progression.best_value):
         progression.best_value, progression.best_epoch = best.value, progression.epoch
         progression.best_weights = best.weights
-        if training.accelerator.is_main_process:
-            _keep(training, best)
+        _keep(training, best)
     name = training.recipe.select_by
     measured = ", ".join(f"{as_gain(name, candidate.value):.4f} ({candidate.weights})" for candidate in candidates)
     best_so_far = ", the best so far" if progression.best_epoch == progression.epoch else ""
@@ -67,9 +67,12 @@ def _evaluate(training: Training) -> list[Candidate]:
         models = models if recipe.eval.weights == "best" else {recipe.eval.weights: models[recipe.eval.weights]}
     training.model.eval()
     training.criterion.eval()  # losses that set labels right do so in training alone
-    found = training.task.evaluate(
-        list(models.values()), training.criterion, epoch=progression.epoch, check=lambda: _stop_alone(training)
-    )
+    networks = list(models.values())
+    share_buffers(training.accelerator, networks)
+    with whole(networks):
+        found = training.task.evaluate(
+            networks, training.criterion, epoch=progression.epoch, check=lambda: _stop_alone(training)
+        )
     training.model.train()
     candidates = []
     for (weights, model), scores in zip(models.items(), found, strict=True):
@@ -109,7 +112,10 @@ def _keep(training: Training, best: Candidate) -> None:
         "select_by": training.recipe.select_by,
         "metrics": metrics,
     }
-    training.task.save_model(training.run.model_folder, best.model, best.scores, facts)
+    state = put_together(best.model.state_dict(), keep=training.accelerator.is_main_process)
+    if training.accelerator.is_main_process:
+        state = {name: tensor.to("cpu", copy=True) for name, tensor in state.items()}
+        training.task.save_model(training.run.model_folder, state, best.scores, facts)
 
 
 def _is_enough(training: Training, candidates: list[Candidate]) -> bool:

@@ -21,10 +21,12 @@ from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
+from hlcli.sharding import load_model_state, load_optimizer_state, put_together, shard, shards_networks
 from hlcli.tasks.base import Task
 from hlcli.tasks.choice import make_task
 from hlcli.training import checkpoints
 from hlcli.training.log import flush, last_good_state
+from hlcli.training.trackers import forget_trackers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -93,16 +95,21 @@ def set_up(
         _load_initial_weights(recipe, model)
     if order.smallest_part == 1:
         _check_batch_norms(model)
-    if settings.channels_last:
+    is_cut = shards_networks(accelerator)
+    if settings.channels_last and not is_cut:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
     ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
     criterion = task.build_criterion().to(accelerator.device)
+    if is_cut:
+        model = shard(accelerator, model)
+        if ema is not None:
+            ema.model = shard(accelerator, ema.model)
     optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
     optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
     training = Training(
-        recipe, run, accelerator, task, order, loader, model, accelerator.prepare_model(model), ema,
-        criterion, optimizer, interrupts, checkpoints.Progression(),
+        recipe, run, accelerator, task, order, loader, model, model if is_cut else accelerator.prepare_model(model),
+        ema, criterion, optimizer, interrupts, checkpoints.Progression(),
     )  # fmt: skip
     _restore(training, checkpoint)
     if accelerator.is_main_process:
@@ -171,12 +178,12 @@ def _restore(training: Training, checkpoint: Path | None) -> None:
     training.progression, states = checkpoints.load_checkpoint(checkpoint)
     if training.accelerator.device.type == "cpu":
         torch.set_num_threads(training.progression.threads)
-    training.model.load_state_dict(states["model"])
-    training.optimizer.load_state_dict(states["optimizer"])
+    load_model_state(training.model, states["model"])
+    load_optimizer_state(training.optimizer, states["optimizer"])
     if states.get("criterion"):
         training.criterion.load_state_dict(states["criterion"])
     if training.ema is not None:
-        training.ema.model.load_state_dict(states["ema"])
+        load_model_state(training.ema.model, states["ema"])
     if training.accelerator.scaler is not None and states["scaler"] is not None:
         training.accelerator.scaler.load_state_dict(states["scaler"])
     if training.accelerator.is_main_process:
@@ -210,6 +217,7 @@ def _clear(run: Run) -> None:
     run.metrics_file.unlink(missing_ok=True)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     shutil.rmtree(run.model_folder, ignore_errors=True)
+    forget_trackers(run.folder)
 
 
 def _announce(training: Training) -> None:
@@ -232,21 +240,23 @@ def _announce(training: Training) -> None:
 def save(training: Training, path: Path | None = None) -> None:
     """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
     flush(training)
-    if not finite(training.model):
+    is_bad = torch.tensor(float(not finite(training.model)), device=training.accelerator.device)
+    if training.accelerator.reduce(is_bad, reduction="sum"):
         raise TrainingError(
             f"A weight is not a number after step {training.progression.step}.",
             f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
         )
-    if training.accelerator.is_main_process:
-        scaler = training.accelerator.scaler
+    scaler, is_main = training.accelerator.scaler, training.accelerator.is_main_process
+    states = {
+        "model": training.model.state_dict(),
+        "ema": None if training.ema is None else training.ema.model.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "criterion": training.criterion.state_dict(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
+    states = put_together(states, keep=is_main)
+    if is_main:
         training.progression.metrics_length = training.run.metrics_length()
         training.progression.threads = torch.get_num_threads()
-        states = {
-            "model": training.model.state_dict(),
-            "ema": None if training.ema is None else training.ema.model.state_dict(),
-            "optimizer": training.optimizer.state_dict(),
-            "criterion": training.criterion.state_dict(),
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
         checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states)
     training.accelerator.wait_for_everyone()

@@ -16,7 +16,7 @@ import hlcli
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING, UNKNOWN
 from hlcli.errors import RecipeError
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.recipe import Recipe
 
 LABELS = {"data": {"dataset": "shapes"}, "model": {"method": "linear"}}
@@ -75,7 +75,7 @@ def test_recipes_of_labels_have_no_use_for_a_decoder() -> None:
 
 def test_drawn_captions_hold_words_alone(tmp_path: Path) -> None:
     """With probabilities so even that every token that may come does come."""
-    loaded = open_model(write_captioner(tmp_path / "model"))
+    loaded = read_model(write_captioner(tmp_path / "model"))
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         memory = loaded.model.encode(CaptionInputs(images=images))  # type: ignore[operator]
@@ -111,7 +111,7 @@ def test_a_recipe_that_draws_trains_and_says_what_the_command_draws(tmp_path: Pa
         del section[key]
     section["beam_size"] = 2  # a model folder of before there were decoders
     (searching / "model.json").write_text(json.dumps(facts), encoding="utf-8")
-    assert open_model(searching).recipe.eval == tiny_captions().eval
+    assert read_model(searching).recipe.eval == tiny_captions().eval
     drawn = captioned(searching, "--split", "val", "--sample", "--temperature", "0.5", "--seed", "3")
     assert drawn == of_val
     assert captioned(drawing.folder, "--split", "val", "--seed", "4") != of_val

@@ -13,7 +13,7 @@ from tiny_captioner import WORDS, write_captioner
 
 import hlcli
 from hlcli.data.store import open_records
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.prediction.caption_work import WorkRecord
 
 
@@ -88,7 +88,7 @@ def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
     expected = json.loads(run("caption", model, "--split", "test", "--out", lines, "--json").stdout)
     captions = [json.loads(line)["caption"] for line in lines.read_text(encoding="utf-8").splitlines()]
     out.write_text(json.dumps([{"image_id": row, "caption": caption} for row, caption in enumerate(captions)]))
-    records = open_records(open_model(model).recipe.data, "test")
+    records = open_records(read_model(model).recipe.data, "test")
     annotations = [
         {"id": 10 * row + number, "image_id": row, "caption": text}
         for row in range(len(records))
@@ -177,7 +177,7 @@ def test_models_become_the_papers_checkpoints_and_back(photos: Path, tmp_path: P
         "model.region_width=6",
     )
     model = write_captioner(tmp_path / "model", *features)
-    loaded = open_model(model)
+    loaded = read_model(model)
     assert loaded.vocabulary is not None
     (tmp_path / "words.json").write_text(json.dumps(loaded.vocabulary.to_json()))
     (tmp_path / "recipe.yaml").write_text(loaded.recipe.to_yaml())
@@ -185,7 +185,7 @@ def test_models_become_the_papers_checkpoints_and_back(photos: Path, tmp_path: P
     words = ("convert", tmp_path / "m.pth", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "back")
     done = run(*words, "--set", f"data.vocabulary={tmp_path / 'words.json'}")
     assert done.exit_code == 0, done.output
-    again = open_model(tmp_path / "back")
+    again = read_model(tmp_path / "back")
     assert again.vocabulary == loaded.vocabulary
     for name, value in loaded.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value), name

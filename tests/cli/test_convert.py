@@ -8,7 +8,7 @@ from command_line import failed, run
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
-from hlcli.model_folder import cpu_state, open_model, save_model
+from hlcli.model_folder import cpu_state, read_model, save_model
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_there_and_back(model: Path, tmp_path: Path, tiny_file: Path):
     assert (done.exit_code, done.stdout) == (0, f"{up}\n")
     done = run("convert", up, "--recipe", tiny_file, "--out", back)
     assert (done.exit_code, done.stdout) == (0, f"{back}\n")
-    first, second = open_model(model).model.state_dict(), open_model(back).model.state_dict()
+    first, second = read_model(model).model.state_dict(), read_model(back).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

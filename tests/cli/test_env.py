@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,20 @@ def test_versions_devices_and_data_sets_are_listed(tmp_path: Path, monkeypatch: 
 def test_a_data_root_that_is_not_there_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HLCLI_DATA", str(tmp_path / "gone"))
     assert "- data found: none" in CliRunner().invoke(app, ["env"]).stdout
+
+
+def test_a_broken_torch_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(app, ["env"])
+    assert done.exit_code == 0
+    assert "- device: unknown: torch does not work (ModuleNotFoundError: " in done.stdout
+
+
+def test_extras_are_listed_with_what_they_have(monkeypatch: pytest.MonkeyPatch):
+    lines = ["torch>=2", 'pytest>=8; extra == "test"', "hlcli[clip]; extra == 'text'", "numpy; extra == 'text'"]
+    monkeypatch.setattr(system, "requires", lambda name: [*lines, 'no-such-package>=1 ; extra == "text"'])
+    said = CliRunner().invoke(app, ["env"]).stdout
+    assert f"- extras: [text] numpy {version('numpy')}, no-such-package missing\n" in said
 
 
 def test_two_processes_meet():

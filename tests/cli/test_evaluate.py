@@ -12,7 +12,7 @@ from command_line import failed, run
 from tiny import tiny_recipe
 
 import hlcli
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_thresholds_come_from_where_the_option_says(model: Path, tmp_path: Path)
     def fine(*words: object) -> float:
         return json.loads(run("eval", model, "--split", "test", "--json", *words).stdout)["metrics"]["threshold"]
 
-    own = open_model(model).thresholds
+    own = read_model(model).thresholds
     assert own is not None
     assert fine() == fine("--thresholds", "val") == own[-1]
     assert fine("--thresholds", "0.33") == 0.33

@@ -71,8 +71,8 @@ def test_every_command_has_help_that_begins_with_an_example():
 
 def test_commands_are_listed_whole_and_in_the_order_in_which_one_needs_them():
     lines = runner.invoke(main.app, ["--help"]).output.split("Commands:\n")[1].splitlines()
-    order = ["download", "preprocess", "embed", "debug", "train", "eval", "caption", "visualize", "recipes"]
-    order += ["convert", "push", "env"]
+    order = ["download", "preprocess", "embed", "init", "debug", "train", "eval", "caption", "visualize", "recipes"]
+    order += ["convert", "export", "push", "env"]
     assert [line.split()[0] for line in lines] == order
     assert not [line for line in lines if line.endswith("...")]
 

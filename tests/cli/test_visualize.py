@@ -16,7 +16,7 @@ import hlcli
 from hlcli.cli import main
 from hlcli.data.store import open_records
 from hlcli.errors import InputError
-from hlcli.figures.drawing import KINDS, Options
+from hlcli.figures.drawing import KINDS, FigureOptions
 from hlcli.figures.images import Item, check_offers
 from hlcli.figures.labels import count_labels
 from hlcli.figures.levels import find_examples
@@ -227,6 +227,6 @@ def test_kinds_take_what_their_functions_take():
     for kind in KINDS:
         parameters = inspect.signature(kind.load()).parameters.values()
         assert {row.name for row in parameters if row.kind is row.KEYWORD_ONLY} == set(kind.options)
-        assert set(kind.options) <= set(Options.__annotations__)
+        assert set(kind.options) <= set(FigureOptions.__annotations__)
     with pytest.raises(TypeError, match="'lables'"):
         hlcli.visualize("labels", "quickstart", lables=["a"])

@@ -12,7 +12,7 @@ import hlcli
 from hlcli.data.datasets import sources
 from hlcli.data.datasets.published_lists import PUBLISHED
 from hlcli.data.datasets.sources import published
-from hlcli.data_sets import data_sections
+from hlcli.data_sets import data_set_classes
 from hlcli.sections import DataSection
 
 FACTS = """
@@ -82,16 +82,16 @@ def test_no_archive_is_left_out_of_the_facts():
 
 def test_every_data_set_that_is_prepared_from_files_has_its_sources():
     prepared = [
-        name for name, one in data_sections().items() if issubclass(one, DataSection) and not one.reads_directly
+        name for name, one in data_set_classes().items() if issubclass(one, DataSection) and not one.reads_directly
     ]
     assert sorted(published()) == sorted(prepared)
     for name, one in published().items():
-        section = data_sections()[name]()
+        section = data_set_classes()[name]()
         assert (section.licence, section.sources) == one[:2]
         assert len(one.licence) > 40
         assert one.licence.endswith(".")
-    assert data_sections()["shapes"]().licence == ""
-    assert data_sections()["shapes"]().sources == ()
+    assert data_set_classes()["shapes"]().licence == ""
+    assert data_set_classes()["shapes"]().sources == ()
 
 
 @pytest.mark.parametrize("name", sorted(published()))

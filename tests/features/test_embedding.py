@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -17,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from programs import SOURCE, TWO, launch, program_environment
 from tiny_clip import tiny_clip, write_config, write_weights
+from warm_programs import WarmProgram, run_two
 
-import hlcli.features.embedding
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.images import load_image
 from hlcli.data.transforms import EvalTransform, Normalize
@@ -174,7 +171,7 @@ def test_the_size_is_announced_and_nearly_right(tmp_path: Path, caplog: pytest.L
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     usage = namedtuple("usage", "free")(500_000)
-    monkeypatch.setattr(hlcli.features.embedding.shutil, "disk_usage", lambda place: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
     with pytest.raises(HlcliError, match=r"needs 827.2 kB of room, and 500.0 kB are free"):
         embed(DATA, TINY, tmp_path / "a.hdf5")
     assert list(tmp_path.iterdir()) == []
@@ -253,19 +250,17 @@ WORDS = ["embed", "images", "shapes", "--set", "num_train=300", "--set", "num_va
 def test_a_killed_program_finished_by_two_processes_makes_what_one_makes(tmp_path: Path):
     alone, killed = tmp_path / "alone.hdf5", tmp_path / "killed.hdf5"
     embed(Shapes(num_train=300, num_val=9, num_test=5), TINY, alone, batch_size=16)
-    command = [sys.executable, "-m", "hlcli", *WORDS, "--out", str(killed)]
-    environment = program_environment(ACCELERATE_USE_CPU="true")
-    program = subprocess.Popen(command, cwd=SOURCE, env=environment, stderr=subprocess.DEVNULL)
+    program = WarmProgram(*WORDS, "--out", killed, ACCELERATE_USE_CPU="true")
     first = tmp_path / "killed.hdf5.partial/00000.json"
     for _ in range(10_000):
-        if first.is_file() or program.poll() is not None:
+        if first.is_file() or not program.is_running():
             break
         time.sleep(0.01)
-    os.kill(program.pid, signal.SIGKILL)
+    program.send(signal.SIGKILL)
     program.wait()
     assert first.is_file()
     assert not killed.exists()
-    done = launch(*TWO, "-m", "hlcli", *WORDS, "--out", killed, "--resume", ACCELERATE_USE_CPU="true")
+    done = run_two(*WORDS, "--out", killed, "--resume")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("314 images") == 1
     assert killed.read_bytes() == alone.read_bytes()

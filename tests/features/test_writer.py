@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_disk import small_files
 
 from hlcli.errors import HlcliError
 from hlcli.features.reading import FeatureFile, FeatureWriter
@@ -41,20 +39,9 @@ def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, value: float,
         fill(tmp_path / "a.hdf5", np.full((1, 2), value), dtype="float16")
 
 
-@contextmanager
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 40 kB, which fails as a full disk does; the test runner's own output neither."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path):
     images = [np.ones((10, 100))] * 100
-    with pytest.raises(HlcliError, match=r"a\.hdf5 cannot be written: File too large"), small_files():
+    with pytest.raises(HlcliError, match=r"a\.hdf5 cannot be written: File too large"), small_files(40_000):
         fill(tmp_path / "a.hdf5", *images)
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,7 @@ from hlcli.errors import InputError
 from hlcli.figures.attention import Wanted, choose, find_wanted
 from hlcli.figures.files import file_stems, number_repeated
 from hlcli.figures.images import Item, Look, look_at
-from hlcli.model_folder import cpu_state, open_model, save_model
+from hlcli.model_folder import cpu_state, read_model, save_model
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay
 from hlcli.visualization.attention_page import attention_figure
@@ -163,7 +163,7 @@ def test_raw_overlays_are_those_of_the_network(model: Path, tmp_path: Path):
     assert [failure.image for failure in drawn.failures] == [str(tmp_path / "broken.jpg")]
     assert (tmp_path / "out" / "attention.failures.jsonl").is_file()
     predictor = hlcli.load(model)
-    (seen,) = look_at(predictor, open_model(model).recipe.model, [Image.fromarray(pixels)])
+    (seen,) = look_at(predictor, read_model(model).recipe.model, [Image.fromarray(pixels)])
     with Image.open(folder / "photo" / "_tree.jpg") as written:
         difference = np.asarray(written).astype(int) - overlay(pixels, seen.map_of(2, 0))
     assert np.abs(difference).mean() < 2  # after JPEG

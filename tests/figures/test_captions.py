@@ -16,7 +16,7 @@ from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.windows import window_boxes
 from hlcli.figures.captions import Look, View, find_view
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.tasks.captions import feature_facts
 from hlcli.visualization.captions import WordMap, caption_figure, outline, wrap
 from hlcli.visualization.style import TITLE_POINTS, new_figure, text_width
@@ -74,7 +74,7 @@ def test_what_is_looked_at_sums_to_one(model: Path):
     from hlcli.figures.images import Item
     from hlcli.prediction.captions import CaptionPredictor
 
-    predictor = CaptionPredictor(open_model(model))
+    predictor = CaptionPredictor(read_model(model))
     image = Image.new("RGB", (64, 64), "blue")
     (look,) = look_at(predictor, [(Item("x", b""), image)], [])
     assert look is not None
@@ -138,7 +138,7 @@ def test_stored_features_tell_how_they_lie(tmp_path: Path):
         files.append(f"data.{kind}_features={tmp_path / f'{kind}.hdf5'}")
     facts = feature_facts(captioner_recipe(*files).data)
     model = write_captioner(tmp_path / "m", *files, features=facts)
-    view = find_view(open_model(model), of_data=False)
+    view = find_view(read_model(model), of_data=False)
     assert view.grid == (3, 2)
     assert view.cut_to == (96, 64)
     np.testing.assert_array_equal(view.boxes, window_boxes().numpy())

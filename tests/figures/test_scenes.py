@@ -16,7 +16,7 @@ from hlcli.data.datasets.shapes_scene import PLACES
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
 from hlcli.figures.scenes import draw_counts, draw_images, scene_names, scene_titles
-from hlcli.model_folder import LoadedModel, open_model
+from hlcli.model_folder import LoadedModel, read_model
 from hlcli.prediction.label_rows import make_scene
 
 GROUPS = ("nature", "architecture", "transport")
@@ -151,5 +151,5 @@ def test_of_equal_scenes_the_first_is_taken():
 
 
 def test_the_folder_is_read_as_it_was_written(model: Path, loaded: LoadedModel):
-    again = open_model(model)
+    again = read_model(model)
     assert torch.equal(again.recipe.model.cooccurrence(again.model), loaded.recipe.model.cooccurrence(loaded.model))

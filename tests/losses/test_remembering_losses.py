@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from warm_programs import run_two
 
 from hlcli.losses.bce import BceLoss
 from hlcli.losses.expected_positives import EprLoss, RoleLoss
@@ -201,9 +200,9 @@ def test_nothing_is_flipped_for_good_in_evaluation_or_without_rows() -> None:
 
 
 FLIP_IN_A_PROCESS = """
-import sys, torch, torch.distributed as dist
+import os, sys, torch, torch.distributed as dist
 from hlcli.losses.large_loss import PermanentLargeLossCorrection
-folder, rank = sys.argv[1], int(sys.argv[2])
+folder, rank = sys.argv[1], int(os.environ["RANK"])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 torch.set_num_threads(1)
 loss = PermanentLargeLossCorrection(8, 5, 0.2)
@@ -212,14 +211,13 @@ for step in range(2):  # each process has images of its own
     loss(logits, torch.eye(5)[:2], epoch=1, rows=torch.tensor([0, 1]) + 4 * step + 2 * rank)
 torch.save(loss.flips, f"{folder}/flips{rank}.pt")
 dist.destroy_process_group()
+sys.exit(0)
 """
 
 
 def test_two_processes_agree_on_permanent_flips(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", FLIP_IN_A_PROCESS, str(tmp_path)]
-    both = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
-    for process in both:
-        assert process.wait(timeout=120) == 0, process.stderr.read() if process.stderr else ""
+    done = run_two(tmp_path, before=FLIP_IN_A_PROCESS)
+    assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / f"flips{rank}.pt", weights_only=True) for rank in range(2))
     assert torch.equal(one, two)
     of_pairs = one.sum(dim=1).view(4, 2).sum(dim=1)

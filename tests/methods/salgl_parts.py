@@ -28,7 +28,7 @@ TINY: dict[str, dict[str, Any]] = {
         "dropout": 0.0, "loss_scale": 10.0,
     },
     "optim": {"optimizer": "sgd", "lr": 1e-3},
-    "train": {"epochs": 2, "batch_size": 8, "ema_decay": 0.9, "cpu": True, "checkpoint_every_steps": 2},
+    "train": {"epochs": 2, "batch_size": 8, "ema_decay": 0.9, "cpu": True, "checkpoint_every_steps": None},
     "eval": {"batch_size": 8, "select_by": "mAP"},
 }  # fmt: skip
 """A recipe that trains in seconds; its batch norms are frozen, so that processes do the same as one."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hlcli.cli import main
 from hlcli.data.store import open_records
 from hlcli.features.reading import FeatureWriter
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 
 KINDS = {"grid": (9, 8), "region": (4, 6)}  # features per image, and their width
 
@@ -57,7 +57,7 @@ def whole_checkpoint(state: dict[str, torch.Tensor]) -> dict[str, object]:
 
 def test_a_published_checkpoint_is_read_and_decodes(features: list[str], tmp_path: Path) -> None:
     model = write_captioner(tmp_path / "model", *features)
-    loaded = open_model(model)
+    loaded = read_model(model)
     assert loaded.vocabulary is not None
     names = loaded.recipe.model.to_upstream(loaded.model.state_dict(), loaded.model)
     file = tmp_path / "hin_best_test.pth"

@@ -45,7 +45,7 @@ def recipe_of(tmp_path: Path) -> Any:
         "model": {"method": "hspnet", "graph": str(tmp_path / "graph.npy"), "gcn_hidden": 8},
         "objective": {"loss": "splc"},
         "optim": {"optimizer": "adam_twd", "lr": 1e-3},
-        "train": {"epochs": 2, "batch_size": 8, "ema_decay": 0.9, "cpu": True, "checkpoint_every_steps": 2},
+        "train": {"epochs": 2, "batch_size": 8, "ema_decay": 0.9, "cpu": True, "checkpoint_every_steps": None},
         "eval": {"batch_size": 4, "select_by": "mAP"},
     }  # fmt: skip
     return lambda *overrides: Recipe.from_dict(tree, overrides)
@@ -56,7 +56,7 @@ def test_a_broken_off_run_resumes_bit_for_bit(
     broken_at: int, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once while the batch norms rest, once after."""
-    recipe = recipe_of()
+    recipe = recipe_of("train.checkpoint_every_steps=2")
     whole = hlcli.train(recipe, tmp_path / "whole")
     train_until(broken_at, recipe, tmp_path / "cut", monkeypatch)  # a step after a checkpoint
     resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)

@@ -185,9 +185,9 @@ def test_copies_hold_no_results_and_work_where_no_changes_are_counted() -> None:
     with torch.inference_mode():
         expected = model(images).logits
         copied = copy.deepcopy(model)  # of inference tensors
-        assert copied._label_memory._result is None
+        assert copied._label_memory._last is None
         assert torch.equal(copied(images).logits, expected)
-    assert model._label_memory._result is not None
+    assert model._label_memory._last is not None
 
 
 def test_a_part_of_one_image_and_one_cell_is_refused() -> None:

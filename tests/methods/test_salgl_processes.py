@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from programs import program_environment
 from torch import Tensor
+from warm_programs import run_two
 
 import hlcli
 from hlcli.methods.salgl.cooccurrence import Cooccurrence
@@ -20,11 +17,11 @@ from hlcli.runs import Run
 from .salgl_parts import TINY
 
 RANK = """
-import sys
+import os, sys
 import torch
 from torch import distributed
 from hlcli.methods.salgl.cooccurrence import Cooccurrence
-rank, folder = int(sys.argv[1]), sys.argv[2]
+rank, folder = int(os.environ["RANK"]), sys.argv[1]
 distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 inputs = torch.load(f"{folder}/inputs.pt", weights_only=True)
 found = {}
@@ -37,6 +34,7 @@ for name in ("soft", "hard"):
     found[name] = graph.counts
 torch.save(found, f"{folder}/counts{rank}.pt")
 distributed.destroy_process_group()
+sys.exit(0)
 """
 
 
@@ -49,17 +47,8 @@ def inputs() -> list[tuple[Tensor, Tensor]]:
 
 def test_both_processes_count_the_whole_batch(tmp_path: Path, inputs: list[tuple[Tensor, Tensor]]) -> None:
     torch.save(inputs, tmp_path / "inputs.pt")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path)],
-            env=program_environment(),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], errors
+    done = run_two(tmp_path, before=RANK)
+    assert done.returncode == 0, done.stderr
     first, second = (torch.load(tmp_path / f"counts{rank}.pt", weights_only=True) for rank in range(2))
     for name in ("soft", "hard"):
         alone = Cooccurrence(3, 5, is_soft=name == "soft", decay=0.9)
@@ -70,12 +59,10 @@ def test_both_processes_count_the_whole_batch(tmp_path: Path, inputs: list[tuple
         torch.testing.assert_close(first[name], alone.counts, **tolerance)
 
 
-def test_two_processes_train_with_the_counts_of_one(tmp_path: Path, hlcli_program: Any) -> None:
+def test_two_processes_train_with_the_counts_of_one(tmp_path: Path) -> None:
     recipe = Recipe.from_dict(TINY, ["train.epochs=1"])
     (tmp_path / "salgl.yaml").write_text(recipe.to_yaml())
-    done = hlcli_program(
-        "train", "--recipe", tmp_path / "salgl.yaml", "--run", tmp_path / "two", "--num-processes", "2"
-    )
+    done = run_two("train", "--recipe", tmp_path / "salgl.yaml", "--run", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     runs = [hlcli.train(recipe, tmp_path / "one"), Run(tmp_path / "two")]
     alone, both = (torch.load(run.checkpoint_file, weights_only=True) for run in runs)

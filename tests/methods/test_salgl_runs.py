@@ -23,7 +23,7 @@ def test_a_broken_off_run_resumes_bit_for_bit_with_its_counts(
     assignment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [f"model.scene_assignment={assignment}", f"model.average_cooccurrence={assignment == 'soft'}".lower()]
-    recipe = Recipe.from_dict(TINY, [*overrides, "model.dropout=0.1"])
+    recipe = Recipe.from_dict(TINY, [*overrides, "model.dropout=0.1", "train.checkpoint_every_steps=2"])
     whole = hlcli.train(recipe, tmp_path / "whole")
     train_until(7, recipe, tmp_path / "cut", monkeypatch)  # in the second epoch, a step after a checkpoint
     assert torch.load(Run(tmp_path / "cut").checkpoint_file, weights_only=True)["progression"]["step"] == 6

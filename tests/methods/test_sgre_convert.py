@@ -22,7 +22,7 @@ from hlcli.embeddings.labels import LabelEmbeddings, write_label_embeddings
 from hlcli.errors import CheckpointError, DataError
 from hlcli.layers.position import sine_position
 from hlcli.methods.sgre.config import Sgre
-from hlcli.model_folder import cpu_state, load_weights, open_model
+from hlcli.model_folder import cpu_state, load_weights, read_model
 from hlcli.recipe import Recipe
 
 from .sgre_parts import TinyBackbone, batch_of, make
@@ -180,12 +180,12 @@ def test_a_published_checkpoint_finds_the_prepared_embeddings(tmp_path: Path) ->
     assert "embeddings" not in published
     path = tmp_path / "best_ema_model.pth"
     torch.save({f"module.{name}": value for name, value in published.items()}, path)
-    assert same(open_model(path, recipe).model.state_dict(), model.state_dict())
+    assert same(read_model(path, recipe).model.state_dict(), model.state_dict())
     folder = convert(path, recipe, tmp_path / "ours")
     (recipe.data.folder() / "label_embeddings.safetensors").unlink()
-    assert same(open_model(folder).model.state_dict(), model.state_dict())  # a model folder is complete
+    assert same(read_model(folder).model.state_dict(), model.state_dict())  # a model folder is complete
     with pytest.raises(DataError, match=r"label_embeddings\.safetensors is missing.*hlcli embed labels"):
-        open_model(path, recipe)
+        read_model(path, recipe)
 
 
 def test_the_papers_array_of_embeddings_is_taken(tmp_path: Path) -> None:

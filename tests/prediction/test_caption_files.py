@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from programs import TWO, launch, program_environment
 from tiny_captioner import write_captioner
+from warm_programs import WarmProgram, run_two
 
 import hlcli
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.errors import HlcliError, InputError
 from hlcli.launching import make_accelerator
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.prediction import image_stream
 from hlcli.prediction.caption_files import CaptionFile, partial_file
 from hlcli.prediction.caption_rows import Caption
@@ -40,7 +37,7 @@ def test_a_file_that_was_cut_anywhere_is_finished_as_if_never_interrupted(
     num_captions: int,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    predictor = CaptionPredictor(open_model(model), decoding=way, num_captions=num_captions)
+    predictor = CaptionPredictor(read_model(model), decoding=way, num_captions=num_captions)
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     contents: list[bytes] = []
     unlink = Path.unlink
@@ -65,7 +62,7 @@ def test_a_file_that_was_cut_anywhere_is_finished_as_if_never_interrupted(
 
 def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path, tmp_path: Path):
     out, places = tmp_path / "o.jsonl", [photos / "a.jpg", photos / "b.PNG"]
-    loaded = open_model(model)
+    loaded = read_model(model)
     predictor = CaptionPredictor(loaded)
     caption(predictor, places, out=out)
     finished = out.read_bytes()
@@ -93,7 +90,7 @@ def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
     images = named_images([photos])
     with CaptionFile(out, images.names, predictor.describe(), predictor.accelerator) as file:
         file.begin(resume=False, batch_size=predictor.batch_size)
-        for result in predictor.stream(images):
+        for result in predictor.stream_named(images):
             file.write(result)
     return partial_file(out).read_bytes().splitlines(keepends=True)
 
@@ -103,7 +100,7 @@ def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
 def test_lines_that_are_not_of_their_images_are_done_again(
     model: Path, photos: Path, tmp_path: Path, damage: str, batch_size: int
 ):
-    predictor = CaptionPredictor(open_model(model), batch_size=batch_size)
+    predictor = CaptionPredictor(read_model(model), batch_size=batch_size)
     whole, out = tmp_path / "whole.jsonl", tmp_path / "o.jsonl"
     caption(predictor, [photos], out=whole)
     first, *rows = begin(predictor, photos, out)
@@ -122,13 +119,13 @@ def test_lines_that_are_not_of_their_images_are_done_again(
 
 
 def test_a_finished_file_of_another_work_is_not_taken_for_this_one(model: Path, photos: Path, tmp_path: Path):
-    loaded, out, places = open_model(model), tmp_path / "o.jsonl", [photos / "a.jpg", photos / "bad.jpg"]
+    loaded, out, places = read_model(model), tmp_path / "o.jsonl", [photos / "a.jpg", photos / "bad.jpg"]
     caption(CaptionPredictor(loaded), places, out=out)
     finished = out.read_bytes()
     greedy = CaptionPredictor(loaded, decoding=decoding(beam_size=1))
     with pytest.raises(InputError, match="is finished, but with other search"):
         caption(greedy, places, out=out, resume=True)
-    other = CaptionPredictor(open_model(write_captioner(tmp_path / "other", seed=1)))
+    other = CaptionPredictor(read_model(write_captioner(tmp_path / "other", seed=1)))
     with pytest.raises(InputError, match="is finished, but with other models"):
         caption(other, places, out=out, resume=True)
     listed = out.with_suffix(".failures.jsonl")
@@ -144,7 +141,7 @@ def test_a_finished_file_of_another_work_is_not_taken_for_this_one(model: Path, 
 
 
 def test_a_file_that_vanishes_at_the_end_is_no_traceback(model: Path, photos: Path, tmp_path: Path):
-    predictor, images = CaptionPredictor(open_model(model)), named_images([photos / "a.jpg"])
+    predictor, images = CaptionPredictor(read_model(model)), named_images([photos / "a.jpg"])
     with CaptionFile(tmp_path / "o.jsonl", images.names, {}, predictor.accelerator) as file:
         file.begin(resume=False, batch_size=1)
         partial_file(tmp_path / "o.jsonl").unlink()
@@ -157,7 +154,7 @@ def test_after_an_error_the_same_program_can_go_on(model: Path, photos: Path, tm
         raise RuntimeError("stopped")
 
     out = tmp_path / "o.jsonl"
-    predictor = CaptionPredictor(open_model(model), batch_size=1, workers=1)
+    predictor = CaptionPredictor(read_model(model), batch_size=1, workers=1)
     with pytest.raises(RuntimeError, match="stopped") as kept:  # with its frames, and the loader processes
         caption_images(predictor, named_images([photos]), out, show=stop)
     caption_images(predictor, named_images([photos]), out, resume=True)
@@ -170,7 +167,7 @@ def test_images_whose_scores_are_not_finite_are_listed(
 ):
     places = [photos / "a.jpg", photos / "c.png", photos / "e.jpg"]
     for number, way in enumerate((None, DRAWN)):
-        predictor = CaptionPredictor(open_model(model), decoding=way, num_captions=2)
+        predictor = CaptionPredictor(read_model(model), decoding=way, num_captions=2)
         expected = predictor.caption(places)
         compute = predictor.inputs.compute
 
@@ -199,7 +196,7 @@ def test_a_loader_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(image_stream, "DataLoader", remember)
     accelerator = make_accelerator(cpu=True, precision="fp32")
     for workers in (2, 0):
-        assert list(image_stream.in_order([1, 2], list, accelerator, batch_size=1, workers=workers)) == []  # type: ignore[arg-type]
+        assert list(image_stream.in_order([1, 2], int, list, accelerator, batch_size=1, workers=workers)) == []
     assert [options["timeout"] for options in made] == [600, 0]
 
 
@@ -207,7 +204,7 @@ def test_an_interrupted_work_says_how_it_goes_on(model: Path, photos: Path, tmp_
     def stop(found: Caption) -> None:
         raise KeyboardInterrupt
 
-    predictor, images = CaptionPredictor(open_model(model), batch_size=1), named_images([photos])
+    predictor, images = CaptionPredictor(read_model(model), batch_size=1), named_images([photos])
     with pytest.raises(KeyboardInterrupt, match=r"o\.jsonl\.partial keeps what is done; --resume"):
         caption_images(predictor, images, tmp_path / "o.jsonl", show=stop)
     caption_images(predictor, images, tmp_path / "o.jsonl", resume=True)
@@ -218,23 +215,20 @@ def test_a_killed_program_goes_on_where_it_was(model: Path, tmp_path: Path):
     folder, out = tmp_path / "many", tmp_path / "o.jsonl"
     folder.mkdir()
     rng = np.random.default_rng(1)
-    for number in range(150):
+    for number in range(80):
         Image.fromarray(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(folder / f"{number:03}.png")
-    words = [sys.executable, "-m", "hlcli", "caption", model, folder, "--out", out, "--batch-size", "2"]
-    program = subprocess.Popen(list(map(str, words)), env=program_environment(), stderr=subprocess.PIPE)
+    program = WarmProgram("caption", model, folder, "--out", out, "--batch-size", "2")
     try:
         end = time.monotonic() + 120
         while not (partial_file(out).exists() and partial_file(out).read_bytes().count(b"\n") > 8):
-            assert program.poll() is None, program.stderr.read().decode()  # type: ignore[union-attr]
+            assert program.is_running(), program.errors()
             assert time.monotonic() < end
             time.sleep(0.005)
     finally:
-        os.kill(program.pid, signal.SIGKILL)
+        program.send(signal.SIGKILL)
         program.wait()
-        assert program.stderr is not None
-        program.stderr.close()
     assert not out.exists()
-    predictor = CaptionPredictor(open_model(model), batch_size=2)
+    predictor = CaptionPredictor(read_model(model), batch_size=2)
     caption(predictor, [folder], out=out, resume=True)
     caption(predictor, [folder], out=tmp_path / "whole.jsonl")
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -242,7 +236,7 @@ def test_a_killed_program_goes_on_where_it_was(model: Path, tmp_path: Path):
 
 def test_two_processes_write_the_same_file_as_one(model: Path, photos: Path, tmp_path: Path):
     words = ["caption", model, photos, "--num-captions", "2", "--batch-size", "2"]
-    done = launch(*TWO, "-m", "hlcli", *words, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
+    done = run_two(*words, "--out", tmp_path / "two.jsonl")
     assert "1 images could not be captioned" in done.stderr, done.stderr
     hlcli.caption(model, [photos], out=tmp_path / "one.jsonl", num_captions=2, batch_size=2)
     for ending in (".jsonl", ".failures.jsonl"):

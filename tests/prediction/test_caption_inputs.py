@@ -19,7 +19,7 @@ from hlcli.evaluation.captions import evaluate_captions
 from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.reading import FeatureFile, FeatureWriter
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.prediction.caption_files import partial_file
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_parts import Photo, StoredFeatures, fill_slots
@@ -56,7 +56,7 @@ def feature_reader(folder: Path, stored: dict[str, Path], *overrides: str, known
 
 def test_features_of_photos_are_those_that_files_hold(reader: Path, stored: dict[str, Path], photos: Path):
     places = [photos / name for name in ("a.jpg", "c.png", "deeper/d.webp", "h.jpg")]
-    loaded = open_model(reader)
+    loaded = read_model(reader)
     computing = CaptionPredictor(loaded)
     assert len(computing.inputs.loads) == 1  # windows are pooled from the grid, and the backbone runs once
     reading = CaptionPredictor(loaded, features=FeatureSources(stored["grid"], stored["region"]))
@@ -99,7 +99,7 @@ def test_photos_of_the_same_name_are_refused_before_any_work(
 ):
     places = [photos / "a.jpg", tmp_path / "a.jpg"]
     Image.open(places[0]).save(places[1])
-    predictor = CaptionPredictor(open_model(reader), features=FeatureSources(stored["grid"], stored["region"]))
+    predictor = CaptionPredictor(read_model(reader), features=FeatureSources(stored["grid"], stored["region"]))
     with pytest.raises(InputError, match="by the same name"):
         predictor.caption(places)
     with pytest.raises(InputError, match="by the same name"):
@@ -109,7 +109,7 @@ def test_photos_of_the_same_name_are_refused_before_any_work(
 
 
 def test_features_that_nobody_can_compute_are_asked_for(stored: dict[str, Path], photos: Path, tmp_path: Path):
-    loaded = open_model(feature_reader(tmp_path / "m", stored, known=False))
+    loaded = read_model(feature_reader(tmp_path / "m", stored, known=False))
     with pytest.raises(InputError, match=rf"{BACKBONE} with random weights.*--backbone-weights"):
         CaptionPredictor(loaded)
     with pytest.raises(InputError, match=r"region features.*--region-features"):
@@ -118,7 +118,7 @@ def test_features_that_nobody_can_compute_are_asked_for(stored: dict[str, Path],
     save_file(timm.create_model(BACKBONE, pretrained=False).state_dict(), weights)
     with pytest.raises(InputError, match="gives grid features of width"):  # its stage 3 is narrower than the files
         CaptionPredictor(loaded, features=FeatureSources(regions=stored["region"], backbone_weights=weights))
-    whole = open_model(feature_reader(tmp_path / "n", stored, "backbone.stage=null", known=False))
+    whole = read_model(feature_reader(tmp_path / "n", stored, "backbone.stage=null", known=False))
     predictor = CaptionPredictor(whole, features=FeatureSources(regions=stored["region"], backbone_weights=weights))
     assert predictor.caption([photos / "a.jpg"])[0].caption
 
@@ -129,7 +129,7 @@ def test_features_by_other_weights_are_refused(stored: dict[str, Path], tmp_path
     data = captioner_recipe(*(f"data.{kind}_features={path}" for kind, path in stored.items())).data
     facts = {kind: {**(known or {}), "weights": "sha256:0"} for kind, known in feature_facts(data).items()}
     files = [f"data.{kind}_features={path}" for kind, path in stored.items()]
-    loaded = open_model(write_captioner(tmp_path / "m", *files, features=facts))
+    loaded = read_model(write_captioner(tmp_path / "m", *files, features=facts))
     with pytest.raises(InputError, match=r"not be those the model was trained on: weights is sha256:"):
         CaptionPredictor(loaded, features=FeatureSources(backbone_weights=weights))
 
@@ -141,14 +141,14 @@ def test_files_that_have_no_use_are_refused(model: Path, stored: dict[str, Path]
         (FeatureSources(backbone_weights=stored["grid"]), "--backbone-weights"),
     ):
         with pytest.raises(InputError, match=f"{option} .* has no use"):
-            CaptionPredictor(open_model(model), features=features)
+            CaptionPredictor(read_model(model), features=features)
 
 
 def test_files_of_another_width_are_refused(reader: Path, stored: dict[str, Path], tmp_path: Path, photos: Path):
     options = FeatureOptions(kind="grid", backbone="test_vit", pretrained=False, image_size=32)
     embed_images(photos, options, out=tmp_path / "narrow.hdf5", workers=0)
     with pytest.raises(InputError, match="of width 64, but the model reads"):
-        CaptionPredictor(open_model(reader), features=FeatureSources(tmp_path / "narrow.hdf5", stored["region"]))
+        CaptionPredictor(read_model(reader), features=FeatureSources(tmp_path / "narrow.hdf5", stored["region"]))
 
 
 def test_training_keeps_what_made_its_features(tmp_path: Path, photos: Path):
@@ -161,7 +161,7 @@ def test_training_keeps_what_made_its_features(tmp_path: Path, photos: Path):
     settings = [f"data.{kind}_features={path}" for kind, path in paths.items()]
     recipe = captioner_recipe(*settings, "train.epochs=1", "data.min_word_count=1")
     run = hlcli.train(recipe, tmp_path / "run").folder
-    loaded = open_model(run)
+    loaded = read_model(run)
     assert loaded.facts["features"] == {kind: FeatureFile(path, kind).facts for kind, path in paths.items()}
     split = evaluate_captions(CaptionPredictor(loaded, features=FeatureSources(of_data=True)), "val")
     assert split.metrics is not None

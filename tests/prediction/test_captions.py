@@ -22,7 +22,7 @@ from hlcli.captioning.vocabulary import UNKNOWN
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.evaluation.captions import evaluate_captions
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.prediction.caption_files import partial_file
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_rows import Caption, make_caption
@@ -53,7 +53,7 @@ def test_every_image_is_captioned_or_listed(model: Path, photos: Path, tmp_path:
 
 
 def test_paths_bytes_and_pil_images_get_the_same_captions(model: Path, photos: Path):
-    predictor = CaptionPredictor(open_model(model))
+    predictor = CaptionPredictor(read_model(model))
     path = photos / "b.PNG"
     found = predictor.caption([path, path.read_bytes(), Image.open(path)])
     assert len({(row.caption, row.log_prob) for row in found}) == 1
@@ -107,8 +107,8 @@ def test_draws_depend_on_the_seed_alone(model: Path, photos: Path):
 
 
 def test_an_ensemble_of_equals_says_what_one_says(model: Path, photos: Path):
-    alone = CaptionPredictor(open_model(model)).caption([photos / "a.jpg", photos / "c.png"])
-    both = CaptionPredictor([open_model(model), open_model(model)])
+    alone = CaptionPredictor(read_model(model)).caption([photos / "a.jpg", photos / "c.png"])
+    both = CaptionPredictor([read_model(model), read_model(model)])
     assert len(both.inputs.loads) == 1  # what both see is made once
     for one, other in zip(alone, both.caption([photos / "a.jpg", photos / "c.png"]), strict=True):
         assert one.caption == other.caption
@@ -116,7 +116,7 @@ def test_an_ensemble_of_equals_says_what_one_says(model: Path, photos: Path):
 
 
 def test_members_of_an_ensemble_see_images_in_their_own_way(model: Path, photos: Path, tmp_path: Path):
-    members = [open_model(model), open_model(write_captioner(tmp_path / "b", "data.image_size=96", seed=1))]
+    members = [read_model(model), read_model(write_captioner(tmp_path / "b", "data.image_size=96", seed=1))]
     predictor = CaptionPredictor(members)
     found = predictor.caption([photos / "a.jpg"])[0]
     image = Image.open(photos / "a.jpg")
@@ -133,16 +133,16 @@ def test_members_of_an_ensemble_see_images_in_their_own_way(model: Path, photos:
 def test_an_ensemble_of_different_words_is_refused(model: Path, tmp_path: Path):
     other = write_captioner(tmp_path / "other", words={**WORDS, "moon": 3})
     with pytest.raises(InputError, match="Model 2 of the ensemble knows other words"):
-        CaptionPredictor([open_model(model), open_model(other)])
+        CaptionPredictor([read_model(model), read_model(other)])
 
 
 def test_models_of_labels_and_of_captions_are_told_apart(model: Path, tmp_path: Path):
     labels = hlcli.train(tiny_recipe("train.epochs=1"), tmp_path / "run").folder
     with pytest.raises(InputError, match="makes labels") as error:
-        CaptionPredictor(open_model(labels))
+        CaptionPredictor(read_model(labels))
     assert "hlcli eval MODEL --images" in str(error.value)
     with pytest.raises(InputError, match="makes captions") as error:
-        Predictor(open_model(model))
+        Predictor(read_model(model))
     assert "hlcli caption MODEL IMAGES" in str(error.value)
 
 
@@ -158,7 +158,7 @@ def test_models_of_labels_and_of_captions_are_told_apart(model: Path, tmp_path: 
 )
 def test_impossible_searches_are_refused(model: Path, options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
-        CaptionPredictor(open_model(model), **options)
+        CaptionPredictor(read_model(model), **options)
 
 
 def test_the_longest_possible_caption_can_be_searched(model: Path, photos: Path):
@@ -167,7 +167,7 @@ def test_the_longest_possible_caption_can_be_searched(model: Path, photos: Path)
 
 
 def test_a_split_is_captioned_as_training_measures_it(model: Path, tmp_path: Path):
-    loaded = open_model(model)
+    loaded = read_model(model)
     predictor = CaptionPredictor(loaded)
     found = evaluate_captions(predictor, out=tmp_path / "o.jsonl")
     scorer = CaptionScorer(loaded.recipe, predictor.vocabulary, predictor.accelerator, "test")
@@ -201,7 +201,7 @@ def test_results_for_the_online_test_are_numbered(model: Path, photos: Path, tmp
 def test_photos_get_known_words_alone_and_splits_are_scored_as_the_recipe_says(tmp_path: Path) -> None:
     """The unknown word is made the likeliest of all."""
     folder = write_captioner(tmp_path / "model")
-    loaded = open_model(folder)
+    loaded = read_model(folder)
     decoder = loaded.model.network.decoder
     seen: list[bool] = []
     step = type(decoder).step

@@ -20,7 +20,7 @@ from hlcli.data.image_files import find_images
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 from hlcli.prediction.label_rows import make_prediction
 from hlcli.prediction.labels import Predictor, predict
 from hlcli.thresholds import thresholds_to_exceed
@@ -88,14 +88,14 @@ def test_paths_bytes_and_pil_images_give_the_same_scores(model: Path, photos: Pa
 
 
 def test_thresholds_are_the_models_own(model: Path):
-    loaded = open_model(model)
+    loaded = read_model(model)
     assert loaded.thresholds is not None
     assert Predictor(loaded).thresholds == loaded.thresholds
     assert loaded.facts["metrics"]["threshold"] == loaded.thresholds[-1]
 
 
 def test_consistent_decoding_never_scores_a_child_above_its_parent(model: Path, photos: Path):
-    loaded = open_model(model)
+    loaded = read_model(model)
     recipe = type(loaded.recipe).from_dict(loaded.recipe.to_dict(), ["eval.consistent=true"])
     prediction = Predictor(loaded._replace(recipe=recipe)).predict([photos / "a.jpg"])[0]
     for depth, parents in enumerate(loaded.labels.parents):
@@ -192,7 +192,7 @@ def test_scenes_of_a_split_are_those_of_its_images(scene_model: Path, tmp_path: 
     out = tmp_path / "out.csv"
     result = CliRunner().invoke(main.app, ["eval", str(scene_model), "--split", "test", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    records = open_records(open_model(scene_model).recipe.data, "test")
+    records = open_records(read_model(scene_model).recipe.data, "test")
     images = [record.image.draw() for record in records]
     with out.open(newline="") as handle:
         rows = list(csv.DictReader(handle))

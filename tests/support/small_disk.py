@@ -1,10 +1,12 @@
-"""A disk that is soon full: a small file system in memory, which only the command under test can see."""
+"""A disk that is soon full: a small file system in memory, which only the command under test can see; or a limit."""
 
 from __future__ import annotations
 
 import functools
+import resource
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,3 +75,14 @@ def _ended(out: Path, run: str) -> Ended:
 def files_below(folder: Path) -> dict[str, bytes]:
     """All files by path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def small_files(num_bytes: int) -> Iterator[None]:
+    """No file may grow beyond this, which fails as a full disk does; the test runner's own output neither."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -16,7 +16,7 @@ TINY: dict[str, dict[str, Any]] = {
     "optim": {"optimizer": "adamw", "lr": 1e-3},
     "train": {
         "epochs": 2, "batch_size": 8, "ema_decay": 0.9, "cpu": True,
-        "checkpoint_every_steps": 2, "log_every_steps": 3,
+        "checkpoint_every_steps": None, "log_every_steps": 3,
     },
     "eval": {"batch_size": 6, "select_by": "mAP"},
 }  # fmt: skip

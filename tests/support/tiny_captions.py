@@ -21,7 +21,7 @@ TINY_CAPTIONS: dict[str, dict[str, Any]] = {
     "schedule": {"schedule": "by_epoch", "factors": [[0, 0.5], [1, 1.0]]},
     "train": {
         "epochs": 2, "batch_size": 6, "ema_decay": None, "cpu": True,
-        "checkpoint_every_steps": 2, "log_every_steps": 2,
+        "checkpoint_every_steps": None, "log_every_steps": 2,
     },
     "eval": {"batch_size": 4, "beam_size": 2, "max_words": 12},
 }  # fmt: skip

@@ -17,7 +17,7 @@ from hlcli.errors import CheckpointError, DataError, MissingDependencyError, Rec
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.launching import make_accelerator
 from hlcli.metrics.captioning.java import java_version
-from hlcli.model_folder import open_model
+from hlcli.model_folder import read_model
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_data_without_captions_or_without_words_is_refused(tmp_path: Path) -> No
 
 def test_captions_without_a_word_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = hlcli.train(tiny_captions("train.epochs=1"), tmp_path / "run")
-    loaded = open_model(run.folder)
+    loaded = read_model(run.folder)
     assert loaded.vocabulary is not None
     decoder = loaded.model.network.decoder
     step = type(decoder).step

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from programs import program_environment
 from safetensors.torch import load_file
+from tiny import tiny_recipe
+from warm_programs import WarmProgram, run_warm
 
 import hlcli
 from hlcli.errors import CheckpointError, RecipeError, TrainingError
 from hlcli.runs import Run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tiny recipe, trained without an interruption; not to be changed."""
+    return hlcli.train(tiny_recipe(), tmp_path_factory.mktemp("whole") / "run")
 
 
 def final_state(run: Run) -> dict:
@@ -37,9 +42,8 @@ def assert_same_state(first: Run, second: Run) -> None:
     assert evaluations[0] == evaluations[1]
 
 
-def test_run_folder_is_complete_and_metrics_are_lines_of_json(tiny, tmp_path: Path):
-    run = hlcli.train(tiny(), tmp_path / "run")
-    names = {path.name for path in run.folder.iterdir()}
+def test_run_folder_is_complete_and_metrics_are_lines_of_json(whole: Run):
+    names = {path.name for path in whole.folder.iterdir()}
     assert {
         "recipe.yaml",
         "environment.json",
@@ -50,33 +54,32 @@ def test_run_folder_is_complete_and_metrics_are_lines_of_json(tiny, tmp_path: Pa
         "model",
     } <= names
     assert not [name for name in names if name.startswith(".")]
-    status = json.loads(run.status_file.read_text())
+    status = json.loads(whole.status_file.read_text())
     assert (status["state"], status["exit_code"]) == ("finished", 0)
-    events = run.events()
+    events = whole.events()
     evaluations = [e for e in events if e["event"] == "evaluation"]
     assert [(e["epoch"], e["weights"], e["step"]) for e in evaluations] == [
         (1, "regular", 6), (1, "ema", 6), (2, "regular", 12), (2, "ema", 12),
     ]  # fmt: skip
     assert {"mAP", "F1_samples", "coarse/mAP", "middle/F1_macro", "loss", "threshold"} <= set(evaluations[0]["metrics"])
     best = max(evaluations, key=lambda e: e["metrics"]["mAP"])
-    facts = run.best_model()
+    facts = whole.best_model()
     assert (facts["epoch"], facts["weights"]) == (best["epoch"], best["weights"])
     assert facts["metrics"]["mAP"] == best["metrics"]["mAP"]
 
 
-def test_same_recipe_same_bits(tiny, tmp_path: Path):
-    assert_same_state(hlcli.train(tiny(), tmp_path / "a"), hlcli.train(tiny(), tmp_path / "b"))
+def test_same_recipe_same_bits(tiny, tmp_path: Path, whole: Run):
+    assert_same_state(whole, hlcli.train(tiny(), tmp_path / "b"))
 
 
-def test_loader_processes_do_not_change_the_bits(tiny, tmp_path: Path):
-    assert_same_state(hlcli.train(tiny(), tmp_path / "a"), hlcli.train(tiny("data.workers=2"), tmp_path / "b"))
+def test_loader_processes_do_not_change_the_bits(tiny, tmp_path: Path, whole: Run):
+    assert_same_state(whole, hlcli.train(tiny("data.workers=2"), tmp_path / "b"))
 
 
-def test_kill_in_mid_epoch_and_resume_is_bit_identical(tiny, tiny_file: Path, tmp_path: Path):
-    whole = hlcli.train(tiny(), tmp_path / "whole")
-    folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "hlcli", "train", "--recipe", str(tiny_file), "--run", str(folder)]
-    environment = program_environment()
+def test_kill_in_mid_epoch_and_resume_is_bit_identical(tiny, tmp_path: Path, whole: Run):
+    folder, recipe = tmp_path / "killed", tmp_path / "often.yaml"
+    recipe.write_text(tiny("train.checkpoint_every_steps=2").to_yaml())
+    words = ["train", "--recipe", recipe, "--run", folder]
     for steps in (3, 9):  # in the first and in the second epoch, between two checkpoints
         program = (
             "import os, signal, hlcli.training.loop as t\n"
@@ -85,32 +88,29 @@ def test_kill_in_mid_epoch_and_resume_is_bit_identical(tiny, tiny_file: Path, tm
             f"    if training.progression.step == {steps}: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    real(training, batches)\n"
             "t._step = step\n"
-            "import sys; from hlcli.cli.main import main; sys.argv = ['hlcli', *sys.argv[1:]]; main()\n"
         )
-        arguments = command[3:] + (["--resume"] if steps > 3 else [])
-        killed = subprocess.run([sys.executable, "-c", program, *arguments], env=environment, capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        killed = run_warm(*words, *(["--resume"] if steps > 3 else []), before=program)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert final_state(Run(folder))["progression"]["step"] < steps
-    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True)
+    done = run_warm(*words, "--resume")
     assert done.returncode == 0, done.stderr
     assert_same_state(whole, Run(folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_stop_signal_saves_and_says_how_to_resume(tiny, tmp_path: Path, number: int):
     recipe = tmp_path / "long.yaml"
-    recipe.write_text(tiny("train.epochs=500", "train.checkpoint_every_steps=1000").to_yaml())
+    recipe.write_text(tiny("train.epochs=500").to_yaml())
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "hlcli", "train", "--recipe", str(recipe), "--run", str(folder)]
-    process = subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, text=True)
+    program = WarmProgram("train", "--recipe", recipe, "--run", folder)
     metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert f"hlcli train --run {folder} --resume" in errors
+        time.sleep(0.02)
+    program.send(number)
+    done = program.wait()
+    assert done.returncode == 130, done.stderr
+    assert f"hlcli train --run {folder} --resume" in done.stderr
     status = json.loads((folder / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("interrupted", 130)
     assert final_state(Run(folder))["progression"]["step"] > 0
@@ -179,16 +179,15 @@ def test_initial_weights_are_taken_but_for_those_left_out(tiny, tmp_path: Path):
     assert not torch.equal(second["head.classifier.weight"], start["head.classifier.weight"])
 
 
-def test_resumed_run_keeps_its_number_of_threads(tiny, tmp_path: Path):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        run = hlcli.train(tiny("train.epochs=1"), tmp_path / "run")
-        torch.set_num_threads(1)
-        hlcli.train(tiny("train.epochs=1"), run.folder, resume=True)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+def test_resumed_run_keeps_its_number_of_threads(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    run = hlcli.train(tiny("train.epochs=1"), tmp_path / "run")
+    assert chosen == []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    hlcli.train(tiny("train.epochs=1"), run.folder, resume=True)
+    assert chosen == [3]
 
 
 def test_second_training_in_a_folder_is_refused_and_leaves_the_first_alone(tiny, tmp_path: Path):

@@ -11,7 +11,7 @@ from tiny import TINY, tiny_recipe
 from hlcli.building import build_model
 from hlcli.errors import DataError, RecipeError
 from hlcli.recipe import Recipe
-from hlcli.training.planning import GIB, Plan, plan_training
+from hlcli.training.planning import GIB, TrainingPlan, plan_training
 
 
 def test_parameters_and_steps_are_those_of_the_run():
@@ -81,7 +81,7 @@ def test_batches_that_cannot_be_are_refused():
 
 
 def test_sizes_are_written_in_words():
-    lines = Plan(1234, 1000, 1, 2, 3 * GIB, 512 * 2**20, "").lines()
+    lines = TrainingPlan(1234, 1000, 1, 2, 3 * GIB, 512 * 2**20, "").lines()
     assert lines[0] == "parameters: 1,234, 1,000 of them trained"
     assert lines[2].startswith("memory of one process: about 3.5 GiB (3.0 GiB weights")
     assert "512 MiB activations" in lines[2]

@@ -14,7 +14,8 @@ from pydantic import Field
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
+from hlcli.files import sha256_of
 from hlcli.sections import Fraction, PrepareOptions
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Record]]) -> None:
         shared = [record.image_id for record in records if homes.setdefault(record.image_id, split) != split]
         if shared:
             raise DataError(
-                f"Splits {homes[shared[0]]} and {split} share {len(shared):,} images: {', '.join(shared[:5])}.",
+                f"Splits {homes[shared[0]]} and {split} share {len(shared):,} images: {named(shared)}.",
                 "Scores on images that were trained on mean nothing: correct the lists.",
             )
 
@@ -149,7 +150,7 @@ def hold_out(records: list[Record], share: float, seed: int) -> tuple[list[Recor
 
 def note_source(path: Path, notes: dict[str, Any]) -> None:
     """Keep size and sum of a file that labels were read from, under `sources`."""
-    sums = {"bytes": path.stat().st_size, "sha256": Checksum("sha256", "").of_file(path)}
+    sums = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     notes.setdefault("sources", {})[path.name] = sums
 
 

@@ -14,7 +14,7 @@ from hlcli.data.coco_captions import CaptionedImage, read_caption_annotations
 from hlcli.data.datasets.base import check_disjoint
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,6 @@ class Captions(DataSection):
         missing = [image.file for image in images if not os.path.isfile(self.images / image.file)]
         if missing:
             raise DataError(
-                f"{path}: {len(missing):,} of {len(images):,} images are not in {self.images}: "
-                f"{', '.join(missing[:5])}.",
+                f"{path}: {len(missing):,} of {len(images):,} images are not in {self.images}: {named(missing)}.",
                 "Names in the file are relative to the folder of images (data.images).",
             )

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.sections import DataSection, Fraction
 
 SPLITS = ("train", "val", "test")
@@ -123,7 +123,7 @@ def _make_records(
         raise DataError(f"{images} is not a folder of images.")
     missing = [row for row in rows if refuse_absent and not os.path.isfile(images / row.image)]
     if missing:
-        shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:5])
+        shown = named([f"{row.image} (line {row.line})" for row in missing])
         raise DataError(
             f"{labels_file}: {len(missing)} of {len(rows):,} images are not in {images}: {shown}.",
             "Names in the file are relative to the folder of images.",
@@ -133,7 +133,7 @@ def _make_records(
     if unknown:
         near = difflib.get_close_matches(unknown[0], index, n=1)
         raise DataError(
-            f"{labels_file}: {len(unknown)} labels are not in the label space: {', '.join(unknown[:5])}.",
+            f"{labels_file}: {len(unknown)} labels are not in the label space: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the file.",
         )
     return [
@@ -170,17 +170,7 @@ def read_table(path: Path, val_fraction: float, test_fraction: float) -> Table:
     Raises:
         DataError: for a missing or unreadable file, missing columns, repeated images or unknown splits.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"data.labels: {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        lines = [(reader.line_num, line) for line in reader]
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file: {error}.") from error
+    lines = csv_lines(path, read_text(path))
     columns = _columns(path, lines[0][1] if lines else [])
     rows, seen = [], dict[str, int]()
     for number, line in lines[1:]:
@@ -195,6 +185,38 @@ def read_table(path: Path, val_fraction: float, test_fraction: float) -> Table:
     if not rows:
         raise DataError(f"{path} lists no image.")
     return Table(rows, "labels" in columns)
+
+
+def read_text(path: Path) -> str:
+    """The text of a label file, without a byte order mark.
+
+    Raises:
+        DataError: for a missing or unreadable file.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"data.labels: {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+
+
+def csv_lines(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """The cells of every line of a CSV file, with the line's number.
+
+    Args:
+        path: the file, for the message.
+        text: its content.
+        delimiter: what stands between columns.
+
+    Raises:
+        DataError: when quotes are not as they should be.
+    """
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file: {error}.") from error
 
 
 def _columns(path: Path, first_line: list[str]) -> dict[str, int]:

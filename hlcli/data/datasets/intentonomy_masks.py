@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hlcli.data.records import Record
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.progress import Progress
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def with_object_masks(
         missing = [record.image_id for record in records if record.image_id not in masks]
         notes["missing_masks"][split] = missing
         if missing:
-            message = (
-                f"{path} has no masks for {len(missing):,} of {len(records):,} {split} photos: "
-                f"{', '.join(missing[:5])}."
-            )
+            message = f"{path} has no masks for {len(missing):,} of {len(records):,} {split} photos: {named(missing)}."
             if split == "train" and len(missing) > max_missing * len(records):
                 raise DataError(message, f"Up to {max_missing:.1%} may be missing (--max-missing).")
             logger.warning("%s They count as photos without objects.", message)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from hlcli.data.coco_captions import CaptionedImage, read_caption_annotations
 from hlcli.data.datasets.base import check_path
 from hlcli.data.json_lists import LARGEST_ID, field, is_id, read_lists
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 
 SPLITS = ("train", "restval", "val", "test")
 """In this order; restval is the part of val2014 that is trained on."""
@@ -154,7 +154,7 @@ def _pick(
     unknown = [number for number in numbers if number not in homes]
     if unknown:
         raise DataError(
-            f"{where}: {len(unknown):,} of {len(numbers):,} captions do not exist: {', '.join(map(str, unknown[:5]))}.",
+            f"{where}: {len(unknown):,} of {len(numbers):,} captions do not exist: {named(unknown)}.",
             "The lists hold numbers of captions, not of images; both files must be COCO 2014's.",
         )
     chosen: dict[str, list[int]] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hlcli.data.datasets.base import check_path, read_lines
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +124,7 @@ def check_disagreement(path: Path, total: int, odd: Sequence[str]) -> None:
     if not odd:
         return
     message = (
-        f"{path}: {len(odd):,} of {total:,} images have listed labels that are none of theirs, e.g. "
-        f"{', '.join(odd[:3])}."
+        f"{path}: {len(odd):,} of {total:,} images have listed labels that are none of theirs, e.g. {named(odd, 3)}."
     )
     if len(odd) > _MOST_DISAGREEING * total:
         raise DataError(message, "Is it the list of this data set, with indices from 0 in the same order of labels?")

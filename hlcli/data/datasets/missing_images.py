@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hlcli.data.datasets.base import LayoutOptions
 from hlcli.data.records import Record
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.files import whole_file
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ def _describe(split: str, missing: list[Record], total: int) -> str:
     """How many are missing, the first of them, and below which folder; an id can be a path there."""
     first = missing[0]
     folder = _file(first).parents[len(Path(first.image_id).parts) - 1]
-    shown = ", ".join(record.image_id for record in missing[:5])
+    shown = named([record.image_id for record in missing])
     return f"{len(missing):,} of {total:,} {split} images are missing below {folder}: {shown}."

@@ -14,7 +14,7 @@ from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFil
 from hlcli.data.transfers.archive_download import fetch_sources, hold_folder, open_session
 from hlcli.data.transfers.archive_plan import plan as plan_sources
 from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, plan_crawl
-from hlcli.data.transfers.manifest import Failure, Manifest, read_failures, write_failures
+from hlcli.data.transfers.manifest import FetchFailure, Manifest, read_failures, write_failures
 from hlcli.data.transfers.photos import crawl_photos, plan_photos
 from hlcli.errors import DataError
 
@@ -61,7 +61,7 @@ def _plan_photos(addresses: Path, folder: Path, options: DownloadOptions) -> Cra
         elif (folder / item.file).exists():
             plan.wanted.append(item)
         else:
-            plan.gone.append(Failure(item.id, "", 0, None, "no address is published", None, now, gone=True))
+            plan.gone.append(FetchFailure(item.id, "", 0, None, "no address is published", None, now, gone=True))
     return plan
 
 

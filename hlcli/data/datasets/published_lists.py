@@ -14,7 +14,7 @@ from hlcli.data.datasets.label_lists import check_disagreement, lists_by_record,
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.data.transfers.checksums import Checksum
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 
 logger = logging.getLogger(__name__)
 
@@ -141,9 +141,7 @@ def _check_strangers(path: Path, total: int, strangers: Sequence[str], split: st
     """Refuse, or warn about, listed images that the split does not have."""
     if not strangers:
         return
-    message = (
-        f"{path}: {len(strangers):,} of {total:,} listed images are not in {split}, e.g. {', '.join(strangers[:3])}."
-    )
+    message = f"{path}: {len(strangers):,} of {total:,} listed images are not in {split}, e.g. {named(strangers, 3)}."
     if not allow_partial or len(strangers) == total:
         raise DataError(message, "Is it the list of this data set's split? A subset on purpose needs --allow-partial.")
     logger.warning("%s They are left out.", message)

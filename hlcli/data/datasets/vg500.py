@@ -36,7 +36,7 @@ from hlcli.data.datasets.vg500_names import (
 )
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
-from hlcli.errors import DataError, InputError
+from hlcli.errors import DataError, InputError, named
 from hlcli.sections import DataSection, Fraction
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
             raise DataError(f"{path}: {file} has a label outside 0..{NUM_LABELS - 1}.")
     empty = [file for file, row in document.items() if not row]
     if empty:
-        logger.warning("%s: %d images have no label: %s.", path, len(empty), ", ".join(empty[:5]))
+        logger.warning("%s: %d images have no label: %s.", path, len(empty), named(empty))
     return {file: tuple(sorted(set(row))) for file, row in document.items()}
 
 
@@ -131,8 +131,7 @@ def _read_list(path: Path, labels: dict[str, tuple[int, ...]]) -> list[str]:
     unknown = [file for file in files if file not in labels]
     if unknown:
         raise DataError(
-            f"{len(unknown):,} of {len(files):,} images of {path} have no labels in {LABELS_NAME}: "
-            f"{', '.join(unknown[:5])}."
+            f"{len(unknown):,} of {len(files):,} images of {path} have no labels in {LABELS_NAME}: {named(unknown)}."
         )
     return files
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from hlcli.data.datasets.assignment import best_assignment
 from hlcli.data.datasets.base import read_lines
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 
 NUM_LABELS = 500
 _NUM_CANDIDATES = 1000
@@ -112,7 +112,7 @@ def check_agreement(matches: Sequence[_Match], least: float) -> None:
         ((match.agreement, label, match.name) for label, match in enumerate(matches) if match.agreement < least)
     )
     if doubtful:
-        shown = ", ".join(f"{label} {name!r} {agreement:.2f}" for agreement, label, name in doubtful[:5])
+        shown = named([f"{label} {name!r} {agreement:.2f}" for agreement, label, name in doubtful])
         raise DataError(
             f"The names of {len(doubtful)} of {len(matches)} labels are doubtful, their images agree by less than "
             f"{least:g}: {shown}.",

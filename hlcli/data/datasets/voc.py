@@ -31,7 +31,7 @@ from hlcli.data.datasets.voc_annotations import (
 from hlcli.data.datasets.voc_labels import COUNTS, LABEL_NAMES, PARENTS
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
-from hlcli.errors import DataError, InputError
+from hlcli.errors import DataError, InputError, named
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def _read_labels(folder: Path, path: Path, ids: list[str], labels: str, notes: d
                 path.name,
                 len(others),
                 len(ids),
-                ", ".join(others[:5]),
+                named(others),
             )
     return objects
 

@@ -20,22 +20,20 @@ from hlcli.data.transfers.archive_plan import (
     choose,
     fetched_path,
     find_given,
-    free_bytes,
     is_done,
     is_unpacked_by_hand,
-    is_unverified,
     partial_bytes,
     space_needed,
     stamp_path,
 )
 from hlcli.data.transfers.archives import UnpackingBar, is_archive, unpack
-from hlcli.data.transfers.checksums import Checksum, complaint_about
+from hlcli.data.transfers.checksums import complaint_about
 from hlcli.data.transfers.patience import Clock, worker_threads
 from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.transfer import OnBytes, fetch_file
 from hlcli.data.transfers.verification import find_changed, find_damaged, member_list, sum_before_damage
 from hlcli.errors import DataError, DownloadError, HlcliError, InputError
-from hlcli.files import whole_file, write_json
+from hlcli.files import free_bytes, sha256_of, whole_file, write_json
 from hlcli.locks import lock_folder
 from hlcli.progress import Progress
 
@@ -102,9 +100,6 @@ def fetch_sources(
     damaged = find_damaged(wanted, folder) if options.verify_again else []
     changed = find_changed(wanted, folder) if options.verify_again else []
     todo = [one for one in wanted if options.overwrite or one in damaged or not is_done(one, folder, options)]
-    for source in wanted:
-        if source not in todo and is_unverified(source, folder, options):
-            logger.warning("%s was fetched without verification; --overwrite fetches it anew.", source.name)
     by_hand = [one for one in todo if not one.urls and (one in damaged or find_given(one, folder, options) is None)]
     absent = [source for source in by_hand if source in changed or not is_unpacked_by_hand(source, folder)]
     for source in absent:
@@ -252,7 +247,7 @@ class _Job(NamedTuple):
     def _own_sum(self, source: Source, path: Path) -> str | None:
         """The sum of a file that stays and has no published one, to compare it with later."""
         stays = source.unpack_to is None or (self.options.keep_archives and path.parent == self.folder / "archives")
-        return Checksum("sha256", "").of_file(path) if stays and source.checksum is None else None
+        return sha256_of(path) if stays and source.checksum is None else None
 
     def _unpack(self, source: Source, path: Path, target: Path) -> tuple[str, ...]:
         """Unpack an archive; returns some of its files, as paths below the data set's folder."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
 from hlcli.errors import InputError
+from hlcli.files import free_bytes
 
 MOST_AT_ONCE = 2
 _SPACE_MARGIN = 1.05
@@ -119,7 +119,7 @@ def refuse_unprotected(name: str, sources: Sequence[Source], folder: Path, optio
 
 def find_unverified(name: str, sources: Sequence[Source], folder: Path, options: DownloadOptions) -> tuple[str, ...]:
     """The files that are there and should have been compared with their published sums, but cannot be any more."""
-    return tuple(source.name for source in choose(name, sources, options) if is_unverified(source, folder, options))
+    return tuple(source.name for source in choose(name, sources, options) if _is_unverified(source, folder, options))
 
 
 def is_done(source: Source, folder: Path, options: DownloadOptions) -> bool:
@@ -133,11 +133,11 @@ def is_done(source: Source, folder: Path, options: DownloadOptions) -> bool:
         is_whole = all((folder / sample).stat().st_size == size for sample, size in stamp["samples"].items())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no stamp, or one of another version
         return False
-    can_verify = is_unverified(source, folder, options) and find_given(source, folder, options) is not None
+    can_verify = _is_unverified(source, folder, options) and find_given(source, folder, options) is not None
     return same_sum and is_whole and not can_verify
 
 
-def is_unverified(source: Source, folder: Path, options: DownloadOptions) -> bool:
+def _is_unverified(source: Source, folder: Path, options: DownloadOptions) -> bool:
     """Whether a file that is there should have been compared with its published sum, and was not."""
     try:
         return options.verify and source.checksum is not None and _read_stamp(source, folder)["checksum"] is None
@@ -176,12 +176,6 @@ def space_needed(sources: Sequence[Source], folder: Path, options: DownloadOptio
     passing = sum(sizes if options.keep_archives else sizes[:MOST_AT_ONCE])
     have = sum(partial_bytes(source, folder) for source in sources)
     return max(0, round((lasting + passing) * _SPACE_MARGIN) - have)
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk of a folder, which need not be there yet."""
-    absolute = folder.absolute()
-    return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if place.exists())).free
 
 
 def partial_bytes(source: Source, folder: Path) -> int:

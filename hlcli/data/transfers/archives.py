@@ -29,6 +29,7 @@ from hlcli.data.transfers.archive_members import (
 )
 from hlcli.data.transfers.room import MAKE_ROOM, how_to_mend
 from hlcli.errors import DataError, HlcliError
+from hlcli.files import free_bytes
 from hlcli.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
@@ -139,11 +140,10 @@ def unpack(
 
 
 def _check_room(archive: Path, staging: Path, num_bytes: int) -> None:
-    parent = next(place for place in staging.absolute().parents if place.exists())
-    free = shutil.disk_usage(parent).free
+    free = free_bytes(staging)
     if num_bytes > free:
         raise HlcliError(
-            f"{archive} unpacks to {num_bytes:,} bytes, but {free:,} are free on the disk of {parent}.",
+            f"{archive} unpacks to {num_bytes:,} bytes, but {free:,} are free on the disk of {staging.parent}.",
             MAKE_ROOM,
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hlcli.data.transfers.image_fetch import fetch_image, read_whole_image
-from hlcli.data.transfers.manifest import Failure, Kept, Manifest, read_failures, write_failures
+from hlcli.data.transfers.manifest import FetchFailure, Kept, Manifest, read_failures, write_failures
 from hlcli.data.transfers.patience import Clock, worker_threads
 from hlcli.data.transfers.session import Refused, Session
 from hlcli.errors import InputError
@@ -55,7 +55,7 @@ class CrawlPlan(NamedTuple):
 
     present: list[ImageItem]
     wanted: list[ImageItem]
-    gone: list[Failure]
+    gone: list[FetchFailure]
 
 
 class CrawlReport(NamedTuple):
@@ -69,7 +69,7 @@ class CrawlReport(NamedTuple):
 
     present: int
     fetched: int
-    failures: list[Failure]
+    failures: list[FetchFailure]
 
 
 def plan_crawl(
@@ -104,7 +104,7 @@ def plan_crawl(
     return plan
 
 
-def _is_gone(failure: Failure | None, item: ImageItem) -> bool:
+def _is_gone(failure: FetchFailure | None, item: ImageItem) -> bool:
     return failure is not None and failure.is_gone and failure.url == item.url
 
 
@@ -147,7 +147,7 @@ def crawl_images(
         with manifest.writer() as add, worker_threads(clock, jobs) as pool:
             for item, future in _completed(pool, worker.obtain, plan.wanted, _HANDED_OUT * jobs):
                 result = _result(future, item)
-                if isinstance(result, Failure):
+                if isinstance(result, FetchFailure):
                     outcome.missing.append(result)
                 else:
                     add(item.file, result)
@@ -198,7 +198,7 @@ class _Outcome:
         self.present.discard(file)
         self.fetched.discard(file)
         error = f"the same picture as at {_PLACEHOLDER_COPIES} other addresses or more: it stands for removed photos"
-        self.missing.append(Failure(item.id, item.url, 1, 200, error, None, _now(), gone=True))
+        self.missing.append(FetchFailure(item.id, item.url, 1, 200, error, None, _now(), gone=True))
 
 
 def _now() -> str:
@@ -218,12 +218,12 @@ def _completed(
             yield running.pop(future), future
 
 
-def _result(future: Future[Kept], item: ImageItem) -> Kept | Failure:
+def _result(future: Future[Kept], item: ImageItem) -> Kept | FetchFailure:
     try:
         return future.result()
     except Refused as error:
         reason, gone = str(error), error.is_gone
-        return Failure(item.id, item.url, error.attempts, error.status, reason, error.final_url, _now(), gone)
+        return FetchFailure(item.id, item.url, error.attempts, error.status, reason, error.final_url, _now(), gone)
 
 
 class _Worker:

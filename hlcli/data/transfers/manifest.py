@@ -37,7 +37,7 @@ class Kept(NamedTuple):
     sha256: str | None = None
 
 
-class Failure(NamedTuple):
+class FetchFailure(NamedTuple):
     """An image that could not be had.
 
     Args:
@@ -110,19 +110,19 @@ class Manifest:
             raise HlcliError(f"{self._path} cannot be written: {error.strerror or error}.") from error
 
 
-def read_failures(folder: Path) -> dict[str, Failure]:
+def read_failures(folder: Path) -> dict[str, FetchFailure]:
     """The images missing after the last run, by id; empty without a list."""
     failures = {}
     for row in read_lines(folder / FAILURES_NAME):
         try:
-            failure = Failure(**row)
+            failure = FetchFailure(**row)
         except TypeError:  # of another version: the image is asked for again
             continue
         failures[failure.id] = failure
     return failures
 
 
-def write_failures(folder: Path, failures: Iterable[Failure]) -> None:
+def write_failures(folder: Path, failures: Iterable[FetchFailure]) -> None:
     """Replace the list of missing images; without any, there is no list."""
     rows = [failure._asdict() for failure in failures]
     path = folder / FAILURES_NAME

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from hlcli.data.transfers.patience import HostUnavailable
 from hlcli.data.transfers.room import MAKE_ROOM, how_to_mend
 from hlcli.data.transfers.session import Refused, Session, Transient
 from hlcli.errors import DownloadError
-from hlcli.files import write_json
+from hlcli.files import free_bytes, write_json
 
 if TYPE_CHECKING:
     import httpx
@@ -254,7 +253,7 @@ class _Fetch:
             write_json(self.part.sidecar, asdict(source))
 
     def _check_space(self, total: int | None, offset: int) -> None:
-        free = shutil.disk_usage(self.part.path.parent).free
+        free = free_bytes(self.part.path)
         if total is not None and total - offset > free:
             raise DownloadError(
                 f"{self.part.target} needs {total - offset:,} more bytes, but {free:,} are free on its disk.",

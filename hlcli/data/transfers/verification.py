@@ -18,14 +18,13 @@ from hlcli.data.transfers.checksums import Checksum, complaint_about
 from hlcli.data.transfers.crawl import DAMAGED, CrawlPlan, ImageItem
 from hlcli.data.transfers.image_fetch import not_an_image
 from hlcli.data.transfers.manifest import Kept, Manifest, read_lines
-from hlcli.errors import HlcliError
+from hlcli.errors import HlcliError, named
 from hlcli.files import whole_file, write_json
 from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
-_MOST_NAMED = 5
 _MEMBERS_SUFFIX = ".members.jsonl"
 
 
@@ -118,9 +117,8 @@ def find_changed(sources: Sequence[Source], folder: Path) -> list[Source]:
                     changed.append(file)
                 bar.advance()
             if changed:
-                named = ", ".join(changed[:_MOST_NAMED]) + ("…" if len(changed) > _MOST_NAMED else "")
                 count = f"{len(changed):,} of {len(files):,}"
-                logger.warning("%s files of %s are missing or changed: %s.", count, source.name, named)
+                logger.warning("%s files of %s are missing or changed: %s.", count, source.name, named(changed))
                 stamp.unlink(missing_ok=True)
                 found.append(source)
             elif not files and stamp.exists():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hlcli.encoders.loading import Encoder, load_pretrained, optional_package
-from hlcli.errors import InputError
+from hlcli.errors import InputError, named
 
 _POOLINGS = ("paper", "cls", "mean")
 _VARIANTS: Mapping[str, Mapping[str, int]] = {
@@ -108,7 +108,7 @@ def _load(name: str) -> tuple[Any, Any]:
         model, tokenizer, info = load_pretrained(name, load)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     if missing:
-        raise InputError(f"{name}: {len(missing)} weights are missing ({', '.join(missing[:3])}…).")
+        raise InputError(f"{name}: {len(missing)} weights are missing ({named(missing, 3)}).")
     if hasattr(model.config, "vision_config"):
         raise InputError(f"{name} is a model of images and text.", "CLIP models go by clip:NAME, e.g. clip:ViT-B-32.")
     if model.config.is_encoder_decoder:

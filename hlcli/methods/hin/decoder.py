@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hlcli.methods.hin.layers import Attention, FeedForward, KeyMask, KeysValues, Widths, key_mask
 
 
-class _LevelMemory(NamedTuple):
+class LevelMemory(NamedTuple):
     """A level of the encoder as one decoder layer asks it."""
 
     grid_attention: KeysValues  # of grid tokens
@@ -26,22 +26,22 @@ class _LevelMemory(NamedTuple):
     region_to_grid: KeysValues  # of grid tokens
     grid_to_region: KeysValues  # of regions
 
-    def select(self, index: Tensor) -> _LevelMemory:
+    def select(self, index: Tensor) -> LevelMemory:
         """Of some images, [P]."""
-        return _LevelMemory(*(asked.select(index) for asked in self))
+        return LevelMemory(*(asked.select(index) for asked in self))
 
 
 class Memory(NamedTuple):
     """All that captions are made from: projected once per image, whatever is asked later."""
 
-    levels: tuple[_LevelMemory, ...]  # one per decoder layer
+    levels: tuple[LevelMemory, ...]  # one per decoder layer
     padding_mask: Tensor | None  # bool, [B, R], true = padding
     region_keys: KeyMask | None  # the same for the kernels
 
     @property
     def batch_size(self) -> int:
         """B."""
-        return len(self.levels[0].grid_attention.keys)
+        return self.levels[0].grid_attention.keys.shape[0]
 
     def select(self, index: Tensor) -> Memory:
         """Of some images, [P], in any order and as often as they are named."""
@@ -49,7 +49,7 @@ class Memory(NamedTuple):
         return memory_of(levels, None if self.padding_mask is None else self.padding_mask[index])
 
 
-def memory_of(levels: tuple[_LevelMemory, ...], padding_mask: Tensor | None) -> Memory:
+def memory_of(levels: tuple[LevelMemory, ...], padding_mask: Tensor | None) -> Memory:
     """Levels and which of their regions are padding."""
     return Memory(levels, padding_mask, None if padding_mask is None else key_mask(padding_mask[:, None, None]))
 
@@ -61,7 +61,7 @@ class DecoderState(NamedTuple):
     memory: Memory
     past: tuple[KeysValues, ...]  # per layer, [B, H, S, ·] of all S words so far
     visible: Tensor  # bool, [B, K, S]: the words that a caption consists of, without padding
-    position: int  # words per caption so far
+    position: int | Tensor  # words per caption so far; in exported graphs a tensor
 
 
 class DecoderLayer(nn.Module):
@@ -88,9 +88,9 @@ class DecoderLayer(nn.Module):
         self.fusion_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(widths)
 
-    def remember(self, grid: Tensor, regions: Tensor) -> _LevelMemory:
+    def remember(self, grid: Tensor, regions: Tensor) -> LevelMemory:
         """Keys and values of grid tokens [B, N, D] and regions [B, R, D]."""
-        return _LevelMemory(
+        return LevelMemory(
             self.grid_attention.project(grid),
             self.region_attention.project(regions),
             self.region_to_grid.project(grid),
@@ -103,7 +103,7 @@ class DecoderLayer(nn.Module):
         own: KeysValues,
         own_keys: KeyMask,
         is_real: Tensor,
-        level: _LevelMemory,
+        level: LevelMemory,
         region_keys: KeyMask | None,
     ) -> Tensor:
         """The words after this layer; those of padding are 0.
@@ -117,12 +117,12 @@ class DecoderLayer(nn.Module):
             region_keys: which regions may be asked.
         """
         found = self.self_attention(words, own, own_keys) * is_real  # 1
-        num_images = len(level.grid_attention.keys)
+        num_images = level.grid_attention.keys.shape[0]
         asking = found.reshape(num_images, -1, words.shape[-1])  # [B, K * T, D]: captions are further queries
         fused = self._fuse(asking, is_real.reshape(num_images, -1, 1), level, region_keys)
         return fused.view(words.shape)
 
-    def _fuse(self, words: Tensor, is_real: Tensor, level: _LevelMemory, region_keys: KeyMask | None) -> Tensor:
+    def _fuse(self, words: Tensor, is_real: Tensor, level: LevelMemory, region_keys: KeyMask | None) -> Tensor:
         """Steps 2 to 11 on words [B, Q, D]."""
         grid = self.grid_attention(words, level.grid_attention) * is_real  # 2
         regions = self.region_attention(words, level.region_attention, region_keys) * is_real  # 3
@@ -185,10 +185,8 @@ class Decoder(nn.Module):
             ValueError: when captions would become longer than the table of positions.
         """
         position = state.position + 1
-        if position > self.max_length:
-            raise ValueError(f"Expected at most {self.max_length} tokens, but got one more; raise max_length.")
         is_word = token_ids != self.padding  # [B, K]
-        words = self.word_embedding(token_ids) + self.position_embedding.weight[position]  # [B, K, D]
+        words = self.word_embedding(token_ids) + self._place(position)  # [B, K, D]
         itself = torch.eye(token_ids.shape[1], dtype=torch.bool, device=token_ids.device)
         visible = torch.cat((state.visible, itself & is_word[:, None]), dim=-1)  # [B, K, S + K]
         is_real = is_word[..., None].to(words.dtype)
@@ -213,7 +211,15 @@ class Decoder(nn.Module):
             layer.region_attention.attention_maps(words, level.region_attention, hidden),
         )
 
-    def _layers_of(self, memory: Memory) -> Iterator[tuple[DecoderLayer, _LevelMemory]]:
+    def _place(self, position: int | Tensor) -> Tensor:
+        """Vector [D] of a position; a graph that is exported cannot look at it."""
+        if isinstance(position, Tensor):
+            return self.position_embedding(position)
+        if position > self.max_length:
+            raise ValueError(f"Expected at most {self.max_length} tokens, but got one more; raise max_length.")
+        return self.position_embedding.weight[position]
+
+    def _layers_of(self, memory: Memory) -> Iterator[tuple[DecoderLayer, LevelMemory]]:
         """Every layer and what it asks."""
         return zip(cast("Iterable[DecoderLayer]", self.layers), memory.levels, strict=True)
 

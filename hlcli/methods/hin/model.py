@@ -11,6 +11,7 @@ H heads. Differences from the reference: docs/methods/hin.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from hlcli.captioning.vocabulary import BEGIN, END, PADDING
 from hlcli.methods.hin.decoder import Decoder, DecoderState, Memory
 from hlcli.methods.hin.encoder import Encoder, SummaryMaps
 from hlcli.methods.hin.layers import Widths, with_zero_gradients
+from hlcli.methods.hin.tensors import free_axes, state_of, state_tensors
 
 
 class Marks(NamedTuple):
@@ -158,6 +160,18 @@ class Hin(CaptionNetwork):
         index = beams[..., None].expand(-1, -1, state.visible.shape[-1])
         return state._replace(visible=state.visible.gather(1, index))
 
+    def state_tensors(self, state: DecoderState) -> dict[str, Tensor]:
+        """The state as tensors by name; those named `memory_…` stay the same along a caption."""
+        return state_tensors(state)
+
+    def state_of(self, tensors: Mapping[str, Tensor]) -> DecoderState:
+        """The state that `state_tensors` took apart."""
+        return state_of(tensors, len(self.decoder.layers))
+
+    def free_axes(self, name: str) -> dict[int, str]:
+        """Axes of the state's tensor of that name that may have any length, beside that of images."""
+        return free_axes(name)
+
     def word_attention(self, memory: Memory, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Where each next word of captions [B, T] comes from, mean over heads of the last layer.
 
@@ -207,7 +221,7 @@ def _check_features(grid_features: Tensor, region_features: Tensor, padding_mask
                 f"Expected {name} of shape [images, at least 1, width], but got {list(features.shape)}; an image "
                 "without regions has one slot that is padding."
             )
-    if len(grid_features) != len(region_features):
+    if grid_features.shape[0] != region_features.shape[0]:
         raise ValueError(
             f"Expected features of the same images, but got {len(grid_features)} and {len(region_features)}."
         )

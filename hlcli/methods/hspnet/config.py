@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from pydantic import Field, model_validator
 
 from hlcli.embeddings.texts import PREPARED_GRAPH, label_words
-from hlcli.errors import CheckpointError, InputError, RecipeError
+from hlcli.errors import CheckpointError, InputError, RecipeError, named
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
@@ -164,13 +164,19 @@ class Hspnet(MethodSection):
         found = [names[row] for row in cancelling_rows(relation, keep_share=self.keep_share)]
         if found:
             logger.warning(
-                "model.graph: the neighbours of %d of %d %s have cosines that are negative or nearly cancel (%s%s): "
+                "model.graph: the neighbours of %d of %d %s have cosines that are negative or nearly cancel (%s): "
                 "their weights, shares of the sum, are huge or none. A trained CLIP model gives positive ones alone.",
-                len(found), len(names), kind, ", ".join(found[:5]), ", …" if len(found) > 5 else "",
+                len(found), len(names), kind, named(found),
             )  # fmt: skip
 
     def _graph_path(self, data_folder: Path) -> Path:
         return data_folder / PREPARED_GRAPH if self.graph == "prepared" else Path(self.graph)
+
+    def for_export(self, model: nn.Module) -> nn.Module:
+        """The network without its text side."""
+        from hlcli.methods.hspnet.model import FixedLabels
+
+        return FixedLabels(cast("HspnetModel", model))
 
     def from_upstream(self, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """The published code's state under our names, complete for `model`, whose graph it takes.
@@ -194,6 +200,10 @@ class Hspnet(MethodSection):
         from hlcli.methods.hspnet.convert import to_reference
 
         return to_reference(state, cast("HspnetModel", model))
+
+    def left_out_upstream(self, model: nn.Module) -> tuple[str, ...]:
+        """The graph, which the published program reads from a file."""
+        return ("the label graph",)
 
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int

@@ -125,11 +125,7 @@ class Hspnet(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Score images [B, 3, H, W]: `logit_factor` times the cosine of image and label."""
-        image_features = self.backbone(images)  # [B, D]
-        label_features = self.label_features()  # [L, D]
-        with without_autocast(images.device):
-            image_features = unit_length(image_features.to(label_features.dtype))
-            return Output(self.logit_factor * image_features @ label_features.T)
+        return compare(self.backbone(images), self.label_features(), self.logit_factor)
 
     @property
     def needs_several_images(self) -> bool:
@@ -178,6 +174,33 @@ class Hspnet(nn.Module):
         words = context.unflatten(-1, (self.n_ctx, -1)).index_select(0, self.parent_index)  # [L, n, W]
         suffix = self.child_suffix[:, : self.child_length - 1 - self.n_ctx]
         return torch.cat((self.child_prefix, words, suffix), dim=1)
+
+
+class FixedLabels(nn.Module):
+    """The network after its training without its text side, whose label features are kept.
+
+    Args:
+        model: the whole network.
+    """
+
+    label_features: Tensor
+
+    def __init__(self, model: Hspnet) -> None:
+        super().__init__()
+        self.backbone, self.logit_factor = model.backbone, model.logit_factor
+        with torch.no_grad():
+            self.register_buffer("label_features", model.label_features())  # [L, D]
+
+    def forward(self, images: Tensor) -> Output:
+        """Score images [B, 3, H, W] as the whole network does."""
+        return compare(self.backbone(images), self.label_features, self.logit_factor)
+
+
+def compare(image_features: Tensor, label_features: Tensor, logit_factor: float) -> Output:
+    """`logit_factor` times the cosines of images [B, D] and labels of length one [L, D]."""
+    with without_autocast(image_features.device):
+        image_features = unit_length(image_features.to(label_features.dtype))
+        return Output(logit_factor * image_features @ label_features.T)
 
 
 def unit_length(features: Tensor) -> Tensor:

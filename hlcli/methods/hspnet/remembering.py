@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class _Result(NamedTuple):
+    sources: Sequence[Tensor]  # held, so that no other tensor takes the place of one
+    stamp: Hashable
+    value: Tensor
 
 
 class Remembered:
@@ -18,12 +25,10 @@ class Remembered:
     """
 
     def __init__(self) -> None:
-        self._sources: Sequence[Tensor] = ()  # held, so that no other tensor takes the place of one
-        self._stamp: Hashable = None
-        self._result: Tensor | None = None
+        self._last: _Result | None = None  # replaced as a whole, so that threads never see half of it
 
     def get(self, sources: Sequence[Tensor], compute: Callable[[], Tensor], circumstances: Hashable = None) -> Tensor:
-        """The result, computed if need be.
+        """The result, computed if need be; threads that need it at the same time may each compute it.
 
         Args:
             sources: all tensors that it depends on.
@@ -36,14 +41,14 @@ class Remembered:
             circumstances,
             *((id(source), source.data_ptr(), source._version, source.device, source.dtype) for source in sources),
         )
-        if self._result is None or stamp != self._stamp:
-            self._result = compute()
-            self._sources, self._stamp = tuple(sources), stamp
-        return self._result
+        last = self._last
+        if last is None or stamp != last.stamp:
+            last = self._last = _Result(tuple(sources), stamp, compute())
+        return last.value
 
     def forget(self) -> None:
         """Compute anew next time."""
-        self._sources, self._stamp, self._result = (), None, None
+        self._last = None
 
     def __getstate__(self) -> dict[str, object]:
         """What copies and files get: an empty memory."""

@@ -82,7 +82,7 @@ class Query2Label(nn.Module):
         check_num_tokens(tokens.shape[1], self.grid, self.class_tokens)
         memory = self.encoder(tokens, self.position)  # [B, N, D]
         keys = memory + self.position
-        label_features = torch.zeros_like(self.queries).expand(len(memory), -1, -1)  # [B, L, D]
+        label_features = torch.zeros_like(self.queries).expand(memory.shape[0], -1, -1)  # [B, L, D]
         maps = None
         for layer in self.decoder:
             label_features, maps = layer(label_features, self.queries, keys, memory, need_weights=need_maps)

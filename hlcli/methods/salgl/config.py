@@ -140,6 +140,12 @@ class Salgl(LabelAttentionSection):
         network = cast("SalglModel", getattr(model, "module", model))
         return network.head.cooccurrence.counts
 
+    def for_export(self, model: nn.Module) -> nn.Module:
+        """The network with the graphs of its scenes in place of the counts."""
+        network = cast("SalglModel", model)
+        network.head.cooccurrence.fix()
+        return network
+
     def copied_by_average(self) -> tuple[str, ...]:
         """The counts, unless they are averaged."""
         return () if self.average_cooccurrence else ("head.cooccurrence.counts",)

@@ -32,6 +32,7 @@ class Cooccurrence(nn.Module):
     """
 
     counts: Tensor  # [S, L, L], symmetric; the diagonal says how often a label was there
+    fixed: Tensor | None  # [S, L, L], what they come to when nothing is counted any more
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Cooccurrence(nn.Module):
         self.is_soft, self.ignore_self, self.normalize = is_soft, ignore_self, normalize
         self.decay, self.is_detached = decay, is_detached
         self.register_buffer("counts", torch.zeros(num_scenes, num_labels, num_labels))
+        self.register_buffer("fixed", None, persistent=False)
 
     def update(self, scene_probs: Tensor, targets: Tensor) -> Tensor:
         """Count a batch: scene_probs [B, S], targets [B, L] in {0, 1} → the new counts [S, L, L].
@@ -76,11 +78,15 @@ class Cooccurrence(nn.Module):
             counts: what `update` has returned; default what is kept.
         """
         with without_autocast(scene_probs.device):
-            adjacency = self.probabilities(counts)  # [S, L, L]
+            adjacency = self.probabilities(counts) if self.fixed is None else self.fixed  # [S, L, L]
             if not self.is_soft:
                 return adjacency[scene_probs.argmax(dim=1)]
             mixed = scene_probs.to(adjacency.dtype) @ adjacency.flatten(1)  # [B, L · L]
             return mixed.unflatten(1, adjacency.shape[1:])
+
+    def fix(self) -> None:
+        """Compute the graphs of all scenes once and for all."""
+        self.fixed = self.probabilities()
 
     def probabilities(self, counts: Tensor | None = None) -> Tensor:
         """P(j | i) = count(i, j) / count(i) in every scene, [S, L, L]; the row of a label never seen is 0."""

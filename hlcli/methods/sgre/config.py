@@ -104,6 +104,10 @@ class Sgre(LabelAttentionSection):
 
         return to_reference(state, model)
 
+    def left_out_upstream(self, model: nn.Module) -> tuple[str, ...]:
+        """Given label embeddings, which the published program reads from a file."""
+        return () if self.label_embeddings == "random" else ("the label embeddings",)
+
     def training_losses(
         self, model: nn.Module, batch: LabelBatch, criterion: Criterion, *, epoch: int
     ) -> dict[str, Tensor]:

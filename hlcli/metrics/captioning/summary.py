@@ -37,6 +37,11 @@ class CaptionMetrics:
             for, in this order, as fractions; papers multiply them by 100.
         per_image: the same names → [B] the score of each image.
         image_ids: [B] what the images are called, where that is known.
+
+    Examples:
+        >>> print(CaptionMetrics({"BLEU-4": 0.25, "CIDEr": 1.5}, {}))
+        BLEU-4  0.2500
+        CIDEr   1.5000
     """
 
     values: Mapping[str, float]

@@ -10,9 +10,10 @@ from faulty_server import Fault, without_proxies  # noqa: F401
 
 from hlcli.data.datasets.base import DownloadOptions
 from hlcli.data.transfers import archive_download
-from hlcli.data.transfers.archive_plan import free_bytes, plan
+from hlcli.data.transfers.archive_plan import plan
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.errors import DataError, DownloadError, HlcliError
+from hlcli.files import free_bytes
 
 from .archive_parts import IMAGES, PUBLISHED, TEST, TRAIN, fetch, given_folder, given_server, given_sources, visible  # noqa: F401
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
-import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from faulty_server import FakeClock, Fault, FaultyServer, without_proxies  # noq
 from intentonomy_files import document
 from local_program import local_command, local_environment
 from PIL import Image
-from small_disk import Ended, files_below, run_until_full
+from small_disk import Ended, files_below, run_until_full, small_files
 
 import hlcli
 from hlcli.data.transfers.archives import unpack
@@ -122,17 +120,6 @@ def test_a_store_is_not_there_until_it_is_whole(tmp_path):
     assert "train 20" in second.stdout
 
 
-@contextmanager
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 100 kB."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def fetch_one(server: FaultyServer, place: Path) -> None:
     server.files["/kit.tar"] = KIT
     with Session(clock=FakeClock()) as session:
@@ -161,7 +148,10 @@ def prepare_one(server: FaultyServer, place: Path) -> None:
 def test_files_that_may_not_grow_end_like_a_full_disk(server, tmp_path, work):
     disk = tmp_path / "disk"
     disk.mkdir()
-    with pytest.raises(HlcliError, match=r"cannot be (written|unpacked).*: File too large") as caught, small_files():
+    with (
+        pytest.raises(HlcliError, match=r"cannot be (written|unpacked).*: File too large") as caught,
+        small_files(100_000),
+    ):
         work(server, tmp_path)
     assert caught.value.exit_code == 1
     names = [name for name in files_below(disk) if not name.endswith((".part", ".part.json", "photos.jsonl"))]

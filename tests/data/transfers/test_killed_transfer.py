@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 from archive_files import make_tar
 from faulty_server import Fault, FaultyServer, without_proxies  # noqa: F401
-from local_program import local_command, local_environment
+from local_program import archive_list
+from warm_programs import WarmProgram
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 RANDOM = random.Random(7)
@@ -27,19 +27,23 @@ def final_files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in paths.items() if not name.startswith((".", "archives/"))}
 
 
-def kill_when(command: list[str], is_time: Callable[[], bool]) -> None:
-    """Start a program and kill it at a moment."""
-    child = subprocess.Popen(command, env=local_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    with child.stderr:
-        while not is_time():
-            assert child.poll() is None, child.stderr.read()
-            time.sleep(0.002)
-        child.kill()
-        child.wait()
+def downloads(place: Path, archives: dict[str, bytes], *, published: bool = True) -> Callable[[], WarmProgram]:
+    """Starts downloads of these archives to `data`."""
+    document = archive_list(place, archives, published=published)
+    words = ("download", "voc2007", "--accept-licence", "--root", place / "data")
+    return lambda: WarmProgram(*words, before=f"import local_program; local_program.use_archives({str(document)!r})")
 
 
-@pytest.mark.parametrize(("published", "kills"), [(True, 5), (False, 1)], ids=["sum", "no-sum"])
+def kill_when(program: WarmProgram, is_time: Callable[[], bool]) -> None:
+    """Kill a program at a moment."""
+    while not is_time():
+        assert program.is_running(), program.errors()
+        time.sleep(0.002)
+    program.send(signal.SIGKILL)
+    program.wait()
+
+
+@pytest.mark.parametrize(("published", "kills"), [(True, 3), (False, 1)], ids=["sum", "no-sum"])
 def test_a_transfer_killed_again_and_again_fetches_every_byte_once(tmp_path, published, kills):
     folder = tmp_path / "data" / "voc2007"
     part = folder / "archives" / "kit.tar.part"
@@ -51,16 +55,15 @@ def test_a_transfer_killed_again_and_again_fetches_every_byte_once(tmp_path, pub
     with FaultyServer() as server:
         server.files["/kit.tar"] = KIT
         server.always["/kit.tar"] = SLOW
-        words = ("download", "voc2007", "--accept-licence", "--root", tmp_path / "data")
-        command = local_command(tmp_path, {server.url("/kit.tar"): KIT}, *words, published=published)
+        start = downloads(tmp_path, {server.url("/kit.tar"): KIT}, published=published)
         expected = [0]
         for end in ends:
-            kill_when(command, lambda end=end: len(server.log) == len(expected) and have() >= end)
+            kill_when(start(), lambda end=end: len(server.log) == len(expected) and have() >= end)
             assert end <= have() < len(KIT)
             assert final_files(folder) == {}
             expected.append(have())
         server.always.clear()
-        done = subprocess.run(command, env=local_environment(), capture_output=True, text=True, timeout=60)
+        done = start().wait()
     assert done.returncode == 0, done.stderr
     assert final_files(folder) == IMAGES
     assert [entry.wanted for entry in server.log] == expected
@@ -75,13 +78,12 @@ def test_an_unpacking_that_is_killed_begins_again_without_a_request(tmp_path):
     hidden = folder / ".kit.tar.unpacking" / "kit" / "images"
     with FaultyServer() as server:
         server.files["/kit.tar"] = kit
-        words = ("download", "voc2007", "--accept-licence", "--root", tmp_path / "data")
-        command = local_command(tmp_path, {server.url("/kit.tar"): kit}, *words)
-        kill_when(command, lambda: (hidden / "100.jpg").exists())
+        start = downloads(tmp_path, {server.url("/kit.tar"): kit})
+        kill_when(start(), lambda: (hidden / "100.jpg").exists())
         assert hidden.is_dir()
         assert final_files(folder) == {}
         server.log.clear()
-        done = subprocess.run(command, env=local_environment(), capture_output=True, text=True, timeout=60)
+        done = start().wait()
     assert done.returncode == 0, done.stderr
     assert final_files(folder) == many
     assert server.log == []

@@ -1,0 +1,138 @@
+"""`model.json`: all that is to be known of a model beside its weights; read strictly, whichever hlcli wrote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hlcli.data.labels import LabelSpace
+from hlcli.errors import CheckpointError, DataError, RecipeError
+from hlcli.files import write_json
+from hlcli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from hlcli.captioning.vocabulary import Vocabulary
+
+_FORMAT = 1
+"""Raised when older programs can no longer read what is written; what is older is brought up to date on reading."""
+
+DESCRIPTION_FILE = "model.json"
+
+_DROPPED_KEYS = (("model", "localisation_target_threshold"),)
+"""Keys of older recipes that nothing reads any more, by section; they concerned training alone."""
+
+
+class ModelDescription(NamedTuple):
+    """What a model is.
+
+    `thresholds` has one value per level, coarse → fine; None when none were tuned on val.
+    `facts` tells where the weights come from. A captioner has a vocabulary, and no labels.
+    """
+
+    recipe: Recipe
+    labels: LabelSpace
+    thresholds: tuple[float, ...] | None
+    facts: dict[str, Any]
+    vocabulary: Vocabulary | None = None
+
+
+def write_description(folder: Path, model: ModelDescription) -> None:
+    """Write `model.json` into a folder."""
+    from hlcli import __version__
+
+    description = {
+        "format": _FORMAT,
+        "hlcli": __version__,
+        "facts": dict(model.facts),
+        "thresholds": None if model.thresholds is None else list(model.thresholds),
+        **_seen_as(model.recipe),
+        "labels": model.labels.to_json(),
+        "recipe": model.recipe.model_dump(mode="json"),
+    }
+    if model.vocabulary is not None:
+        description["vocabulary"] = model.vocabulary.to_json()
+    write_json(folder / DESCRIPTION_FILE, description)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """The JSON document of a model folder as this hlcli writes it.
+
+    Raises:
+        CheckpointError: when there is none, or it is damaged or newer than this hlcli.
+    """
+    file = folder / DESCRIPTION_FILE
+    if not file.is_file():
+        hint = "The run has not finished its first evaluation." if (folder / "recipe.yaml").is_file() else None
+        raise CheckpointError(f"{folder} holds no model: {DESCRIPTION_FILE} is missing.", hint)
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["format"] > _FORMAT:
+            raise CheckpointError(
+                f"{file} has format {document['format']}; this hlcli reads up to {_FORMAT}.",
+                f"Upgrade: it was written by hlcli {document.get('hlcli')}.",
+            )
+        return _up_to_date(document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error!r}") from error
+
+
+def _up_to_date(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of this format or an older one, as it is written today."""
+    recipe = {name: dict(section) for name, section in document["recipe"].items()}
+    for section, key in _DROPPED_KEYS:
+        recipe.get(section, {}).pop(key, None)
+    return {**document, "recipe": recipe}
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """What the model of a folder is.
+
+    Raises:
+        CheckpointError: when it cannot be read or contradicts itself; the message says why.
+    """
+    document = read_document(folder)
+    file = folder / DESCRIPTION_FILE
+    try:
+        labels = LabelSpace.from_json(document["labels"])
+        recipe = Recipe.from_dict(document["recipe"], source=str(file))
+        thresholds = document["thresholds"]
+        if thresholds is not None and [0 < float(value) < 1 for value in thresholds] != [True] * len(labels.levels):
+            raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
+        _check_images(document, recipe)
+        facts, vocabulary = dict(document["facts"]), _read_vocabulary(document, recipe)
+    except RecipeError as error:
+        hint = f"It was written by hlcli {document.get('hlcli')}: use that one, or correct {DESCRIPTION_FILE}."
+        raise RecipeError(error.message, hint if error.hint is None else f"{error.hint} {hint}") from error
+    except (ValueError, KeyError, TypeError, DataError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error!r}") from error
+    return ModelDescription(recipe, labels, None if thresholds is None else tuple(thresholds), facts, vocabulary)
+
+
+def _seen_as(recipe: Recipe) -> dict[str, Any]:
+    """How images are shown to the network, in numbers, for programs that know no recipes."""
+    from hlcli.data.transforms import NORMALIZATIONS
+
+    mean, std = NORMALIZATIONS[recipe.data.normalization]
+    return {"image_size": list(recipe.data.height_width), "normalization": {"mean": list(mean), "std": list(std)}}
+
+
+def _check_images(document: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse numbers that are not those of the recipe, which are used.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for key, expected in _seen_as(recipe).items():
+        if document[key] != expected:
+            raise ValueError(f"{key} {document[key]!r} contradicts its recipe, by which it is {expected!r}")
+
+
+def _read_vocabulary(document: Mapping[str, Any], recipe: Recipe) -> Vocabulary | None:
+    """The words of a captioner."""
+    if recipe.model.task != "captions":
+        return None
+    from hlcli.captioning.vocabulary import Vocabulary
+
+    return Vocabulary.from_json(document["vocabulary"])

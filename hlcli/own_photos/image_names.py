@@ -1,0 +1,68 @@
+"""Which file a person means by a name in a table: a path, a path from elsewhere, a name alone, one without ending."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from hlcli.errors import DataError, named
+
+
+class ImageNames:
+    """The images of a folder, found by what people write of them.
+
+    Args:
+        folder: the folder of images.
+        files: what is in it.
+    """
+
+    def __init__(self, folder: Path, files: Iterable[Path]) -> None:
+        self.folder = folder
+        self.names = [path.relative_to(folder).as_posix() for path in files]
+        self._paths = set(self.names)
+        self._near: dict[str, list[str]] = {}
+        for name in self.names:
+            for key in {_key(name), _key(_without_ending(name)), *map(_key, _last_parts(name))}:
+                self._near.setdefault(key, []).append(name)
+
+    def find(self, written: str) -> str | None:
+        """The image's path in the folder, parts separated by `/`; None where no file can be meant.
+
+        The path itself counts first, then its end (`photos/a.jpg` is `a.jpg` in `photos`), then the name without its
+        folders, without its ending, or in other letters (`A.JPG`).
+
+        Raises:
+            DataError: where several files can be meant.
+        """
+        parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
+        ends = ["/".join(parts[i:]) for i in range(len(parts))]
+        exact = next((end for end in ends if end in self._paths), None)
+        if exact is not None:
+            return exact
+        if written and os.path.isfile(self.folder / written):  # of an ending that we do not know
+            return os.path.normpath(written)
+        for end in ends:
+            meant = self._near.get(_key(end), [])
+            if len(meant) > 1:
+                raise DataError(
+                    f"{written} can mean several images of {self.folder}: {named(meant)}.",
+                    "Write their paths in that folder.",
+                )
+            if meant:
+                return meant[0]
+        return None
+
+
+def _key(name: str) -> str:
+    return name.casefold()
+
+
+def _without_ending(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _last_parts(name: str) -> tuple[str, str]:
+    """The name without its folders, with its ending and without."""
+    path = PurePosixPath(name)
+    return path.name, path.stem

@@ -1,0 +1,162 @@
+"""FSDP: a network cut over processes by torch's `fully_shard`, and whole again where it must be.
+
+Every process keeps a part of each weight, of its gradient, of the optimiser's state and of the averaged weights. Those
+parts are DTensors; everything here but `local_part` is work that all processes do together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hlcli.errors import CheckpointError, InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def shards_networks(accelerator: Accelerator) -> bool:
+    """Whether the launcher asked for FSDP.
+
+    Raises:
+        InputError: for kinds of it that hlcli does not train with.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true" or accelerator.num_processes == 1:
+        return False
+    wrap = os.environ.get("FSDP_AUTO_WRAP_POLICY", "NO_WRAP")
+    wrong = {
+        "fsdp_version: 1": os.environ.get("FSDP_VERSION", "1") != "2",
+        f"fsdp_auto_wrap_policy: {wrap}": wrap not in ("NO_WRAP", "TRANSFORMER_BASED_WRAP"),
+        "fsdp_activation_checkpointing: true": os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() == "true",
+        "mixed_precision: fp16": accelerator.mixed_precision == "fp16",
+    }
+    if refused := [setting for setting, is_wrong in wrong.items() if is_wrong]:
+        raise InputError(
+            f"FSDP: {', '.join(refused)} cannot be trained with.",
+            "Use fsdp_version: 2, NO_WRAP or TRANSFORMER_BASED_WRAP, no activation checkpointing, and fp32 or bf16.",
+        )
+    return True
+
+
+def shard(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """Cut a network over all processes, as the launcher's settings say; the same object, its weights being DTensors.
+
+    Raises:
+        InputError: when the network has a weight that is a single number, or no layers of a class that the settings
+            name.
+    """
+    if numbers := [name for name, parameter in model.named_parameters() if parameter.ndim == 0]:
+        raise InputError(
+            f"FSDP: weights that are single numbers cannot be cut ({', '.join(numbers)}).",
+            "Train this network without FSDP: accelerate launch --multi_gpu.",
+        )
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    try:
+        from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+    except ImportError as error:
+        raise MissingDependencyError("FSDP needs a newer accelerate.", "pip install -U accelerate") from error
+
+    plugin = FullyShardedDataParallelPlugin()  # from the environment
+    plugin.cpu_ram_efficient_loading = False  # every process has read the weights; buffers would be lost
+    plugin.mixed_precision_policy = None  # weights stay fp32; autocast computes in bf16, as without FSDP
+    accelerator.state.fsdp_plugin = plugin  # Accelerate itself sets it on GPUs alone
+    try:
+        return fsdp2_prepare_model(accelerator, model)
+    except ValueError as error:
+        raise InputError(f"FSDP: {error}", "Mend fsdp_transformer_layer_cls_to_wrap, or set NO_WRAP.") from error
+
+
+@contextmanager
+def whole(models: Sequence[nn.Module]) -> Iterator[None]:
+    """While active, every process has all weights of networks that are cut: each may look at as many images as it
+    likes, where otherwise all would have to look at the same number. Nothing happens to others."""
+    from torch.distributed.fsdp import FSDPModule
+
+    parts = [part for model in models for part in model.modules() if isinstance(part, FSDPModule)]
+    for part in parts:
+        part.unshard()
+        part.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+            part.set_reshard_after_forward(part not in models, recurse=False)
+
+
+def without_gradients(models: Sequence[nn.Module]) -> AbstractContextManager[object]:
+    """`torch.inference_mode`, or `no_grad` for networks that are cut: training could not go on with what they keep."""
+    is_cut = any(hasattr(model, "unshard") for model in models)
+    return torch.no_grad() if is_cut else torch.inference_mode()
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process keeps; all of it where nothing is cut."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def put_together(tree: Any, *, keep: bool = True) -> Any:
+    """A state (of a network, of an optimiser) with whole tensors on the CPU in the place of cut ones.
+
+    Args:
+        tree: dicts and lists of anything.
+        keep: whether this process wants the whole tensors; it takes part all the same.
+    """
+    if isinstance(tree, dict):
+        return {name: put_together(value, keep=keep) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [put_together(value, keep=keep) for value in tree]
+    if hasattr(tree, "full_tensor"):
+        value = tree.full_tensor()
+        return value.cpu() if keep else None
+    return tree
+
+
+def _cut_like(value: Any, own: Any) -> Any:
+    """A whole tensor cut as another of its shape is."""
+    if not (isinstance(value, Tensor) and hasattr(own, "placements") and value.shape == own.shape):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    value = value.to(own.device_mesh.device_type, own.dtype)
+    return distribute_tensor(value, own.device_mesh, own.placements)
+
+
+def load_model_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load a whole state into a network that may be cut.
+
+    Raises:
+        CheckpointError: when it is another network's.
+    """
+    own = model.state_dict()
+    if strange := sorted(own.keys() ^ state.keys()):
+        raise CheckpointError(f"The training state is of another network: it differs in {', '.join(strange[:3])}.")
+    own.update({name: _cut_like(value, own.get(name)) for name, value in state.items()})  # keeps versions of modules
+    model.load_state_dict(own)
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a whole state into the optimiser of a network that may be cut."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    cut = {
+        index: {name: _cut_like(value, parameters[index]) for name, value in values.items()}
+        for index, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": cut})
+
+
+def share_buffers(accelerator: Accelerator, models: Sequence[nn.Module]) -> None:
+    """Give all processes the first one's buffers: it is the one that writes the model, so all measure what it has."""
+    if accelerator.num_processes == 1:
+        return
+    from torch.distributed import broadcast
+
+    for model in models:
+        for buffer in model.buffers():
+            broadcast(buffer, src=0)

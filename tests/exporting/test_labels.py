@@ -1,0 +1,114 @@
+"""Label models as ONNX and torch files: what they score, for which sizes, what they tell of themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+pytest.importorskip("open_clip", reason="the extra `clip` is not installed")
+
+import hlcli
+from exporting.exported import LABEL_METHODS, LABELS, label_model
+from hlcli.errors import HlcliError
+from hlcli.exporting.description import describe_labels
+from hlcli.exporting.formats import find_format
+from hlcli.exporting.labels import LabelExport
+from hlcli.exporting.models import written
+from hlcli.exporting.pictures import pictures
+from hlcli.exporting.verification import compare
+from hlcli.methods.base import MethodSection
+
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", sorted(set(LABEL_METHODS) - {"linear"}))  # that one: tests/cli/test_export.py
+def test_files_score_as_eval_does(method: str, tmp_path: Path):
+    """Traced once, written in both formats: most of the time goes into tracing."""
+    loaded = label_model(method)
+    made = LabelExport(loaded)
+    drawn = pictures(loaded.recipe.data, ())[:3]
+    predictor = hlcli.Predictor(loaded, cpu=True)
+    expected = predictor.predict(drawn)
+    assert re.search(rf"^\| `{method}` \| {'any' if made.any_size else 'the recipe'}", PAGE, flags=re.MULTILINE)
+    for name in ("onnx", "torch"):
+        description = describe_labels(loaded, any_size=made.any_size)
+        path = tmp_path / name
+        with written(path, find_format(name), made.graph, made.program, description) as run:
+            tried = list(made.verify(name, run, drawn))
+            assert not path.exists()
+            found = run({"images": drawn})
+        assert {row.output for row in tried} >= {"scores", "scores_coarse"}
+        assert {row.inputs for row in tried} >= {"noise 1 × 32×32", "noise 5 × 32×32", "pictures 3 × 32×32"}
+        assert ("noise 2 × 96×64" in {row.inputs for row in tried}) == made.any_size
+        for row, prediction in enumerate(expected):
+            coarse, fine = prediction.levels
+            assert_close(found["scores_coarse"][row], torch.from_numpy(coarse), rtol=0, atol=1e-5)
+            assert_close(found["scores"][row], torch.from_numpy(fine), rtol=0, atol=1e-5)
+            assert (prediction.scene is None) == ("scene_probs" not in found)
+            if prediction.scene is not None:
+                assert_close(found["scene_probs"][row], torch.from_numpy(prediction.scene.probs), rtol=0, atol=1e-5)
+    assert path.is_file()
+    assert not [name for name in made.program.state_dict if "text_encoder" in name]
+
+
+def test_a_weight_that_changes_in_between_is_noticed(monkeypatch, tmp_path: Path):
+    out = tmp_path / "model.pt2"
+    out.write_bytes(b"an older one")
+
+    def changed(section: MethodSection, model: torch.nn.Module) -> torch.nn.Module:
+        with torch.no_grad():
+            model.head.bias[0] += 0.01
+        return model
+
+    monkeypatch.setattr(MethodSection, "for_export", changed)
+    with pytest.raises(HlcliError, match=r"model.pt2 on noise 1 × 32×32 differs by 0.00\d+ in scores") as caught:
+        hlcli.export(label_model("linear"), out, to="torch", overwrite=True)
+    assert caught.value.exit_code == 1
+    assert out.read_bytes() == b"an older one"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_the_model_that_was_given_stays_as_it_was(tmp_path: Path):
+    loaded = label_model("salgl", "model.graph_steps=0", "model.encoder_layers=0")
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    made = hlcli.export(loaded, tmp_path / "model.pt2", to="torch")
+    assert loaded.model.head.cooccurrence.fixed is None
+    after = loaded.model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    extra = {"hlcli.json": ""}
+    program = torch.export.load(made.path, extra_files=extra)
+    assert set(program.module()({"images": torch.zeros(4, 3, 32, 32, dtype=torch.uint8)})) == {
+        "scores_coarse", "scores", "scene_probs"
+    }  # fmt: skip
+    about = json.loads(extra["hlcli.json"])
+    assert [(level["output"], level["threshold"]) for level in about["levels"]] == [
+        ("scores_coarse", 0.25), ("scores", 0.75)
+    ]  # fmt: skip
+    assert about["levels"][1]["label_names"] == list(LABELS.label_names)
+    assert about["levels"][1]["parent_index"] == [0, 0, 0, 1]
+    assert (about["image_size"], about["resize"], about["any_size"]) == ([32, 32], "stretch", False)
+    assert about["normalization"]["mean"] == [0.485, 0.456, 0.406]
+    assert (about["hlcli"], about["recipe"]["model"]["method"]) == (hlcli.__version__, "salgl")
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ({"scores": torch.tensor([[0.5, torch.nan]])}, "numbers that are not finite in scores"),
+        ({"scores": torch.tensor([[0.5]])}, "differs by inf in scores"),
+        ({"scores": torch.tensor([[0.5, 0.2002]])}, "differs by 0.0002 in scores"),
+        ({}, "PyTorch scores"),
+    ],
+)
+def test_what_disagrees_is_refused(found: dict[str, torch.Tensor], text: str):
+    expected = {"scores": torch.tensor([[0.5, 0.2]])}
+    with pytest.raises(HlcliError, match=text):
+        compare("a.onnx", "noise", found, expected, allowed=1e-4)
+    near = {"scores": torch.tensor([[0.5, 0.20005]])}
+    assert compare("a.onnx", "noise", near, expected, allowed=1e-4)[0].greatest == pytest.approx(5e-5, rel=0.01)
