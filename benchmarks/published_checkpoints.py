@@ -103,10 +103,12 @@ def _label_attention(features: int, embeddings: int, width: int) -> Shapes:
 
 def salgl(
     backbone: Shapes, labels: int = 80, *, features: int = 2048, embeddings: int = 768, width: int = 1024,
-    hidden: int = 2048, scenes: int = 4,
+    hidden: int = 2048, scenes: int = 4, grid: tuple[int, int] | None = None,
 ) -> Shapes:  # fmt: skip
-    """SALGL with given label embeddings and without positions."""
+    """SALGL with given label embeddings; `grid` with positions."""
     shapes = {"embeddings": (labels, embeddings), "comatrix": (scenes, labels, labels), **backbone}
+    if grid is not None:
+        shapes["position_embedding.pe"] = (1, features, *grid)
     shapes |= _encoder_layer("tb.layers.0", features, hidden) | {"scene_linear.weight": (scenes, features)}
     for gate in (1, 2, 3):
         shapes |= _linear(f"ggnn.fc{gate}_w", features, features) | _linear(f"ggnn.fc{gate}_u", features, features)

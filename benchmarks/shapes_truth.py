@@ -104,7 +104,7 @@ def pointing_game(predictor: Predictor, method: Any, records: Sequence[Record]) 
     hits, chances = [], []
     for record in records:
         scene = scene_of(record)
-        image = predictor.transform(scene_image(record))[None].to(predictor.accelerator.device)
+        image = predictor.transform(scene_image(record))[None].to(predictor.device)
         maps = method.level_maps(predictor.model, predictor.normalize(image)).attention_maps[-1][0]  # [L, h, w]
         height, width = maps.shape[1:]
         on = on_things(scene, height, width)

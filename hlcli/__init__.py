@@ -26,9 +26,13 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.data.labels import Level as Level
     from hlcli.data.preparation import Preparation as Preparation
     from hlcli.data.preparation import preprocess as preprocess
+    from hlcli.data.records import Drawable as Drawable
+    from hlcli.data.records import ImageSource as ImageSource
     from hlcli.data.records import Record as Record
+    from hlcli.data.records import Records as Records
     from hlcli.data.section import DataSection as DataSection
     from hlcli.data.section import PrepareOptions as PrepareOptions
+    from hlcli.data.transforms import Resize as Resize
     from hlcli.data_sets import data_section as data_section
     from hlcli.data_sets import data_set_classes as data_set_classes
     from hlcli.data_sets import near_data_set as near_data_set
@@ -63,8 +67,10 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.features.extractors import FeatureOptions as FeatureOptions
     from hlcli.features.file_report import FeaturePlan as FeaturePlan
     from hlcli.features.file_report import FeatureReport as FeatureReport
+    from hlcli.features.layout import FeatureKind as FeatureKind
     from hlcli.features.vinvl import import_vinvl as import_vinvl
     from hlcli.figures.drawing import FigureOptions as FigureOptions
+    from hlcli.figures.drawing import list_figures as list_figures
     from hlcli.figures.drawing import visualize as visualize
     from hlcli.figures.files import Figures as Figures
     from hlcli.inspection.data import debug_data as debug_data
@@ -74,9 +80,11 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.inspection.findings import Inspection as Inspection
     from hlcli.inspection.findings import SplitCounts as SplitCounts
     from hlcli.metrics.captioning.summary import CaptionMetrics as CaptionMetrics
+    from hlcli.metrics.multilabel import EmptyLabels as EmptyLabels
     from hlcli.metrics.results import LabelRow as LabelRow
     from hlcli.metrics.results import Metrics as Metrics
     from hlcli.model_folder import LoadedModel as LoadedModel
+    from hlcli.model_opening import GivenModel as GivenModel
     from hlcli.model_opening import open_model as open_model
     from hlcli.own_photos.starting import StartedRecipe as StartedRecipe
     from hlcli.own_photos.starting import init_recipe as init_recipe
@@ -94,6 +102,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.prediction.label_rows import Prediction as Prediction
     from hlcli.prediction.label_rows import Predictions as Predictions
     from hlcli.prediction.label_rows import Scene as Scene
+    from hlcli.prediction.labels import Predicted as Predicted
     from hlcli.prediction.labels import Predictor as Predictor
     from hlcli.prediction.labels import PredictorOptions as PredictorOptions
     from hlcli.prediction.labels import load as load
@@ -152,6 +161,7 @@ _HOMES = {
     # What can be asked
     "describe_recipes": "hlcli.recipe_reading.shipped",
     "list_recipes": "hlcli.recipe_reading.shipped",
+    "list_figures": "hlcli.figures.drawing",
     "find_recipe": "hlcli.recipe_reading.shipped",
     "copy_recipe": "hlcli.recipe_reading.shipped",
     "section_classes": "hlcli.recipe",
@@ -174,6 +184,8 @@ _HOMES = {
     "TextRules": "hlcli.embeddings.texts",
     "EncoderOptions": "hlcli.embeddings.encoders.choice",
     "FeatureOptions": "hlcli.features.extractors",
+    "FeatureKind": "hlcli.features.layout",
+    "Resize": "hlcli.data.transforms",
     "FeatureSources": "hlcli.prediction.caption_inputs",
     "FigureOptions": "hlcli.figures.drawing",
     "PredictorOptions": "hlcli.prediction.labels",
@@ -181,11 +193,15 @@ _HOMES = {
     "ThresholdRule": "hlcli.thresholds",
     "GivenImage": "hlcli.prediction.given_images",
     "Images": "hlcli.prediction.given_images",
+    "GivenModel": "hlcli.model_opening",
     # What they give
     "LabelSpace": "hlcli.data.labels",
     "Level": "hlcli.data.labels",
     "Vocabulary": "hlcli.captioning.vocabulary",
     "Record": "hlcli.data.records",
+    "Records": "hlcli.data.records",
+    "ImageSource": "hlcli.data.records",
+    "Drawable": "hlcli.data.records",
     "PlannedFile": "hlcli.data.datasets.base",
     "DownloadReport": "hlcli.data.datasets.base",
     "Preparation": "hlcli.data.preparation",
@@ -207,9 +223,11 @@ _HOMES = {
     "SplitScores": "hlcli.evaluation.label_scoring",
     "Metrics": "hlcli.metrics.results",
     "LabelRow": "hlcli.metrics.results",
+    "EmptyLabels": "hlcli.metrics.multilabel",
     "Predictor": "hlcli.prediction.labels",
     "Prediction": "hlcli.prediction.label_rows",
     "Predictions": "hlcli.prediction.label_rows",
+    "Predicted": "hlcli.prediction.labels",
     "PredictedLabel": "hlcli.prediction.label_rows",
     "Scene": "hlcli.prediction.label_rows",
     "CaptionPredictor": "hlcli.prediction.caption_predictor",

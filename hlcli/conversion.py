@@ -10,13 +10,14 @@ import torch
 
 from hlcli.errors import CheckpointError, named
 from hlcli.files import whole_file
-from hlcli.model_folder import MODEL_FILES, LoadedModel, open_upstream, read_model, save_model
+from hlcli.model_folder import MODEL_FILES, LoadedModel, open_upstream, save_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
 
-def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Path:
+def convert(checkpoint: str | Path, recipe: Recipe, *, out: str | Path, overwrite: bool = False) -> Path:
     """Write an upstream checkpoint as a model folder.
 
     Args:
@@ -27,6 +28,12 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
 
     Raises:
         CheckpointError: when the file does not fit the recipe, or `out` is there and may not be replaced.
+
+    Examples:
+        >>> checkpoint = hlcli.export_upstream("runs/shapes", out="hleg.pth")
+        >>> recipe = hlcli.Recipe.from_yaml("runs/shapes/recipe.yaml")
+        >>> print(hlcli.convert(checkpoint, recipe, out="converted"))
+        converted
     """
     out = Path(out)
     _check_folder(out, overwrite)
@@ -43,19 +50,23 @@ def convert(checkpoint: str | Path, recipe: Recipe, out: str | Path, *, overwrit
     return out
 
 
-def export_upstream(model: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
+def export_upstream(model: GivenModel, *, out: str | Path, overwrite: bool = False) -> Path:
     """Write a model as the reference implementation's checkpoint file, and warn of what has no place in it.
 
     That is `{"state_dict": …, "epoch", "arch"}`, or weights alone; see `MethodSection.published_weights`.
 
     Raises:
         CheckpointError: when the model cannot be read, the file exists, or `out` is a folder.
+
+    Examples:
+        >>> print(hlcli.export_upstream("runs/shapes", out="model_best.pth.tar"))
+        model_best.pth.tar
     """
     out = Path(out)
     if out.is_dir():
         raise CheckpointError(f"{out} is a folder; --out must be a file for --to upstream.")
     _refuse_existing(out, overwrite)
-    loaded = read_model(model)
+    loaded = open_model(model)
     method = loaded.recipe.model
     state = method.to_upstream(loaded.model.state_dict(), loaded.model)
     content: dict[str, Any] = dict(state)

@@ -85,6 +85,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.rename(path, old)
         os.rename(ready, path)
         _sync_folder(path.parent)
+    except HlcliError as error:  # of a file in it
+        error.message = error.message.replace(str(building), str(path))
+        raise
     except OSError as error:
         raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:

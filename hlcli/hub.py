@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hlcli.errors import CheckpointError, HlcliError, InputError
 
-LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may do this."
+_LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may do this."
+_NETWORK = "Check the network (HTTPS_PROXY, HF_ENDPOINT, HF_HUB_OFFLINE)."
+
+_NOT_THE_HUB = (json.JSONDecodeError, UnicodeDecodeError)
+"""An answer that is no JSON comes from somebody else, such as a hotel's network."""
 
 _PREFIXES = ("hf://", "hf:/")
 """A `Path` makes one slash of two."""
@@ -69,7 +74,7 @@ def local_model(model: str | Path, files: Sequence[str]) -> Path:
     Raises:
         InputError: when the name cannot be one on the hub.
         CheckpointError: when there is no such model on the hub, or it is not for everybody.
-        HlcliError: when the hub cannot be asked, and the model was not fetched before.
+        HlcliError: when the hub cannot be asked, or does not answer as a hub, and the model was not fetched before.
     """
     name = hub_name(model)
     if name is None:
@@ -79,14 +84,35 @@ def local_model(model: str | Path, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(name.repository, revision=name.revision, allow_patterns=list(files)))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as error:
-        raise CheckpointError(f"{name} is not on the hub, or not for you to see.", LOG_IN) from error
+        raise CheckpointError(f"{name} is not on the hub, or not for you to see.", hub_hint(error)) from error
     except errors.LocalEntryNotFoundError as error:
-        hint = "It was not fetched before: check the network (HTTPS_PROXY, HF_ENDPOINT, HF_HUB_OFFLINE)."
-        raise HlcliError(f"{name}: the hub cannot be reached.", hint) from error
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise HlcliError(f"{name} cannot be fetched: {first_line(error)}.") from error
+        raise HlcliError(f"{name}: the hub cannot be reached.", f"It was not fetched before. {_NETWORK}") from error
+    except hub_errors() as error:
+        raise HlcliError(f"{name} cannot be fetched: {first_line(error)}.", hub_hint(error)) from error
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises: of answers, the hub's or not, of the network (by its HTTP library), of disks."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (*HfHubHTTPError.__bases__, OSError, *_NOT_THE_HUB)
+
+
+def hub_hint(error: Exception) -> str | None:
+    """What helps against one of `hub_errors`; to log in where the hub wants to know who asks."""
+    from huggingface_hub import errors, get_token
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    is_nobody = status == 404 and get_token() is None and not isinstance(error, errors.RevisionNotFoundError)
+    if is_nobody or status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
+        return _LOG_IN
+    if status == 404:
+        return "Check OWNER/NAME, and the version behind `@`."
+    return _NETWORK if status is None and getattr(error, "errno", None) is None else None
 
 
 def first_line(error: Exception) -> str:
     """The first line of the hub's words, without its full stop."""
+    if isinstance(error, _NOT_THE_HUB):
+        return "the hub cannot be reached, somebody else answers"
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

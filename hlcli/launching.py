@@ -1,4 +1,4 @@
-"""Processes: making the accelerator, catching launches that would silently do something else, relaunching."""
+"""Processes: which one this is, catching launches that would silently do something else, relaunching."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hlcli.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
 EXIT_CODE_FILE = "HLCLI_EXIT_CODE_FILE"
 """Environment variable: where the first process leaves its exit code, which launchers lose."""
+
+_WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 _RIGHT_COMMAND = (
     "Use `hlcli train --num-processes N …`, or "
@@ -44,7 +47,7 @@ def check_launch(cpu: bool) -> None:
             )
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     is_simple_launch = "ACCELERATE_USE_CPU" in os.environ and "WORLD_SIZE" not in os.environ
-    has_mpi = any(name in os.environ for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"))
+    has_mpi = any(name in os.environ for name in _WORLD_SIZES[1:])
     if is_simple_launch and "MASTER_ADDR" in os.environ and not has_mpi:
         raise InputError("The launcher was asked for several processes but started one.", _RIGHT_COMMAND)
     if world_size > 1 and not cpu and not _env_says_cpu() and not _has_gpu():
@@ -55,8 +58,49 @@ def check_launch(cpu: bool) -> None:
         )
 
 
-def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Accelerator:
-    """The accelerator of this process; the only place where devices and precision are chosen.
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, of how many, where it computes and how exactly: all that work without training needs.
+
+    It owns nothing and changes nothing of the program, so that any number of them live side by side. What they have in
+    common with an accelerator has the same name.
+    """
+
+    device: torch.device
+    mixed_precision: str = "no"
+    process_index: int = 0
+    num_processes: int = 1
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.process_index == 0
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """A context of the precision."""
+        import torch
+
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.mixed_precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensors of all processes, one after another."""
+        if self.num_processes == 1:
+            return tensor
+        from accelerate.utils import gather
+
+        return gather(tensor)  # type: ignore[no-any-return]
+
+    def wait_for_everyone(self) -> None:
+        """Go on when all processes are here."""
+        if self.num_processes > 1:
+            from accelerate.utils import wait_for_everyone
+
+            wait_for_everyone()
+
+
+def find_processes(*, cpu: bool = False, precision: str | None = None) -> Processes:
+    """This process among those that were launched together. One by itself leaves Accelerate's process-wide state alone.
 
     Args:
         cpu: stay on the CPU.
@@ -65,15 +109,34 @@ def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Acce
     Raises:
         InputError: for launches that cannot be meant or are not supported, or fp16 on a CPU.
     """
-    check_launch(cpu)
+    on_cpu, wanted = _choose(cpu, precision)
     import torch
+
+    if all(int(os.environ.get(name, "1")) <= 1 for name in _WORLD_SIZES):
+        return Processes(torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device()), wanted)
+    from accelerate import PartialState
+
+    try:
+        state = PartialState(cpu=on_cpu)
+    except ValueError as error:
+        raise _no_set_up(error) from error
+    return Processes(state.device, wanted, state.process_index, state.num_processes)
+
+
+def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Accelerator:
+    """The accelerator of this process, for training; Accelerate's process-wide state is made anew where it differs.
+
+    Args:
+        cpu: stay on the CPU.
+        precision: fp32, fp16, bf16, or None for what the launcher says.
+
+    Raises:
+        InputError: for launches that cannot be meant or are not supported, or fp16 on a CPU.
+    """
+    on_cpu, wanted = _choose(cpu, precision)
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    on_cpu = cpu or _env_says_cpu() or not torch.cuda.is_available()
-    wanted = {"fp32": "no"}.get(precision or "", precision) or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if on_cpu and wanted == "fp16":
-        raise InputError("train.precision: fp16 needs a GPU.", "Use bf16 or fp32 on a CPU.")
     _forget_other_choice(wanted, on_cpu)
     try:
         accelerator = Accelerator(
@@ -82,9 +145,25 @@ def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Acce
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
     except ValueError as error:
-        raise InputError(f"The processes cannot be set up: {error}") from error
+        raise _no_set_up(error) from error
     accelerator.gradient_accumulation_steps = 1  # the loop cuts batches itself; the environment must not
     return accelerator
+
+
+def _choose(cpu: bool, precision: str | None) -> tuple[bool, str]:
+    """Whether to stay on the CPU, and the precision as Accelerate calls it; the only place where they are chosen."""
+    check_launch(cpu)
+    import torch
+
+    on_cpu = cpu or _env_says_cpu() or not torch.cuda.is_available()
+    wanted = {"fp32": "no"}.get(precision or "", precision) or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if on_cpu and wanted == "fp16":
+        raise InputError("train.precision: fp16 needs a GPU.", "Use bf16 or fp32 on a CPU.")
+    return on_cpu, wanted
+
+
+def _no_set_up(error: ValueError) -> InputError:
+    return InputError(f"The processes cannot be set up: {error}")
 
 
 def share_cores(accelerator: Accelerator, workers: int) -> None:
@@ -154,16 +233,9 @@ def _wait(process: subprocess.Popen) -> int:
             continue
 
 
-def autocast_of(accelerator: Accelerator) -> Callable[[], AbstractContextManager[object]]:
-    """Makes contexts of the accelerator's mixed precision as it is now, whatever is chosen for the next model."""
-    import torch
-
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision)
-    return nullcontext if dtype is None else partial(torch.autocast, accelerator.device.type, dtype=dtype)
-
-
 def _forget_other_choice(precision: str, on_cpu: bool) -> None:
-    """Let one process choose again: Accelerate keeps the first precision and device, but models follow one another."""
+    """Let one process choose again: Accelerate keeps the first precision and device, but trainings follow one
+    another."""
     from accelerate.state import AcceleratorState
 
     if not AcceleratorState._shared_state:

@@ -25,11 +25,7 @@ _DROPPED_KEYS = (("model", "localisation_target_threshold"),)
 
 
 class ModelDescription(NamedTuple):
-    """What a model is.
-
-    `thresholds` has one value per level, coarse → fine; None when none were tuned on val.
-    `facts` tells where the weights come from. A captioner has a vocabulary, and no labels.
-    """
+    """What a model is: all of a `LoadedModel` but its network, in the same words."""
 
     recipe: Recipe
     labels: LabelSpace
@@ -68,9 +64,12 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} holds no model: {DESCRIPTION_FILE} is missing.", hint)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        if document["format"] > _FORMAT:
+        number = document["format"]
+        if type(number) is not int or number < 1:
+            raise ValueError(f"format {number!r} is no whole number from 1 on")
+        if number > _FORMAT:
             raise CheckpointError(
-                f"{file} has format {document['format']}; this hlcli reads up to {_FORMAT}.",
+                f"{file} has format {number}; this hlcli reads up to {_FORMAT}.",
                 f"Upgrade: it was written by hlcli {document.get('hlcli')}.",
             )
         return _up_to_date(document)
@@ -98,7 +97,7 @@ def read_description(folder: Path) -> ModelDescription:
         labels = LabelSpace.from_json(document["labels"])
         recipe = Recipe.from_dict(document["recipe"], source=str(file))
         thresholds = document["thresholds"]
-        if thresholds is not None and [0 < float(value) < 1 for value in thresholds] != [True] * len(labels.levels):
+        if thresholds is not None and [_is_share(value) for value in thresholds] != [True] * len(labels.levels):
             raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
         _check_images(document, recipe)
         facts, vocabulary = dict(document["facts"]), _read_vocabulary(document, recipe)
@@ -107,7 +106,13 @@ def read_description(folder: Path) -> ModelDescription:
         raise RecipeError(error.message, hint if error.hint is None else f"{error.hint} {hint}") from error
     except (ValueError, KeyError, TypeError, DataError) as error:
         raise CheckpointError(f"{file} cannot be read: {error!r}") from error
-    return ModelDescription(recipe, labels, None if thresholds is None else tuple(thresholds), facts, vocabulary)
+    tuned = None if thresholds is None else tuple(map(float, thresholds))
+    return ModelDescription(recipe=recipe, labels=labels, thresholds=tuned, facts=facts, vocabulary=vocabulary)
+
+
+def _is_share(value: object) -> bool:
+    """Of JSON's values: a number between 0 and 1."""
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _seen_as(recipe: Recipe) -> dict[str, Any]:

@@ -67,7 +67,10 @@ def save_model(
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
         except SafetensorError as error:
             raise HlcliError(f"{folder} cannot be written: {error}.") from error
-        write_description(building, ModelDescription(recipe, labels, thresholds, dict(facts), vocabulary))
+        description = ModelDescription(
+            recipe=recipe, labels=labels, thresholds=thresholds, facts=dict(facts), vocabulary=vocabulary
+        )
+        write_description(building, description)
 
 
 def read_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
@@ -144,13 +147,13 @@ def _model_in(path: Path) -> Path:
 
 
 def _open_folder(folder: Path) -> LoadedModel:
-    recipe, labels, thresholds, facts, vocabulary = read_description(folder)
-    model = build_for_weights(recipe, vocabulary or labels)
+    description = read_description(folder)
+    model = build_for_weights(description.recipe, description.vocabulary or description.labels)
     mapped = _read_safetensors(folder / "model.safetensors")
     # Copied: a process dies when a file that it has mapped is cut short by someone who writes another one over it.
     load_weights(model, {name: value.clone() for name, value in mapped.items()}, str(folder), assign=True)
     _check_finite(model, str(folder))
-    return LoadedModel(model.eval(), recipe, labels, thresholds, facts, vocabulary)
+    return LoadedModel(model=model.eval(), **description._asdict())
 
 
 def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
@@ -178,13 +181,13 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
         model = build_for_weights(recipe, outputs, data_files=method.published_needs_files)
     load_weights(model, method.from_upstream(state, model), str(path), assign=True)
     _check_finite(model, str(path))
-    is_wrapped = all(name.startswith("module.") for name in state)
-    # HLEG's averaged copy is saved without the wrapper of its trained weights; the others save nothing but an average.
-    weights = "regular" if is_wrapped and method.published_weights == "regular" else "ema"
-    if method.published_weights == "bare":
-        weights = "unknown"
+    weights = {"ema": "ema", "bare": "unknown"}.get(method.published_weights)
+    if weights is None:
+        weights = "regular" if all(name.startswith("module.") for name in state) else method.unwrapped_weights
     facts = {"source": path.name, "weights": weights, "upstream": info}
-    return LoadedModel(model.eval(), recipe, labels, None, facts, vocabulary)
+    return LoadedModel(
+        model=model.eval(), recipe=recipe, labels=labels, thresholds=None, facts=facts, vocabulary=vocabulary
+    )
 
 
 def read_weights(path: str | Path, recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hlcli.building import build_model
 from hlcli.errors import InputError, RecipeError
@@ -12,9 +12,12 @@ from hlcli.model_folder import LoadedModel, read_model, upstream_labels
 from hlcli.model_tasks import check_task
 from hlcli.recipe import Recipe
 
+GivenModel = str | Path | LoadedModel
+"""A model: a run folder, a model folder, `hf://owner/name` or an upstream checkpoint; or one that is loaded."""
+
 
 def open_model(
-    model: str | Path | LoadedModel | None,
+    model: GivenModel | None,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -30,6 +33,11 @@ def open_model(
 
     Raises:
         InputError: when the model or the recipe cannot be used; the kind says why.
+
+    Examples:
+        >>> loaded = hlcli.open_model("runs/shapes")
+        >>> loaded.recipe.model.name, loaded.labels.level_sizes
+        ('hleg', (3, 5, 12))
     """
     if recipe is not None and overrides:
         recipe = recipe.changed(overrides)
@@ -46,6 +54,17 @@ def open_model(
     if task is not None:
         check_task(loaded.recipe.model, task)
     return loaded if recipe is None else _with_recipe(loaded, recipe)
+
+
+def refuse_beside_predictor(recipe: Recipe | None, overrides: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Refuse what a ready predictor has decided already.
+
+    Raises:
+        TypeError: naming it.
+    """
+    given = [*(["recipe"] if recipe is not None else []), *(["overrides"] if overrides else []), *options]
+    if given:
+        raise TypeError(f"Expected no options beside a predictor, but got {', '.join(given)}.")
 
 
 def _with_recipe(loaded: LoadedModel, recipe: Recipe) -> LoadedModel:
@@ -84,4 +103,4 @@ def _open_untrained(recipe: Recipe | None) -> LoadedModel:
 
     labels = upstream_labels(recipe)
     facts = {"source": short_clip_name(recipe.backbone.name), "weights": "untrained"}
-    return LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, facts)
+    return LoadedModel(build_model(recipe, labels).eval(), recipe=recipe, labels=labels, thresholds=None, facts=facts)

@@ -11,6 +11,7 @@ from torch import nn
 
 from hlcli import sections
 from hlcli.errors import RecipeError
+from hlcli.sharding import is_cut
 
 
 class _Point(NamedTuple):
@@ -115,8 +116,8 @@ def build_optimizer(
 
 def _make(section: sections.AnyOptim, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if isinstance(section, sections.Sgd):
-        is_cut = any(hasattr(parameter, "to_local") for group in groups for parameter in group["params"])
-        return torch.optim.SGD(groups, momentum=section.momentum, fused=not is_cut)  # torch has none for parts
+        in_parts = any(is_cut(parameter) for group in groups for parameter in group["params"])
+        return torch.optim.SGD(groups, momentum=section.momentum, fused=not in_parts)  # torch has none for parts
     kind = torch.optim.AdamW if isinstance(section, sections.AdamW) else torch.optim.Adam
     return kind(groups, betas=(section.beta1, section.beta2), eps=section.eps, fused=True)
 

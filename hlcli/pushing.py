@@ -8,21 +8,22 @@ from typing import Any
 
 from hlcli.errors import CheckpointError, HlcliError
 from hlcli.files import write_json
-from hlcli.hub import LOG_IN, first_line, hub_name, local_model, parse_repository
+from hlcli.hub import first_line, hub_errors, hub_hint, hub_name, local_model, parse_repository
 from hlcli.model_card import write_card
 from hlcli.model_description import DESCRIPTION_FILE, read_document
-from hlcli.model_folder import MODEL_FILES, copy_model, model_facts
+from hlcli.model_folder import MODEL_FILES, LoadedModel, copy_model, model_facts, save_model
+from hlcli.model_opening import GivenModel
 from hlcli.public_recipe import without_places
 from hlcli.recipe import Recipe
 
 _CARD = "README.md"
 
 
-def push(model: str | Path, repository: str, *, private: bool = False, message: str = "") -> str:
+def push(model: GivenModel, repository: str, *, private: bool = False, message: str = "") -> str:
     """Put the model of a run, or a model folder, on the hub; its recipe goes without the places of this disk.
 
     Args:
-        model: run folder, model folder, or another model on the hub.
+        model: run folder, model folder, another model on the hub, or a loaded model.
         repository: `owner/name`; made if it is not there, a new version if it is.
         private: make a new one that only its owner sees.
         message: of the version; default one that names hlcli.
@@ -33,21 +34,23 @@ def push(model: str | Path, repository: str, *, private: bool = False, message: 
     Raises:
         InputError: when there is no model, or the name cannot be one on the hub.
         HlcliError: when the hub refuses it, or cannot be reached.
+
+    Examples:
+        >>> hlcli.push("runs/shapes", "shapes")
+        Traceback (most recent call last):
+            ...
+        hlcli.errors.InputError: 'shapes' is no name on the hub. Give OWNER/NAME, for example jane/birds.
+        >>> hlcli.push("runs/shapes", "jane/shapes")  # doctest: +SKIP
+        'https://huggingface.co/jane/shapes'
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     from hlcli import __version__
 
     name = hub_name(repository) or parse_repository(repository)
-    source = local_model(model, MODEL_FILES)
-    if not source.is_dir():
-        hint = "An upstream checkpoint is made a model folder by `hlcli convert`."
-        raise CheckpointError(f"{model} is no run folder and no model folder.", hint)
-    model_facts(source)  # refuses a folder without a model
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
-        copy_model(source, folder)
+        _put(model, folder)
         description = _make_public(folder)
         (folder / _CARD).write_text(write_card(description, name.repository), encoding="utf-8")
         hub = HfApi(library_name="hlcli", library_version=__version__)
@@ -59,9 +62,34 @@ def push(model: str | Path, repository: str, *, private: bool = False, message: 
                 revision=name.revision,
                 commit_message=message or f"A model of hlcli {__version__}",
             )
-        except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
-            raise HlcliError(f"{name.repository} cannot be pushed: {first_line(error)}.", LOG_IN) from error
+        except hub_errors() as error:
+            raise HlcliError(f"{name.repository} cannot be pushed: {first_line(error)}.", hub_hint(error)) from error
     return f"{hub.endpoint}/{name.repository}"
+
+
+def _put(model: GivenModel, folder: Path) -> None:
+    """Write a model as a model folder.
+
+    Raises:
+        CheckpointError: when there is no model.
+    """
+    if isinstance(model, LoadedModel):
+        save_model(
+            folder,
+            model.model.state_dict(),
+            model.recipe,
+            model.labels,
+            thresholds=model.thresholds,
+            facts=model.facts,
+            vocabulary=model.vocabulary,
+        )
+        return
+    source = local_model(model, MODEL_FILES)
+    if not source.is_dir():
+        hint = "An upstream checkpoint is made a model folder by `hlcli convert`."
+        raise CheckpointError(f"{model} is no run folder and no model folder.", hint)
+    model_facts(source)  # refuses a folder without a model
+    copy_model(source, folder)
 
 
 def _make_public(folder: Path) -> dict[str, Any]:

@@ -28,7 +28,13 @@ _MAY_CHANGE = {
 
 
 class Run:
-    """Paths and small files of one run; only the first process writes."""
+    """Paths and small files of one run; only the first process writes.
+
+    Examples:
+        >>> run = hlcli.Run("runs/shapes")
+        >>> run.state(), run.events()[-1]["event"]
+        ('finished', 'evaluation')
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = folder = Path(folder)
@@ -43,11 +49,20 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def start(self, recipe: Recipe, device: str, num_processes: int, files: Mapping[str, str] | None = None) -> None:
+    def start(
+        self,
+        recipe: Recipe,
+        device: str,
+        num_processes: int,
+        files: Mapping[str, str] | None = None,
+        *,
+        fsdp: bool = False,
+    ) -> None:
         """Write what is known before the first step; `files` are those the network was built from, in words."""
         with whole_file(self.recipe_file) as handle:
             handle.write(recipe.to_yaml())
-        write_json(self.folder / "environment.json", {**environment(device, num_processes), "files": dict(files or {})})
+        facts = {**environment(device, num_processes), "fsdp": fsdp, "files": dict(files or {})}
+        write_json(self.folder / "environment.json", facts)
         self.metrics_file.touch()
         self.write_status("running", exit_code=None)
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from hlcli.errors import CheckpointError, InputError, MissingDependencyError
+from hlcli.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from accelerate.utils import FullyShardedDataParallelPlugin
 
 
 def shards_networks(accelerator: Accelerator) -> bool:
@@ -28,23 +29,52 @@ def shards_networks(accelerator: Accelerator) -> bool:
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true" or accelerator.num_processes == 1:
         return False
-    wrap = os.environ.get("FSDP_AUTO_WRAP_POLICY", "NO_WRAP")
-    wrong = {
-        "fsdp_version: 1": os.environ.get("FSDP_VERSION", "1") != "2",
-        f"fsdp_auto_wrap_policy: {wrap}": wrap not in ("NO_WRAP", "TRANSFORMER_BASED_WRAP"),
-        "fsdp_activation_checkpointing: true": os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() == "true",
-        "mixed_precision: fp16": accelerator.mixed_precision == "fp16",
-    }
-    if refused := [setting for setting, is_wrong in wrong.items() if is_wrong]:
+    if refused := list(_refused_settings(accelerator)):
         raise InputError(
             f"FSDP: {', '.join(refused)} cannot be trained with.",
-            "Use fsdp_version: 2, NO_WRAP or TRANSFORMER_BASED_WRAP, no activation checkpointing, and fp32 or bf16.",
+            "Use fsdp_version: 2, NO_WRAP or TRANSFORMER_BASED_WRAP, no activation checkpointing, no offloading, and "
+            "fp32 or bf16.",
         )
     return True
 
 
+def _refused_settings(accelerator: Accelerator) -> Iterator[str]:
+    """The launcher's settings that hlcli does not train with."""
+    from torch.distributed.fsdp import CPUOffloadPolicy
+    from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
+
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        yield "fsdp_version: 1"
+        return  # its other settings are read differently
+    settings = _settings()
+    if settings.auto_wrap_policy is size_based_auto_wrap_policy:
+        yield "fsdp_auto_wrap_policy: SIZE_BASED_WRAP"
+    if settings.activation_checkpointing:
+        yield "fsdp_activation_checkpointing: true"
+    if isinstance(settings.cpu_offload, CPUOffloadPolicy):
+        yield "fsdp_offload_params: true"
+    if accelerator.mixed_precision == "fp16":
+        yield "mixed_precision: fp16"
+
+
+def _settings() -> FullyShardedDataParallelPlugin:
+    """The launcher's settings as Accelerate reads them, which are those of version 2.
+
+    Raises:
+        InputError: when it cannot.
+    """
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    try:
+        return FullyShardedDataParallelPlugin(fsdp_version=2)
+    except (ValueError, AttributeError) as error:  # the latter from 1.6, which stumbles over its own message
+        raise InputError(f"FSDP: {error}", "Mend the launcher's settings: docs/examples/fsdp.yaml.") from error
+
+
 def shard(accelerator: Accelerator, model: nn.Module) -> nn.Module:
     """Cut a network over all processes, as the launcher's settings say; the same object, its weights being DTensors.
+
+    Weights stay fp32; autocast computes in bf16, as without FSDP.
 
     Raises:
         InputError: when the network has a weight that is a single number, or no layers of a class that the settings
@@ -55,30 +85,40 @@ def shard(accelerator: Accelerator, model: nn.Module) -> nn.Module:
             f"FSDP: weights that are single numbers cannot be cut ({', '.join(numbers)}).",
             "Train this network without FSDP: accelerate launch --multi_gpu.",
         )
-    from accelerate.utils import FullyShardedDataParallelPlugin
+    settings = _settings()
+    names = settings.transformer_cls_names_to_wrap or []
+    layers = [module for module in model.modules() if type(module).__name__ in names and module is not model]
+    if missing := set(names) - {type(layer).__name__ for layer in layers}:
+        raise InputError(
+            f"FSDP: the network has no layers of class {', '.join(sorted(missing))}.",
+            "Mend fsdp_transformer_layer_cls_to_wrap, or set NO_WRAP.",
+        )
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
-    try:
-        from accelerate.utils.fsdp_utils import fsdp2_prepare_model
-    except ImportError as error:
-        raise MissingDependencyError("FSDP needs a newer accelerate.", "pip install -U accelerate") from error
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for layer in reversed(layers):  # inner ones first
+        fully_shard(layer, mesh=mesh, reshard_after_forward=settings.reshard_after_forward)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False)  # the backward pass begins with what is left
+    return model
 
-    plugin = FullyShardedDataParallelPlugin()  # from the environment
-    plugin.cpu_ram_efficient_loading = False  # every process has read the weights; buffers would be lost
-    plugin.mixed_precision_policy = None  # weights stay fp32; autocast computes in bf16, as without FSDP
-    accelerator.state.fsdp_plugin = plugin  # Accelerate itself sets it on GPUs alone
-    try:
-        return fsdp2_prepare_model(accelerator, model)
-    except ValueError as error:
-        raise InputError(f"FSDP: {error}", "Mend fsdp_transformer_layer_cls_to_wrap, or set NO_WRAP.") from error
+
+def is_cut(part: object) -> TypeGuard[Any]:
+    """Whether a network, a layer that is gathered by itself, or a tensor is cut over processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False  # without torch's modules for it, which take seconds to import
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(part, (FSDPModule, DTensor))
 
 
 @contextmanager
 def whole(models: Sequence[nn.Module]) -> Iterator[None]:
     """While active, every process has all weights of networks that are cut: each may look at as many images as it
     likes, where otherwise all would have to look at the same number. Nothing happens to others."""
-    from torch.distributed.fsdp import FSDPModule
-
-    parts = [part for model in models for part in model.modules() if isinstance(part, FSDPModule)]
+    parts = [part for model in models for part in model.modules() if is_cut(part)]
+    is_freed = bool(parts) and _settings().reshard_after_forward  # of layers, in training
     for part in parts:
         part.unshard()
         part.set_reshard_after_forward(False, recurse=False)
@@ -87,18 +127,17 @@ def whole(models: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for part in parts:
             part.reshard()
-            part.set_reshard_after_forward(part not in models, recurse=False)
+            part.set_reshard_after_forward(is_freed and part not in models, recurse=False)
 
 
 def without_gradients(models: Sequence[nn.Module]) -> AbstractContextManager[object]:
     """`torch.inference_mode`, or `no_grad` for networks that are cut: training could not go on with what they keep."""
-    is_cut = any(hasattr(model, "unshard") for model in models)
-    return torch.no_grad() if is_cut else torch.inference_mode()
+    return torch.no_grad() if any(map(is_cut, models)) else torch.inference_mode()
 
 
 def local_part(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process keeps; all of it where nothing is cut."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return tensor.to_local() if is_cut(tensor) else tensor
 
 
 def put_together(tree: Any, *, keep: bool = True) -> Any:
@@ -112,7 +151,7 @@ def put_together(tree: Any, *, keep: bool = True) -> Any:
         return {name: put_together(value, keep=keep) for name, value in tree.items()}
     if isinstance(tree, list):
         return [put_together(value, keep=keep) for value in tree]
-    if hasattr(tree, "full_tensor"):
+    if is_cut(tree):
         value = tree.full_tensor()
         return value.cpu() if keep else None
     return tree
@@ -120,7 +159,7 @@ def put_together(tree: Any, *, keep: bool = True) -> Any:
 
 def _cut_like(value: Any, own: Any) -> Any:
     """A whole tensor cut as another of its shape is."""
-    if not (isinstance(value, Tensor) and hasattr(own, "placements") and value.shape == own.shape):
+    if not (isinstance(value, Tensor) and is_cut(own) and value.shape == own.shape):
         return value
     from torch.distributed.tensor import distribute_tensor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +14,48 @@ from hlcli.errors import InputError
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace
 
-ThresholdRule = Literal["self", "val"] | float | Path
+logger = logging.getLogger(__name__)
+
+ThresholdRule = Literal["self", "val"] | float | str | Path
+"""Tuned on the very split that is measured or on val, a number for all levels, or a file of one per level by name;
+other text is a number where it looks like one, else a file."""
+
+_DEFAULT = 0.5
 
 
-def read_thresholds(protocol: ThresholdRule, labels: LabelSpace) -> tuple[float, ...] | None:
+def choose_thresholds(
+    rule: Sequence[float] | ThresholdRule, labels: LabelSpace, tuned: tuple[float, ...] | None
+) -> tuple[float, ...]:
+    """Thresholds of a model for images whose labels nobody knows, coarse → fine.
+
+    Args:
+        rule: the numbers it names are taken.
+        labels: the model's.
+        tuned: the model's own, for rules that ask for tuning; without any, 0.5 is taken with a warning.
+
+    Raises:
+        InputError: for a number outside (0, 1) or a file without every level.
+        ValueError: for numbers of more levels, or fewer.
+    """
+    chosen = read_thresholds(rule, labels) or tuned
+    if chosen is None:
+        logger.warning("No thresholds were tuned for this model: %g is taken for every level.", _DEFAULT)
+        chosen = (_DEFAULT,) * len(labels.levels)
+    return chosen
+
+
+def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpace) -> tuple[float, ...] | None:
     """Thresholds that need no tuning, coarse → fine; None for `self` and `val`.
 
     Raises:
         InputError: for a number outside (0, 1) or a file without every level.
+        ValueError: for numbers of more levels, or fewer.
     """
+    if isinstance(protocol, str) and protocol in ("self", "val"):
+        return None
     names = [level.name for level in labels.levels]
+    if isinstance(protocol, str):
+        protocol = _number_or_file(protocol)
     if isinstance(protocol, Path):
         try:
             content = json.loads(protocol.read_text(encoding="utf-8"))
@@ -34,13 +67,20 @@ def read_thresholds(protocol: ThresholdRule, labels: LabelSpace) -> tuple[float,
             ) from error
     elif isinstance(protocol, int | float):
         values = (float(protocol),) * len(names)
-    elif protocol in ("self", "val"):
-        return None
     else:
-        raise ValueError(f"Expected argument `thresholds` to be self, val, a number or a Path, but got {protocol!r}")
+        values = tuple(map(float, protocol))
+        if len(values) != len(names):
+            raise ValueError(f"Expected argument `thresholds` to hold {len(names)} numbers, but got {len(values)}.")
     if not all(0 < value < 1 for value in values):
         raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
     return values
+
+
+def _number_or_file(text: str) -> float | Path:
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 def thresholds_to_exceed(thresholds: Sequence[float], *, at_threshold: bool) -> tuple[float, ...]:

@@ -47,13 +47,13 @@ def scores(model: torch.nn.Module) -> tuple[torch.Tensor, ...]:
 def test_scores_survive_the_way_there_and_back(tmp_path: Path, overrides: tuple[str, ...], prefix: str):
     recipe = made(tmp_path / "model", *overrides)
     expected = scores(read_model(tmp_path / "model").model)
-    file = export_upstream(tmp_path / "model", tmp_path / "é" / "model_best.pth.tar")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "é" / "model_best.pth.tar")
     content = torch.load(file, weights_only=True)
     assert (content["epoch"], content["arch"]) == (4, "hleg")
     assert any(name.startswith("transformer.decoder.decoder_layer.") for name in content["state_dict"])
     content["state_dict"] = {prefix + name: value for name, value in content["state_dict"].items()}
     torch.save(content, file)
-    back = convert(file, recipe, tmp_path / "back")
+    back = convert(file, recipe, out=tmp_path / "back")
     loaded = read_model(back)
     torch.testing.assert_close(scores(loaded.model), expected, rtol=0, atol=0)
     torch.testing.assert_close(scores(open_upstream(file, recipe).model), expected, rtol=0, atol=0)
@@ -65,13 +65,13 @@ def test_scores_survive_the_way_there_and_back(tmp_path: Path, overrides: tuple[
 
 def test_what_exists_is_only_replaced_when_asked(tmp_path: Path):
     recipe = made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     with pytest.raises(CheckpointError, match="exists"):
-        export_upstream(tmp_path / "model", file)
-    export_upstream(tmp_path / "model", file, overwrite=True)
+        export_upstream(tmp_path / "model", out=file)
+    export_upstream(tmp_path / "model", out=file, overwrite=True)
     with pytest.raises(CheckpointError, match="exists"):
-        convert(file, recipe, tmp_path / "model")
-    convert(file, recipe, tmp_path / "model", overwrite=True)
+        convert(file, recipe, out=tmp_path / "model")
+    convert(file, recipe, out=tmp_path / "model", overwrite=True)
     assert read_model(tmp_path / "model").thresholds is None
 
 
@@ -80,9 +80,9 @@ def test_what_exists_is_only_replaced_when_asked(tmp_path: Path):
 )
 def test_a_recipe_of_another_model_is_refused(tmp_path: Path, override: str):
     made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     with pytest.raises((CheckpointError, RecipeError)) as caught:
-        convert(file, tiny_recipe(override), tmp_path / "back")
+        convert(file, tiny_recipe(override), out=tmp_path / "back")
     assert "test_resnet2" in str(caught.value) or "does not fit this model" in str(caught.value)
     assert not (tmp_path / "back").exists()
 
@@ -95,7 +95,7 @@ def test_other_depths_cannot_be_exported(tmp_path: Path):
     state = cpu_state(build_model(recipe, labels))
     save_model(tmp_path / "model", state, recipe, labels, thresholds=None, facts={})
     with pytest.raises(CheckpointError, match="exactly three levels; this model has 2"):
-        export_upstream(tmp_path / "model", tmp_path / "up.pth")
+        export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     assert not (tmp_path / "up.pth").exists()
 
 
@@ -129,7 +129,7 @@ def test_code_in_a_checkpoint_is_refused_with_one_message(tmp_path: Path, tiny_f
 
 def test_an_upstream_file_is_measured_and_predicts_as_it_is(tmp_path: Path, tiny_file: Path):
     made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "model_best.pth.tar")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "model_best.pth.tar")
     words = ("--split", "test", "--json", "--thresholds", "0.4")
     upstream, ours = run("eval", file, "--recipe", tiny_file, *words), run("eval", tmp_path / "model", *words)
     assert upstream.exit_code == ours.exit_code == 0, upstream.output
@@ -145,7 +145,7 @@ def test_an_upstream_file_is_measured_and_predicts_as_it_is(tmp_path: Path, tiny
 
 def test_val_thresholds_of_an_upstream_file_are_tuned_on_val(tmp_path: Path, tiny_file: Path):
     made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     on_val = json.loads(run("eval", file, "--recipe", tiny_file, "--split", "val", "--json").stdout)
     on_test = json.loads(run("eval", file, "--recipe", tiny_file, "--split", "test", "--json").stdout)
     assert on_test["metrics"]["threshold"] == on_val["metrics"]["threshold"]
@@ -159,7 +159,7 @@ def test_methods_that_publish_an_average_get_their_form_back(tmp_path: Path, met
     labels = recipe.data.label_space()
     model = build_model(recipe, labels)
     save_model(tmp_path / "model", cpu_state(model), recipe, labels, thresholds=None, facts={"epoch": 4})
-    file = export_upstream(tmp_path / "model", tmp_path / "ema.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "ema.pth")
     content = torch.load(file, weights_only=True)
     assert all(name.startswith("module.") for name in content)
     loaded = open_upstream(file, recipe)
@@ -172,7 +172,7 @@ def test_a_method_without_a_published_program_says_so(tmp_path: Path):
     labels = recipe.data.label_space()
     save_model(tmp_path / "model", cpu_state(build_model(recipe, labels)), recipe, labels, thresholds=None, facts={})
     with pytest.raises(CheckpointError, match="no other program that reads models of method linear"):
-        export_upstream(tmp_path / "model", tmp_path / "file.pth")
+        export_upstream(tmp_path / "model", out=tmp_path / "file.pth")
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
     with pytest.raises(CheckpointError, match="no published checkpoints of method linear"):
         open_upstream(tmp_path / "foreign.pth", recipe)
@@ -180,23 +180,23 @@ def test_a_method_without_a_published_program_says_so(tmp_path: Path):
 
 def test_overwrite_replaces_nothing_but_a_model(tmp_path: Path):
     recipe = made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     (tmp_path / "empty").mkdir()
-    convert(file, recipe, tmp_path / "empty", overwrite=True)
+    convert(file, recipe, out=tmp_path / "empty", overwrite=True)
     (tmp_path / "model" / "thesis.tex").write_text("years of work")
     with pytest.raises(CheckpointError, match=r"is not a model folder \(it holds thesis.tex\)"):
-        convert(file, recipe, tmp_path / "model", overwrite=True)
+        convert(file, recipe, out=tmp_path / "model", overwrite=True)
     assert (tmp_path / "model" / "thesis.tex").exists()
     with pytest.raises(CheckpointError, match=r"up\.pth is not a model folder"):
-        convert(file, recipe, file, overwrite=True)
+        convert(file, recipe, out=file, overwrite=True)
     with pytest.raises(CheckpointError, match="is a folder; --out must be a file"):
-        export_upstream(tmp_path / "empty", tmp_path / "empty", overwrite=True)
+        export_upstream(tmp_path / "empty", out=tmp_path / "empty", overwrite=True)
     assert open_upstream(file, recipe)
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path):
     recipe = made(tmp_path / "model")
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     content = torch.load(file, weights_only=True)
     next(value for value in content["state_dict"].values() if value.is_floating_point()).view(-1)[0] = torch.inf
     torch.save(content, file)
@@ -218,7 +218,7 @@ def test_a_captioner_gets_the_image_encoder_that_its_recipe_names(tmp_path: Path
     loaded = read_model(write_captioner(tmp_path / "model"))
     assert loaded.vocabulary is not None
     (tmp_path / "words.json").write_text(json.dumps(loaded.vocabulary.to_json()))
-    file = export_upstream(tmp_path / "model", tmp_path / "up.pth")
+    file = export_upstream(tmp_path / "model", out=tmp_path / "up.pth")
     assert "no place for the vocabulary, the image encoder, the recipe" in caplog.text
     words = f"data.vocabulary={tmp_path / 'words.json'}"
     open_upstream(file, captioner_recipe(words))

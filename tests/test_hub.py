@@ -69,7 +69,7 @@ def test_a_model_is_pushed_fetched_by_name_and_used_from_the_cache(hub: Hub, tmp
     ("words", "environment", "code", "messages"),
     [
         (("push", "MODEL", "jane/words"), {"HF_TOKEN": "hf_wrong"}, 1, ["jane/words cannot be pushed", "auth login"]),
-        (("caption", "hf://jane/none", "a.jpg"), {}, 2, ["hf://jane/none is not on the hub"]),
+        (("caption", "hf://jane/none", "a.jpg"), {}, 2, ["hf://jane/none is not on the hub", "Check OWNER/NAME"]),
         (("caption", "hf://jane/none", "a.jpg"), {"HF_HUB_OFFLINE": "1"}, 1, ["the hub cannot be reached"]),
     ],
 )
@@ -82,6 +82,7 @@ def test_what_the_hub_refuses_is_said_in_words(
     assert "Traceback" not in done.stderr
     for message in messages:
         assert message in done.stderr
+    assert ("hf auth login" in done.stderr) == any("auth" in message for message in messages)
     assert not hub.files.get("jane/words")
 
 

@@ -19,6 +19,7 @@ from tiny_captioner import captioner_recipe, write_captioner
 import hlcli
 from hlcli.building import build_model
 from hlcli.data.labels import LabelSpace
+from hlcli.errors import HlcliError
 from hlcli.hub import HubName
 from hlcli.model_card import write_card
 from hlcli.model_folder import copy_model, cpu_state, model_facts, save_model
@@ -52,6 +53,8 @@ def test_every_command_that_takes_a_model_takes_one_on_the_hub(cache: Path, work
     photos = write_photos(Path("photos"), 2)
     for words in (
         ("eval", "hf://jane/shapes", "--images", photos, "--out", "predictions.jsonl"),
+        ("eval", "hf://jane/shapes", "--split", "val"),
+        ("export", "hf://jane/shapes", "--to", "torch", "--out", "shapes.pt2"),
         ("visualize", "labels", "hf://jane/shapes", "--out", "figures"),
         ("visualize", "levels", "hf://jane/shapes", "--images", photos, "--out", "figures"),
         ("convert", "hf://jane/shapes", "--to", "upstream", "--out", "shapes.pth"),
@@ -85,6 +88,29 @@ def test_facts_and_files_of_a_model_on_the_hub(cache: Path, tmp_path: Path):
     assert model_facts("hf://jane/shapes")["metrics"]["mAP"] == 0.5
     copy_model("hf://jane/shapes", tmp_path / "copy")
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_only_who_is_not_known_to_the_hub_is_told_to_log_in(cache: Path, tmp_path: Path, monkeypatch):
+    from huggingface_hub import constants
+
+    def hint_of(error: str) -> str | None:
+        with pytest.raises(HlcliError, match=error) as caught:
+            hlcli.push(tmp_path / "shapes", "jane/shapes")
+        return caught.value.hint
+
+    assert "Check the network" in (hint_of("offline mode is enabled") or "")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "Check the network" in (hint_of("refused") or "")
+    with running_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        assert "hf auth login" in (hint_of("cannot be pushed") or "")
+        for token, hint in (("", "hf auth login"), ("hf_wrong", "Check OWNER/NAME")):
+            monkeypatch.setenv("HF_TOKEN", token)
+            with pytest.raises(HlcliError, match="is not on the hub") as caught:
+                hlcli.open_model("hf://jane/none")
+            assert hint in (caught.value.hint or "")
 
 
 def own_recipe(home: str) -> Recipe:

@@ -80,6 +80,19 @@ def test_images_are_seen_in_one_way(folder: Path, key: str, value: Any) -> None:
         read_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("thresholds", ["0.5", "0.5", "0.5"]), ("thresholds", [True, 0.5, 0.5]), ("thresholds", "0.5"),
+        ("format", -1), ("format", 0), ("format", True), ("format", 1.0), ("format", "1"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_not_believed(folder: Path, key: str, value: Any) -> None:
+    change(folder, **{key: value})
+    with pytest.raises(CheckpointError, match=rf"model\.json cannot be read: ValueError\(.*{key} "):
+        read_model(folder)
+
+
 def test_a_key_that_nobody_knows_names_the_version_that_wrote_it(folder: Path) -> None:
     recipe = tiny_recipe().to_dict()
     recipe["model"]["hidden_dimm"] = 3

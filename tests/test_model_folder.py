@@ -14,7 +14,8 @@ from tiny import tiny_recipe
 from hlcli import building
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_folder import cpu_state, finite, load_weights, read_model, save_model
+from hlcli.model_description import ModelDescription
+from hlcli.model_folder import LoadedModel, cpu_state, finite, load_weights, read_model, save_model
 
 THRESHOLDS = (0.3, 0.4, 0.5)
 
@@ -46,6 +47,7 @@ def test_everything_comes_back(folder: Path):
     assert loaded.labels == recipe.data.label_space()
     assert loaded.thresholds == THRESHOLDS
     assert loaded.facts == {"epoch": 7}
+    assert LoadedModel._fields == ("model", *ModelDescription._fields)
     assert not loaded.model.training
     torch.manual_seed(0)
     fresh = build_model(recipe, loaded.labels).eval()

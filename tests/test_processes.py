@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,38 @@ def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path):
     assert json.loads(both.stdout) == json.loads(alone.stdout)
     assert json.loads(alone.stdout)["images"] == 21
     assert (tmp_path / "two.jsonl").read_text() == (tmp_path / "one.jsonl").read_text()
+
+
+def test_processes_with_statistics_of_their_own_measure_the_model_that_is_kept(tiny, tmp_path: Path):
+    """Batch norm sees another part of the batch in each; the first one's statistics are written."""
+    recipe = tmp_path / "live.yaml"
+    recipe.write_text(tiny("backbone.freeze_batch_norm=false", "train.epochs=1", "train.ema_decay=null").to_yaml())
+    done = run_two("train", "--recipe", recipe, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    (measured,) = [event["metrics"] for event in Run(tmp_path / "run").events() if event["event"] == "evaluation"]
+    for name, value in hlcli.evaluate(tmp_path / "run", split="val", thresholds="self").metrics.items():
+        assert measured[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+
+
+def test_two_machines_train_together(tiny_file: Path, tmp_path: Path):
+    """As in docs/launching.md: the same line on each, with its own rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = ("--main_process_ip", "127.0.0.1", "--main_process_port", free.getsockname()[1])
+    words = ("-m", "hlcli", "train", "--recipe", tiny_file, "--run", tmp_path / "run")
+    short = ("--set", "train.epochs=1", "--set", "data.num_train=8")
+
+    def machine(rank: int) -> subprocess.CompletedProcess[str]:
+        number = ("--multi_gpu", "--num_machines", "2", "--num_processes", "2", "--machine_rank", rank)
+        return launch(*number, *meeting, *words, *short, ACCELERATE_USE_CPU="true")
+
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(machine, range(2)):
+            assert done.returncode == 0, done.stderr
+    run = Run(tmp_path / "run")
+    assert run.state() == "finished"
+    assert json.loads((run.folder / "environment.json").read_text())["num_processes"] == 2
+    assert [event["step"] for event in run.events() if event["event"] == "step"] == [1]
 
 
 def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_path: Path, hlcli_program):

@@ -20,16 +20,13 @@ ROOT = Path(hlcli.__file__).parent
 SETTINGS = {"Recipe", "DataSection", "EvalSection"}
 """What they are made of are the keys of docs/recipes.md."""
 
-INNER = {"stream_named"}
-"""Methods by which verbs read folders and splits."""
-
 
 def test_types_in_public_signatures_are_public():
     private = {
         f"{name}: {home}.{used}"
         for name in set(hlcli._HOMES) - SETTINGS
         for used, home in types_of(name)
-        if used.startswith("_") or (hlcli._HOMES.get(used) != home and is_class(used, home))
+        if used.startswith("_") or (hlcli._HOMES.get(used) != home and is_type(used, home))
     }
     assert private == set()
 
@@ -49,7 +46,7 @@ def types_of(name: str) -> Iterator[tuple[str, str]]:
 
 
 def annotations(node: ast.stmt) -> Iterator[ast.expr]:
-    if isinstance(node, ast.FunctionDef) and node.name not in INNER and is_public(node.name):
+    if isinstance(node, ast.FunctionDef) and is_public(node.name):
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
         yield from (argument.annotation for argument in arguments if argument and argument.annotation)
         yield from filter(None, [node.returns])
@@ -78,8 +75,14 @@ def targets(node: ast.stmt) -> list[str]:
     return [target.id for target in given if isinstance(target, ast.Name)]
 
 
-def is_class(name: str, home: str) -> bool:
-    return any(isinstance(node, ast.ClassDef) and node.name == name for node in tree_of(home).body)
+def is_type(name: str, home: str) -> bool:
+    """Whether a module defines a class or an alias of that name, not what only stands for a type."""
+    for node in tree_of(home).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return True
+        if name in targets(node):
+            return not (isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("TypeVar"))
+    return False
 
 
 @cache

@@ -41,6 +41,7 @@ def test_a_data_set_goes_by_its_name(monkeypatch: pytest.MonkeyPatch):
         (lambda: hlcli.visualize("levels", "runs/x", out="figures"), "runs/x"),
         (lambda: hlcli.plan_images("photos", hlcli.FeatureOptions(backbone="clip:tiny"), out="x.hdf5"), "photos"),
         (lambda: hlcli.embed_labels("voc2007", "glove:none.txt", out="x.safetensors"), "none.txt"),
+        (lambda: hlcli.embed_labels("voc2007", "glove:x", texts=hlcli.TextRules(names="none.yaml")), "none.yaml"),
         (lambda: hlcli.import_graph("voc2007", "none.npy", out="x.safetensors"), "none.npy|hierarchy"),
         (lambda: hlcli.evaluate("runs/x", images="photos", labels_file="labels.csv", out="p.jsonl"), "runs/x"),
         (lambda: hlcli.evaluate("runs/x", out="p.txt"), "the ending must be one of"),

@@ -16,23 +16,9 @@ from hlcli.launching import is_first_process, leave_exit_code
 
 INTERRUPTED = 130
 ORDER = (
-    *(
-        "download",
-        "preprocess",
-        "embed",
-        "init",
-        "debug",
-        "train",
-        "eval",
-        "caption",
-        "visualize",
-        "recipes",
-        "convert",
-        "export",
-        "push",
-    ),
-    "env",
-)
+    "download", "preprocess", "embed", "init", "debug", "train", "eval", "caption", "visualize", "recipes", "convert",
+    "export", "push", "env",
+)  # fmt: skip
 """The commands in the order in which one needs them; Typer itself lists groups last."""
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-FIGURES = ("attention", "captions", "curves", "labels", "levels", "scenes")
-
 
 def recipe_names(incomplete: str) -> list[str]:
     """Shipped recipes; files are completed by the shell where no name fits."""
@@ -26,9 +24,19 @@ def data_set_and_recipe_names(incomplete: str) -> list[str]:
     return [*data_set_names(incomplete), *recipe_names(incomplete)]
 
 
+def own_method_names(incomplete: str) -> list[str]:
+    """Methods that `hlcli init` takes."""
+    import hlcli
+
+    methods = hlcli.section_classes("model")
+    return _beginning([name for name, one in methods.items() if getattr(one, "own_photos", None)], incomplete)
+
+
 def figure_names(incomplete: str) -> list[str]:
     """What `hlcli visualize` draws."""
-    return _beginning(FIGURES, incomplete)
+    import hlcli
+
+    return _beginning(hlcli.list_figures(), incomplete)
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:

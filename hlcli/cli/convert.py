@@ -29,11 +29,12 @@ def convert(
     import hlcli
 
     if to == "upstream":
-        made = hlcli.export_upstream(checkpoint, out, overwrite=overwrite)
+        made = hlcli.export_upstream(checkpoint, out=out, overwrite=overwrite)
     elif to != "model":
         raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).")
     elif recipe is None:
         raise hlcli.InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
     else:
-        made = hlcli.convert(checkpoint, hlcli.Recipe.from_yaml(recipe, overrides or []), out, overwrite=overwrite)
+        given = hlcli.Recipe.from_yaml(recipe, overrides or [])
+        made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
     typer.echo(str(made))

@@ -99,14 +99,13 @@ def evaluate(
             loaded, split, out, useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json
         )
         return
-    protocol = report.read_protocol(thresholds)
     if places and labels is None:
         code = report.predict_images(
             loaded, places, out,
-            thresholds=protocol, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
+            thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(code)
     report.measure_split(
-        loaded, split, places, labels, protocol,
+        loaded, split, places, labels, thresholds,
         out=out, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
     )  # fmt: skip

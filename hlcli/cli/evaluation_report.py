@@ -85,16 +85,6 @@ def check_caption_overrides(overrides: Sequence[str]) -> None:
         )
 
 
-def read_protocol(text: str | None) -> ThresholdRule | None:
-    """`--thresholds` as a protocol, a number or a file."""
-    if text is None or text in ("self", "val"):
-        return text  # type: ignore[return-value]
-    try:
-        return float(text)
-    except ValueError:
-        return Path(text)
-
-
 def predict_images(
     loaded: LoadedModel,
     places: list[Path],
@@ -109,7 +99,7 @@ def predict_images(
     """Predict and show; returns the exit code."""
     workers = loaded.recipe.data.workers if workers is None else workers
     predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
-    predictions, failures = hlcli.predict(predictor, places, out)
+    predictions, failures = hlcli.predict(predictor, places, out=out)
     if is_first_process():
         _show_predictions(predictions, failures, out, as_json=as_json)
     return FAILED_SOME if failures else 0

@@ -40,7 +40,7 @@ def export(
 
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     made = hlcli.export(
-        model, out, to=to, recipe=given, overrides=() if given else overrides or (), images=images or (),
+        model, out=out, to=to, recipe=given, overrides=() if given else overrides or (), images=images or (),
         overwrite=overwrite,
     )  # fmt: skip
     _show(made, as_json=as_json)

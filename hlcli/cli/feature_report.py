@@ -141,7 +141,7 @@ def import_tsv(
     """
     if source is not None:
         raise InputError("--from-tsv takes features as they are: no data set or folder beside it.")
-    _show(hlcli.import_vinvl(folder, out, dtype=dtype, overwrite=overwrite), as_json=as_json)
+    _show(hlcli.import_vinvl(folder, out=out, dtype=dtype, overwrite=overwrite), as_json=as_json)
 
 
 def _show(report: FeatureReport, *, as_json: bool) -> None:

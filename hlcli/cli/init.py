@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.completion import own_method_names
 from hlcli.cli.options import AsJson
 
 
@@ -16,7 +17,11 @@ def init(
     labels: Annotated[Path, typer.Option(help="CSV file: names of the photos, and their labels or captions.")],
     hierarchy: Annotated[Path | None, typer.Option(help="YAML tree whose leaves are the labels.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="hleg, query2label, linear, salgl, sgre or hin; default what fits the photos.")
+        str | None,
+        typer.Option(
+            help="A method that needs no further files, such as query2label; default what fits the photos.",
+            autocompletion=own_method_names,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

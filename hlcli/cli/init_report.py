@@ -52,6 +52,8 @@ def _rows(started: StartedRecipe) -> Iterator[tuple[str, str]]:
     yield "images in the folder", f"{started.num_images:,}"
     yield "images without a row", _counted(started.without_row)
     yield "rows without an image", _counted(started.without_image, "; left out")
+    if started.found_by_end:
+        yield "names found by their end", _counted(started.found_by_end)
     if started.without_caption:
         yield "images without a caption", _counted(started.without_caption, "; left out")
     yield "splits", ", ".join(f"{split} {count:,}" for split, count in started.splits.items())

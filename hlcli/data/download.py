@@ -29,6 +29,13 @@ def download(
         InputError: for an unknown name, an option that none of the data sets has, or files that must not be fetched
             without verification.
         DownloadError: when a file that is needed cannot be had.
+
+    Examples:
+        >>> hlcli.download("shapes")
+        Traceback (most recent call last):
+            ...
+        hlcli.errors.InputError: There is no data set 'shapes' to download; known: ...
+        >>> reports = hlcli.download(["voc2007", "cub"], "data")  # doctest: +SKIP
     """
     options = options or DownloadOptions()
     sections = find_downloads(names, root)
@@ -49,6 +56,12 @@ def plan_download(
 
     Raises:
         InputError: for what `download` refuses too.
+
+    Examples:
+        >>> for file in hlcli.plan_download("voc2007", "data")[:2]:
+        ...     print(file.what, file.state, file.size)
+        VOCtrainval_06-Nov-2007.tar missing 460,032,000 bytes
+        VOCtest_06-Nov-2007.tar missing 451,020,800 bytes
     """
     options = options or DownloadOptions()
     sections = find_downloads(names, root)

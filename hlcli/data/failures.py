@@ -43,6 +43,6 @@ def write_failures(out: Path, failures: Sequence[Failure]) -> None:
         handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)
 
 
-def printable(path: Path) -> str:
+def printable_path(path: Path) -> str:
     """A path as text that can be written; bytes that are no UTF-8 appear as `\\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -258,7 +258,9 @@ def batches(loader: DataLoader) -> Iterator[Any]:
 
 
 def _end_workers(loader: DataLoader) -> None:
-    """End its processes in order: left to the garbage collector, each would hold it up for five seconds."""
-    if loader._iterator is not None:  # None where this process loads
-        loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+    """End its processes in order: left to the garbage collector, each would hold it up for five seconds. Torch has no
+    public way; where it has lost this one, that is all that happens."""
+    iterator = getattr(loader, "_iterator", None)  # None where this process loads
+    if end := getattr(iterator, "_shutdown_workers", None):
+        end()
         loader._iterator = None

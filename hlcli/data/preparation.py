@@ -62,6 +62,12 @@ def preprocess(
     Raises:
         InputError: listing every mistake in the options; or for an unknown format to export.
         DataError: when a store exists already, a split has no image, or two splits share images.
+
+    Examples:
+        >>> data = hlcli.data_section("folder", "data", ["images=photos", "labels=photos/labels.csv"])
+        >>> made = hlcli.preprocess(data, image_size=32)
+        >>> print(made.folder, made.meta["counts"]["train"]["images"], made.failures)
+        data/folder/store 7 []
     """
     data = as_data_section(data)
     if export is not None:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class _Drawable(Protocol):
+class Drawable(Protocol):
     """An image that is drawn when it is needed."""
 
     def draw(self) -> Image:
         """Draw the image, RGB."""
 
 
-ImageSource = bytes | Path | _Drawable
+ImageSource = bytes | Path | Drawable
 
 
 @dataclass(frozen=True, slots=True)

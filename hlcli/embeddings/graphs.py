@@ -114,6 +114,11 @@ def embed_graph(
 
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
+
+    Examples:
+        >>> file, graph = hlcli.embed_graph("shapes", "glove:vectors.txt", templates=["{}"], out="graph.safetensors")
+        >>> graph.relation.shape  # 12 labels and their 5 parents
+        torch.Size([17, 17])
     """
     data = as_data_section(data)
     encoder = encoder or _DEFAULT_ENCODER

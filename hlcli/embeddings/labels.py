@@ -102,6 +102,11 @@ def embed_labels(
 
     Raises:
         HlcliError: when the labels, the encoder or the file cannot be used; the kind says why.
+
+    Examples:
+        >>> file, embeddings = hlcli.embed_labels("shapes", "glove:vectors.txt", out="labels.safetensors")
+        >>> embeddings.label_names[:2], embeddings.vectors.shape
+        (('tree', 'fir'), torch.Size([12, 4]))
     """
     data = as_data_section(data)
     path, texts = _FILE.target(data, out, overwrite=overwrite), texts or TextRules()

@@ -33,7 +33,7 @@ class TextRules:
         numbers: accept texts that are bare numbers.
     """
 
-    names: Path | None = None
+    names: str | Path | None = None
     template: str = "{}"
     verbatim: bool = False
     numbers: bool = False
@@ -48,7 +48,7 @@ def label_texts(label_names: Sequence[str], rules: TextRules) -> tuple[str, ...]
     """
     if rules.template.count("{}") != 1:
         raise InputError(f"--template: one {{}} was expected, for the label's text (got {rules.template!r}).")
-    given = {} if rules.names is None else _read_names(rules.names, label_names)
+    given = {} if rules.names is None else _read_names(Path(rules.names), label_names)
     cleaned = {} if rules.verbatim else _CLEANED
     texts = [given.get(label, cleaned.get(label, label)) for label in label_names]
     if not rules.numbers:
@@ -73,7 +73,7 @@ def label_words(names: Sequence[str], rules: TextRules | None = None) -> tuple[s
     return tuple(text.replace("_", blank) for text in label_texts(names, replace(rules, verbatim=True)))
 
 
-def _refuse_numbers(texts: Sequence[str], names: Path | None) -> None:
+def _refuse_numbers(texts: Sequence[str], names: str | Path | None) -> None:
     numbers = [text for text in texts if text.strip().isdecimal()]
     if numbers:
         where = "labels are" if names is None else f"texts are, even with {names},"

@@ -25,6 +25,7 @@ from hlcli.captioning.vocabulary import PADDING, Vocabulary
 from hlcli.data.loader import batches, whole_batches
 from hlcli.data.store import open_records, split_captions
 from hlcli.errors import DataError
+from hlcli.launching import Processes
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -65,7 +66,7 @@ class CaptionScorer:
         self,
         recipe: Recipe,
         vocabulary: Vocabulary,
-        accelerator: Accelerator,
+        accelerator: Accelerator | Processes,
         split: str,
         *,
         batch_size: int | None = None,
@@ -121,7 +122,8 @@ class CaptionScorer:
                         texts = [image[0] for image in read_captions(hypotheses, self.vocabulary)]
                         losses.append(_cross_entropy(model, memory, batch))
                     captions += zip(batch.rows.tolist(), texts, strict=True)
-                bar.advance(len(batch.rows) * self.accelerator.num_processes)
+                share = len(batch.rows) * self.accelerator.num_processes
+                bar.advance(min(share, len(self.records) - bar.count))
                 check()
         return [self._measure(captions, losses) for captions, losses in zip(said, sums, strict=True)]
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from hlcli.data.records import ImageSource, Records
 from hlcli.data.store import open_records, split_captions, split_labels
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.labels import default_split
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
-from hlcli.prediction.caption_inputs import NamedImages
+from hlcli.model_opening import GivenModel
+from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
+from hlcli.prediction.caption_predictor import CaptionOptions
 from hlcli.prediction.caption_rows import Caption
-from hlcli.prediction.captions import CaptionPredictor, caption_images
+from hlcli.prediction.captions import CaptionPredictor, as_captioner, caption_images
+from hlcli.recipe import Recipe
 
 
 class CaptionEvaluation(NamedTuple):
@@ -41,15 +44,26 @@ class _RecordImages:
 
 
 def evaluate_captions(
-    predictor: CaptionPredictor, split: str | None = None, *, out: Path | None = None, resume: bool = False
+    model: GivenModel | CaptionPredictor,
+    split: str | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
+    **options: Unpack[CaptionOptions],
 ) -> CaptionEvaluation:
     """Caption every image of a split of the first model's data set and measure the captions.
 
     Args:
-        predictor: made with `FeatureSources(of_data=True)` where its models read stored features.
+        model: whatever `open_model` opens, or what it gave; or a predictor, made with `FeatureSources(of_data=True)`
+            where its models read stored features.
         split: default test where there is one, else the recipe's.
         out: file of the captions, `.jsonl` or `.json`; without true captions it is needed.
         resume: go on with that file.
+        recipe: what an upstream checkpoint is.
+        overrides: `section.key=value`, changes of the recipe.
+        **options: those of `CaptionPredictor`.
 
     Returns:
         Captions and metrics; on other processes than the first one without metrics.
@@ -57,7 +71,14 @@ def evaluate_captions(
     Raises:
         DataError: when an image cannot be decoded, or some images have no true caption.
         MissingDependencyError: when a metric cannot be computed here.
+
+    Examples:
+        >>> list(hlcli.evaluate_captions("runs/captions", "val").metrics.values)
+        ['BLEU-1', 'BLEU-2', 'BLEU-3', 'BLEU-4', 'ROUGE-L', 'CIDEr']
     """
+    if not isinstance(model, CaptionPredictor):
+        options.setdefault("features", FeatureSources(of_data=True))
+    predictor = as_captioner(model, recipe, overrides, **options)
     recipe = predictor.recipe
     split = split or default_split(recipe)
     records = open_records(recipe.data, split)
@@ -66,7 +87,9 @@ def evaluate_captions(
     if is_known:
         check_metrics(recipe.eval.caption_metrics)
     images = NamedImages([image_id for image_id, _ in split_labels(records)], _RecordImages(records))
-    done = caption_images(predictor, images, out, resume=resume, keep=True, title=f"Captioning {split}")
+    done = caption_images(
+        predictor, images, None if out is None else Path(out), resume=resume, keep=True, title=f"Captioning {split}"
+    )
     if done.failures:
         shown = "; ".join(failure.error for failure in done.failures[:5])
         raise DataError(
@@ -74,7 +97,7 @@ def evaluate_captions(
             "Mend them, or list them under data.skip.",
         )
     metrics = None
-    if is_known and predictor.accelerator.is_main_process:
+    if is_known and predictor.processes.is_main_process:
         said = [caption.caption for caption in done.captions]
         metrics = caption_metrics(said, references, names=recipe.eval.caption_metrics)
     return CaptionEvaluation(split, metrics, done.captions, references)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch, batches
+from hlcli.launching import Processes
 from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
 from hlcli.methods.outputs import level_logits, scene_probs_of
 from hlcli.metrics.hierarchy import lift_scores
 from hlcli.progress import Progress
 from hlcli.sharding import without_gradients
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class SplitScores(NamedTuple):
@@ -45,7 +48,7 @@ def score_split(
     models: Sequence[nn.Module],
     loader: DataLoader,
     normalize: Callable[[Tensor], Tensor],
-    accelerator: Accelerator,
+    accelerator: Accelerator | Processes,
     labels: LabelSpace,
     *,
     num_rows: int,
@@ -82,7 +85,7 @@ def score_split(
                     scene_parts.append(scene_probs.float().cpu())
             rows.append(batch.rows)
             truth.append(_truth(batch))
-            bar.advance(len(batch.rows) * accelerator.num_processes)
+            bar.advance(min(len(batch.rows) * accelerator.num_processes, num_rows - bar.count))
             check()
     order = _gather_rows(accelerator, rows, num_rows)
     truth_matrix = _gather(accelerator, truth, order, 2 * labels.num_labels).astype(bool)
@@ -121,7 +124,7 @@ class _Order(NamedTuple):
     num_rows: int
 
 
-def _gather_rows(accelerator: Accelerator, rows: list[Tensor], num_rows: int) -> _Order:
+def _gather_rows(accelerator: Accelerator | Processes, rows: list[Tensor], num_rows: int) -> _Order:
     own = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
     device = accelerator.device
     longest = int(accelerator.gather(torch.tensor([len(own)], device=device)).max())
@@ -134,7 +137,7 @@ def _gather_rows(accelerator: Accelerator, rows: list[Tensor], num_rows: int) ->
     return _Order(longest, place, num_rows)
 
 
-def _gather(accelerator: Accelerator, parts: list[Tensor], order: _Order, width: int | None) -> np.ndarray:
+def _gather(accelerator: Accelerator | Processes, parts: list[Tensor], order: _Order, width: int | None) -> np.ndarray:
     """All processes' rows in the order of the split."""
     if parts:
         width = parts[0].shape[1]

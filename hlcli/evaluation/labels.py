@@ -12,15 +12,16 @@ from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records, split_names
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.label_scoring import Scored, score_split
-from hlcli.launching import make_accelerator
+from hlcli.launching import Processes, find_processes
 from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import MetricOptions, summarise
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
-from hlcli.model_tasks import check_task
+from hlcli.model_opening import GivenModel, open_model
+from hlcli.prediction.image_stream import check_at_least
 from hlcli.prediction.label_files import check_prediction_file, open_writer
 from hlcli.prediction.label_rows import Prediction, make_prediction
+from hlcli.prediction.labels import Predictor
 from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: str | Path | LoadedModel | None = None,
+    model: GivenModel | Predictor | None = None,
     *,
     split: str | None = None,
     images: str | Path | None = None,
     labels_file: str | Path | None = None,
-    thresholds: ThresholdRule | None = None,
+    thresholds: Sequence[float] | ThresholdRule | None = None,
     recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
     out: str | Path | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -57,49 +59,65 @@ def evaluate(
     """Measure a model on a split of its data set, or on a labelled folder.
 
     Args:
-        model: run folder, model folder, upstream checkpoint (then with `recipe`), or a loaded model; None for a recipe
-            whose method needs no training.
+        model: whatever `open_model` opens, or what it gave; or a predictor, whose network is measured on its device.
+            None for a recipe whose method needs no training.
         split: default test where there is one, else val.
         images: a folder to measure on instead, with `labels_file`.
         labels_file: CSV file, `image,labels`.
-        thresholds: `self` tunes on this split, `val` on val, a number is taken as it is, a file holds
-            one number per level by name; default what the recipe says.
+        thresholds: see `ThresholdRule`, or numbers of all levels; default what the recipe says, for a predictor too.
         recipe: for an upstream checkpoint, or to measure on another data set of the same labels.
+        overrides: `section.key=value`, changes of the recipe.
         out: also write the predictions of all images, `.jsonl`, `.csv` or `.parquet`.
         batch_size: images per step; default the recipe's.
         workers: loader processes; default the recipe's.
 
     Raises:
         InputError: when the model, the split or the thresholds cannot be used.
+
+    Examples:
+        >>> hlcli.evaluate("runs/shapes", split="val").metrics.num_images
+        21
     """
+    check_at_least(1, batch_size=batch_size)
+    check_at_least(0, workers=workers)
     out = None if out is None else check_prediction_file(Path(out))
-    loaded = open_model(model, recipe)
+    loaded, processes = _open(model, recipe, overrides)
     active = loaded.recipe
-    check_task(active.model, "labels")
     protocol = active.eval.threshold if thresholds is None else thresholds
     values = read_thresholds(protocol, loaded.labels)
-    accelerator = make_accelerator(cpu=active.train.cpu, precision=active.train.precision)
     workers = active.data.workers if workers is None else workers
     batch_size = batch_size or active.eval.batch_size
-    network = loaded.model.to(accelerator.device)
 
     def score(records: Records, title: str) -> Scored:
-        loader = evaluation_loader(records, active, loaded.labels, accelerator, batch_size, workers)
-        to_floats = normalize(active.data).to(accelerator.device)
-        return score_split([network], loader, to_floats, accelerator, loaded.labels, num_rows=len(records), title=title)
+        loader = evaluation_loader(records, active, loaded.labels, processes, batch_size, workers)
+        to_floats = normalize(active.data).to(processes.device)
+        return score_split(
+            [loaded.model], loader, to_floats, processes, loaded.labels, num_rows=len(records), title=title
+        )
 
     split, records = _find_records(active, split, images, labels_file, loaded.labels)
     scored = score(records, f"Evaluating {split}")
     if protocol == "val" and split != "val":
-        values = loaded.thresholds
-        if values is None:
-            tuned = score(open_records(active.data, "val"), "Tuning thresholds on val")
-            values = measure(tuned, 0, loaded.labels, active.eval, None).thresholds
-    metrics = measure(scored, 0, loaded.labels, active.eval, values)
-    result = Evaluation(split, metrics, scored.models[0], records)
-    if out is not None and accelerator.is_main_process:
+        values = loaded.thresholds or _tune(score(open_records(active.data, "val"), "Tuning thresholds on val"), loaded)
+    result = Evaluation(split, measure(scored, 0, loaded.labels, active.eval, values), scored.models[0], records)
+    if out is not None and processes.is_main_process:
         _write_predictions(result, loaded, out)
     return result
+
+
+def _open(
+    model: GivenModel | Predictor | None, recipe: Recipe | None, overrides: Sequence[str]
+) -> tuple[LoadedModel, Processes]:
+    """The model on its device, and who works on it: a predictor's network stays where it is."""
+    is_on_cpu = isinstance(model, Predictor) and model.device.type == "cpu"
+    loaded = open_model(model.loaded if isinstance(model, Predictor) else model, recipe, overrides, task="labels")
+    train = loaded.recipe.train
+    processes = find_processes(cpu=is_on_cpu or train.cpu, precision=train.precision)
+    return loaded._replace(model=loaded.model.to(processes.device)), processes
+
+
+def _tune(scored: Scored, loaded: LoadedModel) -> tuple[float, ...]:
+    return measure(scored, 0, loaded.labels, loaded.recipe.eval, None).thresholds
 
 
 def split_predictions(
@@ -138,7 +156,12 @@ def default_split(recipe: Recipe) -> str:
 
 
 def evaluation_loader(
-    records: Records, recipe: Recipe, labels: LabelSpace, accelerator: Accelerator, batch_size: int, workers: int
+    records: Records,
+    recipe: Recipe,
+    labels: LabelSpace,
+    accelerator: Accelerator | Processes,
+    batch_size: int,
+    workers: int,
 ) -> DataLoader:
     """This process's share of a split, in whole batches."""
     batches = whole_batches(len(records), batch_size, accelerator.process_index, accelerator.num_processes)

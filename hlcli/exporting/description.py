@@ -8,17 +8,15 @@ from hlcli.captioning.vocabulary import BEGIN, END, PADDING, UNKNOWN
 from hlcli.data.transforms import NORMALIZATIONS
 from hlcli.exporting.labels import output_names
 from hlcli.model_folder import LoadedModel
-from hlcli.thresholds import read_thresholds
+from hlcli.thresholds import choose_thresholds
 
 _FORMAT = 1
-_DEFAULT_THRESHOLD = 0.5
 
 
 def describe_labels(loaded: LoadedModel, *, any_size: bool) -> dict[str, Any]:
     """Of a label model: the images, and for every output its level, labels and threshold."""
     evaluation = loaded.recipe.eval
-    tuned = read_thresholds(evaluation.threshold, loaded.labels) or loaded.thresholds
-    thresholds = tuned or (_DEFAULT_THRESHOLD,) * len(loaded.labels.levels)
+    thresholds = choose_thresholds(evaluation.threshold, loaded.labels, loaded.thresholds)
     levels = [
         {"output": output, **level, "threshold": threshold}
         for output, level, threshold in zip(

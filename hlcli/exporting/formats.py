@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -15,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 
 from hlcli.errors import HlcliError, InputError, MissingDependencyError
-from hlcli.exporting.graphs import CANNOT_TRACE, Graph, Tensors
+from hlcli.exporting.graphs import CANNOT_TRACE, Graph, Tensors, in_a_line
 
 _NAME = "hlcli"
 """Under it a file tells what its numbers mean: a key of ONNX's metadata, and `hlcli.json` in a torch file."""
@@ -51,10 +52,10 @@ def find_format(name: str) -> Format:
         InputError: when there is none.
         MissingDependencyError: when a package that it needs is not installed.
     """
-    if name not in _FORMATS:
-        raise InputError(f"--to: {' or '.join(_FORMATS)} was expected (got {name!r}).")
-    _FORMATS[name].check()
-    return _FORMATS[name]
+    if name not in FORMATS:
+        raise InputError(f"--to: {' or '.join(FORMATS)} was expected (got {name!r}).")
+    FORMATS[name].check()
+    return FORMATS[name]
 
 
 def _check_onnx() -> None:
@@ -70,6 +71,8 @@ def _write_onnx(program: ExportedProgram, graph: Graph, description: Mapping[str
     if num_bytes > _MOST_BYTES:
         raise HlcliError(f"The weights take {num_bytes / 2**30:.1f} GiB; an ONNX file holds 2.", "Use --to torch.")
     names = {name: dict(graph.axes.get(name, {})) for name in graph.example}
+    with torch.no_grad():
+        outputs = list(graph.module(dict(graph.example)))
     try:
         with torch.no_grad(), _silent():
             made = torch.onnx.export(
@@ -78,12 +81,11 @@ def _write_onnx(program: ExportedProgram, graph: Graph, description: Mapping[str
                 dynamo=True,
                 verbose=False,
                 input_names=list(graph.example),
-                output_names=list(graph.module(dict(graph.example))),
+                output_names=outputs,
                 dynamic_shapes=(names,),
             )
     except CANNOT_TRACE as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise HlcliError(f"The network cannot be written as ONNX: {line}", "Use --to torch.") from error
+        raise HlcliError(f"The network cannot be written as ONNX: {in_a_line(error, -1)}", "Use --to torch.") from error
     assert made is not None
     model = made.model_proto
     entry = model.metadata_props.add()
@@ -106,7 +108,9 @@ def _open_onnx(path: Path) -> Run:
 
 def _write_torch(program: ExportedProgram, graph: Graph, description: Mapping[str, Any], handle: IO[bytes]) -> None:
     text = json.dumps(description, ensure_ascii=False)
-    torch.export.save(program, handle, extra_files={f"{_NAME}.json": text})
+    packed = io.BytesIO()  # torch's own writer ends the whole program when the disk is full
+    torch.export.save(program, packed, extra_files={f"{_NAME}.json": text})
+    handle.write(packed.getbuffer())
 
 
 def _open_torch(path: Path) -> Run:
@@ -140,7 +144,8 @@ def _nothing() -> None:
     """torch is always there."""
 
 
-_FORMATS = {
+FORMATS = {
     "onnx": Format(".onnx", _check_onnx, _write_onnx, _open_onnx),
     "torch": Format(".pt2", _nothing, _write_torch, _open_torch),
 }
+"""All formats by the names that `--to` takes."""

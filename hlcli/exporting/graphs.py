@@ -16,7 +16,10 @@ Tensors = Mapping[str, Tensor]
 """Inputs or outputs of a graph by name."""
 
 CANNOT_TRACE = (RuntimeError, ValueError, AssertionError, LookupError, TypeError)
-"""What torch, and networks that were made for another image size, raise."""
+"""What torch raises when it cannot follow or write a network; only to be caught around a call of torch itself."""
+
+_WRONG_SHAPE = (RuntimeError, ValueError, AssertionError)
+"""What networks that were made for another image size raise, and torch's programs."""
 
 
 class Graph(NamedTuple):
@@ -45,26 +48,30 @@ def trace(graph: Graph) -> ExportedProgram:
     """The graph's operations, for any length of its axes.
 
     Raises:
-        HlcliError: when torch cannot follow the network.
+        HlcliError: when torch cannot follow the network; what fails outside a trace too is a mistake, and stays as is.
     """
+    with torch.no_grad():
+        graph.module(dict(graph.example))
     any_length = {name: dict.fromkeys(graph.axes.get(name, ()), Dim.AUTO) for name in graph.example}
     try:
         with torch.no_grad():
             return export(graph.module, (graph.example,), dynamic_shapes=(any_length,), strict=False)
     except CANNOT_TRACE as error:
-        raise HlcliError(f"The network cannot be exported: {_first_line(error)}") from error
+        raise HlcliError(f"The network cannot be exported: {in_a_line(error)}") from error
 
 
-def runs_with(run: nn.Module, examples: Sequence[Tensors]) -> bool:
-    """Whether a network takes inputs of these shapes."""
+def refusal(run: nn.Module, examples: Sequence[Tensors]) -> str | None:
+    """Why a network does not take inputs of these shapes; None where it does."""
     try:
         with torch.no_grad():
             for example in examples:
                 run(dict(example))
-    except CANNOT_TRACE:
-        return False
-    return True
+    except _WRONG_SHAPE as error:
+        return in_a_line(error)
+    return None
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def in_a_line(error: BaseException, line: int = 0) -> str:
+    """What kind of error it is, and a line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[line]}" if lines else type(error).__name__

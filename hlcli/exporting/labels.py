@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,15 +15,21 @@ from hlcli.building import normalize
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import HlcliError
 from hlcli.exporting.formats import Run
-from hlcli.exporting.graphs import Graph, Tensors, on_cpu, runs_with, trace
+from hlcli.exporting.graphs import Graph, Tensors, on_cpu, refusal, trace
 from hlcli.exporting.pictures import noise
 from hlcli.exporting.verification import ExportDifference, compare
 from hlcli.methods.outputs import level_logits, level_scores, scene_probs_of
 from hlcli.model_folder import LoadedModel
 
+logger = logging.getLogger(__name__)
+
 _SCENES = "scene_probs"
 _ALLOWED = 1e-4
 """ExportDifference of scores; single precision differs by some 1e-6, further behind deep networks."""
+_ALLOWED_LOGITS = 1e-3
+"""The same of their logits, where scores that are all small differ as much as others."""
+_LEAST, _MOST = 1e-30, 1 - 1e-5
+"""Scores between which logits are compared; nearer to 1 single precision has too few digits left to tell them."""
 _BATCH_SIZES = (1, 2, 5)
 _GROWTH = ((64, 32), (0, 96))
 """Pixels by which images are higher and wider when another size is tried."""
@@ -50,7 +57,7 @@ class _LabelGraph(nn.Module):
     def forward(self, inputs: Tensors) -> dict[str, Tensor]:
         """Scores of images uint8 [B, 3, H, W]: of every level [B, L], of scenes [B, S] where the method tells them."""
         output = self.network(self.normalize(inputs["images"]))
-        levels = [logits.float().sigmoid() for logits in level_logits(output)]
+        levels = [_sigmoid(logits.float()) for logits in level_logits(output)]
         while len(levels) < self.depth:  # a parent scores as its best child
             children = self.get_buffer(f"children{self.depth - 1 - len(levels)}")
             levels.insert(0, levels[0][:, children].amax(dim=-1))
@@ -66,6 +73,15 @@ class _LabelGraph(nn.Module):
 def output_names(labels: LabelSpace) -> tuple[str, ...]:
     """`scores` of the finest level and `scores_LEVEL` of those above it, coarse → fine."""
     return (*(f"scores_{level.name}" for level in labels.levels[:-1]), "scores")
+
+
+def _sigmoid(logits: Tensor) -> Tensor:
+    """Exact to a share of small scores too, where onnxruntime's own is off by 1e-7: more than a score below that."""
+    return nn.functional.softplus(-logits).neg().exp()
+
+
+def _logits(scores: Tensors) -> dict[str, Tensor]:
+    return {f"logits of {name}": one.double().clamp(_LEAST, _MOST).logit() for name, one in scores.items()}
 
 
 def _children(parents: Sequence[int]) -> Tensor:
@@ -99,23 +115,26 @@ class LabelExport:
         self.image_size = recipe.data.height_width
         images = {"images": noise(2, self.image_size)}
         self.graph = Graph("scores", module, images, {"images": {0: "batch", 2: "height", 3: "width"}})
-        program = self._trace_any_size()
+        program, reason = self._trace_any_size()
         self.any_size = program is not None
         if program is None:
+            logger.debug("Images keep the size %d×%d: %s", *self.image_size, reason)
             self.graph = self.graph._replace(axes={"images": {0: "batch"}})
             program = trace(self.graph)
         self.program: ExportedProgram = program
 
-    def _trace_any_size(self) -> ExportedProgram | None:
-        """The operations for images of any size; None where the network, or torch, wants one size."""
+    def _trace_any_size(self) -> tuple[ExportedProgram | None, str | None]:
+        """The operations for images of any size; None where the network, or torch, wants one size, and why."""
         others = [{"images": noise(2, size)} for size in self._other_sizes()]
-        if not runs_with(self.graph.module, others):
-            return None
+        reason = refusal(self.graph.module, others)
+        if reason is not None:
+            return None, reason
         try:
             program = trace(self.graph)
-        except HlcliError:
-            return None
-        return program if runs_with(program.module(), others) else None
+        except HlcliError as error:
+            return None, error.message
+        reason = refusal(program.module(), others)
+        return (program if reason is None else None), reason
 
     def _other_sizes(self) -> list[tuple[int, int]]:
         height, width = self.image_size
@@ -132,7 +151,9 @@ class LabelExport:
             tried += [(f"noise {_shown(2, size)}", noise(2, size)) for size in self._other_sizes()]
         tried += [(f"pictures {_shown(len(part), self.image_size)}", part) for part in pictures.split(4)]
         for inputs, images in tried:
-            yield from compare(file, inputs, run({"images": images}), self._expected(images), allowed=_ALLOWED)
+            found, expected = run({"images": images}), self._expected(images)
+            yield from compare(file, inputs, found, expected, allowed=_ALLOWED)
+            compare(file, inputs, _logits(found), _logits(expected), allowed=_ALLOWED_LOGITS)
 
     @torch.inference_mode()
     def _expected(self, images: Tensor) -> dict[str, Tensor]:

@@ -14,17 +14,18 @@ from torch.export import ExportedProgram
 from hlcli.errors import CheckpointError, DataError, InputError
 from hlcli.exporting.captions import CaptionExport
 from hlcli.exporting.description import describe_captioner, describe_labels
-from hlcli.exporting.formats import Format, Run, find_format
+from hlcli.exporting.formats import FORMATS, Format, Run, find_format
 from hlcli.exporting.graphs import Graph
 from hlcli.exporting.labels import LabelExport
 from hlcli.exporting.pictures import photo_paths, pictures
 from hlcli.exporting.verification import ExportDifference
 from hlcli.files import whole_file, whole_folder, write_json
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, InputMaker, PhotoLoader
 from hlcli.recipe import Recipe
 
+_GRAPHS = ("encoder", "decoder_step")
 _DESCRIPTION = "captioner.json"
 
 
@@ -45,9 +46,9 @@ class Exported(NamedTuple):
 
 
 def export(
-    model: str | Path | LoadedModel,
-    out: str | Path,
+    model: GivenModel,
     *,
+    out: str | Path,
     to: str = "onnx",
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -72,6 +73,11 @@ def export(
         InputError: when the model or the photos cannot be used, or `out` may not be written.
         MissingDependencyError: when a package that the format needs is not installed.
         HlcliError: when the network cannot be exported, or a file disagrees with PyTorch; nothing is written then.
+
+    Examples:
+        >>> made = hlcli.export("runs/shapes", to="torch", out="shapes.pt2")
+        >>> made.path.name, max(difference.greatest for difference in made.differences) < 1e-4
+        ('shapes.pt2', True)
     """
     file_format, out = find_format(to), Path(out)
     photos = photo_paths([Path(place) for place in images]) if images else []
@@ -94,9 +100,9 @@ def export(
 def _export_captioner(
     loaded: LoadedModel, out: Path, file_format: Format, photos: Sequence[Path], *, overwrite: bool
 ) -> Exported:
-    if out.suffix in (".onnx", ".pt2"):
+    if out.suffix in {one.suffix for one in FORMATS.values()}:
         raise InputError(f"--out: a captioner becomes a folder of files, not one file (got {out}).")
-    made_names = [f"{name}{file_format.suffix}" for name in ("encoder", "decoder_step")]
+    made_names = [f"{name}{file_format.suffix}" for name in _GRAPHS]
     _refuse_existing(out, overwrite)
     _refuse_strangers(out)
     shown = _seen_by_captioner(loaded, photos)
@@ -155,7 +161,7 @@ def _refuse_strangers(folder: Path) -> None:
     if not folder.exists():
         return
     held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {folder.name}
-    own = {f"{name}{suffix}" for name in ("encoder", "decoder_step") for suffix in (".onnx", ".pt2")} | {_DESCRIPTION}
+    own = {f"{name}{one.suffix}" for name in _GRAPHS for one in FORMATS.values()} | {_DESCRIPTION}
     if held - own or (held and _DESCRIPTION not in held):
         raise CheckpointError(
             f"{folder} is no exported captioner; it is not replaced.", "Give the name of a new folder with --out."

@@ -24,7 +24,7 @@ from hlcli.features.reading import FeatureFile
 from hlcli.features.shards import Shards
 from hlcli.files import free_bytes
 from hlcli.interrupts import Interrupts
-from hlcli.launching import make_accelerator
+from hlcli.launching import find_processes
 from hlcli.progress import Progress
 from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection
@@ -81,8 +81,13 @@ def embed_images(
     Raises:
         HlcliError: when something that was given cannot be used, or the file cannot be written; the kind says why.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished stays for `resume`.
+
+    Examples:
+        >>> options = hlcli.FeatureOptions(backbone="test_resnet.r160_in1k", pretrained=False, image_size=64)
+        >>> hlcli.embed_images(Path("photos"), options, workers=0).num_images
+        8
     """
-    accelerator = make_accelerator(precision="fp32")
+    processes = find_processes(precision="fp32")
     source = _source(source)
     path = _target(source, options, out)
     images = list_images(source, splits)
@@ -92,20 +97,20 @@ def embed_images(
     plan = _plan(extractor, options, path, images, dtype)
     if is_done:
         return _finished(plan)
-    accelerator.wait_for_everyone()  # everybody has looked at the folder before it is made
-    if accelerator.is_main_process:
+    processes.wait_for_everyone()  # everybody has looked at the folder before it is made
+    if processes.is_main_process:
         _announce(plan, shards)
         shards.begin(plan.facts, resume=resume)
-    accelerator.wait_for_everyone()
+    processes.wait_for_everyone()
     pending = shards.pending()
-    accelerator.wait_for_everyone()
-    own = pending[accelerator.process_index :: accelerator.num_processes]
-    _make_shards(shards, own, images, extractor.to(accelerator.device), workers=workers)
-    accelerator.wait_for_everyone()
+    processes.wait_for_everyone()
+    own = pending[processes.process_index :: processes.num_processes]
+    _make_shards(shards, own, images, extractor.to(processes.device), workers=workers)
+    processes.wait_for_everyone()
     failures = shards.failures()
-    accelerator.wait_for_everyone()  # everybody has read them before they are removed
+    processes.wait_for_everyone()  # everybody has read them before they are removed
     report = FeatureReport(path, len(images) - len(failures), failures, plan.facts)
-    if accelerator.is_main_process:
+    if processes.is_main_process:
         _finish(shards, report)
     return report
 

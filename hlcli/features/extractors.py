@@ -59,13 +59,13 @@ class FeatureOptions:
 
     kind: FeatureKind = "grid"
     backbone: str = _DEFAULT_BACKBONE
-    weights: Path | None = None
+    weights: str | Path | None = None
     pretrained: bool = True
     image_size: int | tuple[int, int] | None = None
     resize: Resize | None = None
     normalization: str | None = None
     detector: str = WINDOWS
-    detector_weights: Path | None = None
+    detector_weights: str | Path | None = None
     max_regions: int = 50
 
     @classmethod
@@ -250,7 +250,8 @@ def build_extractor(options: FeatureOptions, *, initial_weights: bool = True) ->
     options = options.resolved()
     if options.max_regions < 1:
         raise InputError(f"--max-regions must be at least 1 (got {options.max_regions}).")
-    weights = (options.detector_weights if options.uses_detector else options.weights) if initial_weights else None
+    given = options.detector_weights if options.uses_detector else options.weights
+    weights = Path(given) if given is not None and initial_weights else None
     pretrained = options.pretrained and initial_weights
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights are the same in every process, and after a resume

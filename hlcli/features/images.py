@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hlcli.data.failures import printable
+from hlcli.data.failures import printable_path
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.records import ImageSource, Records
@@ -83,7 +83,7 @@ def list_images(source: DataSection | Path, splits: Sequence[str] = ()) -> Image
     """
     if isinstance(source, Path):
         paths = find_images([source])
-        names = [printable(path.relative_to(source)) if path != source else printable(path) for path in paths]
+        names = [printable_path(path.relative_to(source) if path != source else path) for path in paths]
         return ImageList([name.replace("\\", "/") for name in names], paths.__getitem__)
     places: dict[str, tuple[Records, int]] = {}
     for split in splits or split_names(source):

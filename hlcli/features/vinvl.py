@@ -24,7 +24,7 @@ _BOX_COLUMNS = 6
 
 
 def import_vinvl(
-    folder: str | Path, out: str | Path | None = None, *, dtype: str = "float16", overwrite: bool = False
+    folder: str | Path, *, out: str | Path | None = None, dtype: str = "float16", overwrite: bool = False
 ) -> FeatureReport:
     """Write a feature file from `features.tsv` and `predictions.tsv`, row by row.
 

@@ -30,7 +30,7 @@ from hlcli.figures.images import (
 from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
 from hlcli.metrics.multilabel import above_threshold
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear
@@ -47,7 +47,7 @@ _Place = tuple[int, int]
 
 
 def draw_attention(
-    model: str | Path,
+    model: GivenModel,
     out: Path,
     file_format: str,
     *,

@@ -21,7 +21,7 @@ from hlcli.figures.files import Figures, file_stems
 from hlcli.figures.images import IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
 from hlcli.figures.pages import draw_groups
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, PhotoLoader
 from hlcli.prediction.captions import CaptionPredictor
 from hlcli.prediction.given_images import DrawnImage
@@ -32,7 +32,7 @@ from hlcli.visualization.saving import save_figure
 
 
 def draw_captions(
-    model: str | Path,
+    model: GivenModel,
     out: Path,
     file_format: str,
     *,

@@ -12,6 +12,7 @@ from hlcli.figures.files import Figures
 from hlcli.visualization.saving import check_format
 
 if TYPE_CHECKING:
+    from hlcli.model_opening import GivenModel
     from hlcli.recipe import Recipe
 
 Draw = Callable[..., Figures]
@@ -85,9 +86,14 @@ KINDS = (
 )
 
 
+def list_figures() -> list[str]:
+    """Names of the kinds of figures that `visualize` draws."""
+    return [kind.name for kind in KINDS]
+
+
 def visualize(
     kind: str,
-    model: str | Path,
+    model: GivenModel,
     *,
     out: str | Path | None = None,
     file_format: str = "png",
@@ -101,7 +107,7 @@ def visualize(
             the best labels of each level), `attention` (where it looks for chosen labels), `scenes` (the kinds of
             scene it tells apart), `captions` (where a captioner looks for each word).
         model: a run folder; for all but `curves` also a model folder; for `labels` also a recipe, for the others
-            also an upstream checkpoint (then with `recipe`).
+            also an upstream checkpoint (then with `recipe`); for all but `curves` also a loaded model.
         out: folder for the files; default `figures` inside the run or model folder, else `./figures`.
         file_format: png, svg or pdf.
         overrides: `section.key=value`, changes of the recipe.
@@ -110,6 +116,11 @@ def visualize(
     Raises:
         InputError: for an unknown kind, or options that it has no use for.
         MissingDependencyError: when matplotlib is not installed.
+
+    Examples:
+        >>> drawn = hlcli.visualize("labels", "runs/shapes", out="figures")
+        >>> print(*drawn.files)
+        figures/labels.png
     """
     if overrides:
         options["recipe"] = _changed(options.get("recipe"), model, overrides)
@@ -145,13 +156,13 @@ def _find_kind(name: str, given: Sequence[str]) -> _Kind:
     return kinds[name]
 
 
-def _changed(recipe: Recipe | None, model: str | Path, overrides: Sequence[str]) -> Recipe:
+def _changed(recipe: Recipe | None, model: GivenModel, overrides: Sequence[str]) -> Recipe:
     """The recipe, or that of the model, with changes."""
     from hlcli.figures.labels import recipe_of
 
     return recipe_of(model, overrides) if recipe is None else recipe.changed(overrides)
 
 
-def _figures_folder(model: str | Path) -> Path:
+def _figures_folder(model: GivenModel) -> Path:
     """Where figures go when nobody says."""
-    return Path(model) / "figures" if Path(model).is_dir() else Path("figures")
+    return Path(model) / "figures" if isinstance(model, str | Path) and Path(model).is_dir() else Path("figures")

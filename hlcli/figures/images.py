@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hlcli.data.failures import Failure, printable
+from hlcli.data.failures import Failure, printable_path
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
@@ -86,7 +86,7 @@ def named_images(places: Sequence[Path], count: int | None = None) -> Items:
     """Files, folders and patterns; at most so many of the images found, evenly spread."""
     paths = find_images(places)
     paths = [paths[row] for row in _spread(len(paths), count)]
-    return Items(list(map(printable, paths)), lambda number: Item(printable(paths[number]), paths[number]))
+    return Items(list(map(printable_path, paths)), lambda number: Item(printable_path(paths[number]), paths[number]))
 
 
 def _images_of_split(recipe: Recipe, labels: LabelSpace | None, split: str | None, count: int | None) -> Items:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Records
@@ -15,9 +16,12 @@ from hlcli.visualization.branches import find_branches, keep_branches
 from hlcli.visualization.labels import label_tree_figure
 from hlcli.visualization.saving import save_figure
 
+if TYPE_CHECKING:
+    from hlcli.model_opening import GivenModel
+
 
 def draw_labels(
-    model: str | Path,
+    model: GivenModel,
     out: Path,
     file_format: str,
     *,
@@ -28,7 +32,7 @@ def draw_labels(
     """The label tree of a data set, with the number of images of every label: `labels.png`.
 
     Args:
-        model: run folder, model folder or recipe whose data set it is.
+        model: run folder, model folder, loaded model or recipe whose data set it is.
         out: folder for the file.
         file_format: png, svg or pdf.
         recipe: says what the data is instead.
@@ -48,12 +52,14 @@ def draw_labels(
     return Figures([save_figure(label_tree_figure(space, counts, title=title), out, "labels", file_format)])
 
 
-def recipe_of(model: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a run folder or a model folder, or a recipe that was named itself.
+def recipe_of(model: GivenModel, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a loaded model, a run folder or a model folder, or a recipe that was named itself.
 
     Raises:
         InputError: when there is none.
     """
+    if not isinstance(model, str | Path):
+        return model.recipe.changed(overrides, source="recipe of the model")
     path = Path(model)
     if hub_name(model) is not None:
         return _of_model(model, overrides)

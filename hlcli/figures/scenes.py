@@ -15,7 +15,7 @@ from hlcli.figures.images import Items, Photo, check_offers, choose_images, shri
 from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -36,7 +36,7 @@ _NAMING_LABELS = 3
 
 
 def draw_scenes(
-    model: str | Path,
+    model: GivenModel,
     out: Path,
     file_format: str,
     *,

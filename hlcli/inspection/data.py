@@ -42,6 +42,11 @@ def debug_data(
     Raises:
         DataError: when the data set is not there or not prepared, its labels cannot be read, or none of its splits.
         ValueError: for a sample, workers or min_positives below 1.
+
+    Examples:
+        >>> found = hlcli.debug_data("shapes", images=False)
+        >>> found.splits[0].split, found.splits[0].images, found.count("error")
+        ('train', 4000, 0)
     """
     if min(workers, min_positives, 1 if sample is None else sample) < 1:
         raise ValueError(f"Expected at least 1, but got {sample=}, {workers=}, {min_positives=}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -41,7 +42,7 @@ def _names(labels: LabelSpace) -> Iterable[Finding]:
     for level in labels.levels:
         spellings: dict[str, list[str]] = {}
         for name in level.label_names:
-            spellings.setdefault(" ".join(name.casefold().replace("_", " ").split()), []).append(name)
+            spellings.setdefault(_spelling(name), []).append(name)
             homes.setdefault(name, []).append(level.name)
         numbers = [name for name in level.label_names if name.strip().isdecimal()]
         what = f"{{}} of {len(level):,} labels of level {level.name} {{is a bare number|are bare numbers}}."
@@ -53,3 +54,9 @@ def _names(labels: LabelSpace) -> Iterable[Finding]:
     repeated = [f"{name} ({', '.join(levels)})" for name, levels in homes.items() if len(levels) > 1]
     mend = "Right where a name is repeated to fill a level; else rename one of them."
     yield from finding_on(repeated, "note", "hierarchy", "{} {name stands|names stand} on several levels.", mend)
+
+
+def _spelling(name: str) -> str:
+    """What names have in common that people read as the same: no case, no doubled spaces, no zero-width characters."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.casefold().replace("_", " ").split())

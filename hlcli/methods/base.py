@@ -48,6 +48,18 @@ class LevelMaps(NamedTuple):
     attention_maps: tuple[Tensor, ...]  # [B, L of the level, h, w] each
 
 
+class OwnPhotos(NamedTuple):
+    """How a method begins to learn a person's own photos.
+
+    Args:
+        settings: keys of its section whose defaults, which fit large data sets, do not fit these.
+        lr: learning rate of the new layers.
+    """
+
+    settings: Mapping[str, Any]
+    lr: float
+
+
 class MethodSection(Section):
     """The `model` section of a recipe; knows how to build its network and its loss terms."""
 
@@ -62,10 +74,15 @@ class MethodSection(Section):
     published_weights: ClassVar[Literal["regular", "ema", "bare"]] = "regular"
     """What a reference's checkpoint holds: training state with the trained weights under `state_dict`; nothing but
     the averaged weights, each name with `module.` in front; or nothing but the better of both, bare."""
+    unwrapped_weights: ClassVar[Literal["regular", "ema"]] = "regular"
+    """What training state holds if its names lack `module.`; the average where only the trained network is wrapped."""
     published_backbone: ClassVar[bool] = True
     """Whether a reference's checkpoint holds the image encoder too; otherwise it is the recipe's own."""
     published_needs_files: ClassVar[bool] = False
     """Whether a reference's checkpoint lacks what comes from the data set's folder (label embeddings)."""
+
+    own_photos: ClassVar[OwnPhotos | None] = None
+    """What `hlcli init` writes into a recipe; None where photos and their labels are not enough to train it."""
 
     @property
     def name(self) -> str:

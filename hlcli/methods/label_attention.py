@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from hlcli.embeddings.texts import PREPARED_EMBEDDINGS
 from hlcli.errors import RecipeError
-from hlcli.methods.base import Criterion, LevelMaps, MethodSection
+from hlcli.methods.base import Criterion, LevelMaps, MethodSection, OwnPhotos
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,6 +27,7 @@ class LabelAttentionSection(MethodSection):
     """Methods whose labels look for themselves in the image: embeddings of label names attend to grid tokens."""
 
     published_weights: ClassVar[Literal["regular", "ema"]] = "ema"
+    own_photos: ClassVar[OwnPhotos | None] = OwnPhotos({"label_embeddings": "random"}, lr=5e-4)
 
     text_variant: ClassVar[str] = ""
     """How the method's own program feeds label names to BERT: the `--variant` of `hlcli embed labels`."""

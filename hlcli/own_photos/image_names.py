@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
+from hlcli.data.image_files import IMAGE_SUFFIXES
 from hlcli.errors import DataError, named
 
 
@@ -21,6 +23,7 @@ class ImageNames:
         self.folder = folder
         self.names = [path.relative_to(folder).as_posix() for path in files]
         self._paths = set(self.names)
+        self._folders = {_key(str(above)) for name in self.names for above in PurePosixPath(name).parents}
         self._near: dict[str, list[str]] = {}
         for name in self.names:
             for key in {_key(name), _key(_without_ending(name)), *map(_key, _last_parts(name))}:
@@ -30,20 +33,27 @@ class ImageNames:
         """The image's path in the folder, parts separated by `/`; None where no file can be meant.
 
         The path itself counts first, then its end (`photos/a.jpg` is `a.jpg` in `photos`), then the name without its
-        folders, without its ending, or in other letters (`A.JPG`).
+        folders, without its ending, in other letters (`A.JPG`), or with another ending (`a.jpeg`). But where the folder
+        that is written is there, what is meant lies in it.
 
         Raises:
             DataError: where several files can be meant.
         """
-        parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
+        path = plain_path(written)
+        if path in self._paths:
+            return path
+        parts = path.split("/")
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
-        exact = next((end for end in ends if end in self._paths), None)
+        home = next((above for end in ends if (above := self._home(end))), "")
+        exact = next((end for end in ends if end in self._paths and _key(end).startswith(home)), None)
         if exact is not None:
             return exact
-        if written and os.path.isfile(self.folder / written):  # of an ending that we do not know
+        if _stays_inside(written) and os.path.isfile(self.folder / written):  # of an ending that we do not know
             return os.path.normpath(written)
+        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+            ends += [*map(_without_ending, ends)]
         for end in ends:
-            meant = self._near.get(_key(end), [])
+            meant = [name for name in self._near.get(_key(end), []) if _key(name).startswith(home)]
             if len(meant) > 1:
                 raise DataError(
                     f"{written} can mean several images of {self.folder}: {named(meant)}.",
@@ -53,9 +63,23 @@ class ImageNames:
                 return meant[0]
         return None
 
+    def _home(self, path: str) -> str:
+        """The deepest folder above a path that is there, as the beginning of keys; empty where none is."""
+        above = (_key(str(folder)) for folder in PurePosixPath(path).parents)
+        return next((f"{folder}/" for folder in above if folder != "." and folder in self._folders), "")
+
+
+def plain_path(written: str) -> str:
+    """A path as it is written, its parts separated by `/` alone."""
+    return "/".join(part for part in written.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _stays_inside(written: str) -> bool:
+    return written != "" and not os.path.isabs(written) and ".." not in plain_path(written).split("/")
+
 
 def _key(name: str) -> str:
-    return name.casefold()
+    return normalize("NFC", name).casefold()
 
 
 def _without_ending(name: str) -> str:

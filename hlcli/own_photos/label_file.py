@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from unicodedata import normalize
 
 from hlcli.data.datasets.folder import SPLITS, read_table
-from hlcli.errors import DataError
+from hlcli.data.labels import LabelSpace
+from hlcli.errors import DataError, named
 from hlcli.files import whole_file
+from hlcli.own_photos.image_names import plain_path
 from hlcli.own_photos.tables import OwnRow, OwnTable
 
 
@@ -19,17 +23,18 @@ def merge_rows(table: OwnTable) -> list[OwnRow]:
     Rows of an image that give one label or caption each are put together.
 
     Raises:
-        DataError: when an image has several rows that differ otherwise.
+        DataError: when an image has several rows that differ otherwise, or several names.
     """
     by_image: dict[str, list[OwnRow]] = {}
     for row in table.rows:
         by_image.setdefault(row.place, []).append(row)
-    has_lists = any(len(row.labels) > 1 for row in table.rows)
+    are_whole = table.has_marks or any(len(row.labels) > 1 for row in table.rows)
     merged = []
     for first, *more in by_image.values():
         for row in more:
+            _refuse_other_name(table.path, first, row)
             differ = set(row.labels) != set(first.labels)
-            if row.split != first.split or (differ and has_lists):
+            if row.split != first.split or (differ and are_whole):
                 raise DataError(
                     f"{table.path}: {first.image} is listed in line {first.line} and in line {row.line}, with other "
                     f"{'labels' if row.split == first.split else 'splits'}.",
@@ -40,6 +45,37 @@ def merge_rows(table: OwnTable) -> list[OwnRow]:
         captions = tuple(caption for row in rows for caption in row.captions)
         merged.append(first._replace(labels=tuple(labels), captions=captions))
     return merged
+
+
+def _refuse_other_name(path: Path, first: OwnRow, row: OwnRow) -> None:
+    """Refuse two names for one image: one of them may be of an image that is not there."""
+    if first.file is not None and plain_path(row.image) != plain_path(first.image):
+        raise DataError(
+            f"{path}: {first.image} in line {first.line} and {row.image} in line {row.line} both mean {first.file}.",
+            "Write one name for one image; remove the line of an image that is not there.",
+        )
+
+
+def spell_labels(table: OwnTable, rows: Sequence[OwnRow], space: LabelSpace) -> list[OwnRow]:
+    """Rows whose labels are spelt as in the label space, where they differ in Unicode's form alone.
+
+    Raises:
+        DataError: for labels that the space does not have.
+    """
+    if not table.has_labels:
+        return [*rows]
+    spelling = {normalize("NFC", name): name for name in space.label_names}
+    there = {row.place for row in rows}
+    told = [row for row in reversed(table.rows) if row.place in there]
+    unknown = sorted({label: row.line for row in told for label in row.labels if label not in spelling}.items())
+    if unknown:
+        near = get_close_matches(unknown[0][0], spelling, n=1)
+        listed = named([f"{label} (line {line})" for label, line in unknown])
+        raise DataError(
+            f"{table.path}: {len(unknown)} labels are not in the label space: {listed}.",
+            f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the table.",
+        )
+    return [row._replace(labels=tuple(spelling[label] for label in row.labels)) for row in rows]
 
 
 def is_ours(table: OwnTable, rows: Sequence[OwnRow]) -> bool:
@@ -89,6 +125,12 @@ def _as_read(path: Path) -> _Meaning:
 
 def _as_meant(rows: Sequence[OwnRow]) -> _Meaning:
     return [(row.file or "", set(row.labels), row.split, row.captions) for row in rows]
+
+
+def found_by_end(rows: Sequence[OwnRow]) -> tuple[str, ...]:
+    """Names that are no path in the folder of images, with the image that each was taken for."""
+    others = [row for row in rows if row.file is not None and plain_path(row.image) != normalize("NFC", row.file)]
+    return tuple(f"{row.image} → {row.file}" for row in others)
 
 
 def count_splits(rows: Sequence[OwnRow]) -> dict[str, int]:

@@ -20,18 +20,9 @@ _PASSES = 12_000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 8, 20
 _BATCH_SIZE = 32
 
-_MODELS: dict[str, dict[str, Any]] = {
-    "hleg": {"hidden_dim": 256, "feedforward_dim": 512},
-    "query2label": {"hidden_dim": 256, "feedforward_dim": 512},
-    "linear": {},
-    "salgl": {"label_embeddings": "random"},
-    "sgre": {"label_embeddings": "random"},
-    "hin": {"dim": 256, "feed_forward": 1024, "encoder_layers": 2, "decoder_layers": 2},
-}
-"""Methods that train on any photos without further files, with widths that fit few photos."""
-
-
 _METHODS: Mapping[str, type[MethodSection]] = section_classes("model")  # type: ignore[assignment]
+_OWN = {name: method.own_photos for name, method in _METHODS.items() if method.own_photos is not None}
+"""Of the methods that train on any photos without further files, how they begin."""
 
 
 class Facts(NamedTuple):
@@ -74,9 +65,9 @@ def choose_method(facts: Facts, method: str | None) -> str:
         if not facts.has_labels:
             return "hin"
         return "hleg" if facts.num_levels > 1 else "linear" if facts.num_train < _FEW_IMAGES else "query2label"
-    if method not in _MODELS:
+    if method not in _OWN:
         raise InputError(
-            f"method: one of {', '.join(_MODELS)} was expected (got {method!r}).",
+            f"method: one of {', '.join(_OWN)} was expected (got {method!r}).",
             "Recipes of the others are listed by `hlcli recipes list`.",
         )
     if _learns_captions(method) and not facts.num_captions:
@@ -167,9 +158,13 @@ def _training(facts: Facts) -> dict[str, tuple[Any, str]]:
     }
 
 
+def _model(method: str) -> _Rows:
+    return {"method": (method, ""), **{key: (value, "") for key, value in _OWN[method].settings.items()}}
+
+
 def _for_labels(facts: Facts, method: str) -> dict[str, _Rows]:
     name = "resnet18.a1_in1k" if facts.num_train < _FEW_IMAGES else "resnet50.a1_in1k"
-    rate = 5e-4 if _MODELS[method] else 1e-3  # a layer alone stands more than a transformer
+    rate = _OWN[method].lr
     backbone: dict[str, tuple[Any, str]] = {"name": (name, "any timm model; its published weights are fetched once")}
     if _batch_size(facts) < _BATCH_SIZE // 2:
         backbone["freeze_batch_norm"] = (True, "batches of so few photos are no statistics")
@@ -178,7 +173,7 @@ def _for_labels(facts: Facts, method: str) -> dict[str, _Rows]:
     every = 2 if training["epochs"][0] > 10 else 1
     return {
         "backbone": backbone,
-        "model": {"method": (method, ""), **{key: (value, "") for key, value in _MODELS[method].items()}},
+        "model": _model(method),
         "objective": {"loss": ("asymmetric", "with labels that people forgot: splc (docs/missing_labels.md)")},
         "optim": {
             "optimizer": ("adamw", ""),
@@ -200,12 +195,12 @@ def _for_captions(facts: Facts, method: str) -> dict[str, _Rows]:
     name = "vit_base_patch32_clip_224.openai"
     return {
         "backbone": {"name": (name, "CLIP's image encoder, not trained; its weights are fetched once")},
-        "model": {"method": (method, ""), **{key: (value, "") for key, value in _MODELS[method].items()}},
+        "model": _model(method),
         "objective": {
             "loss": ("cross_entropy", ""),
             "group_captions": (True, "a photo is encoded once for all of its captions"),
         },
-        "optim": {"optimizer": ("adamw", ""), "lr": (3e-4, "")},
+        "optim": {"optimizer": ("adamw", ""), "lr": (_OWN[method].lr, "")},
         "schedule": {"schedule": ("onecycle", ""), "warmup_fraction": (0.1, ""), "cycle_momentum": (False, "")},
         "train": _training(facts),
         "eval": {"batch_size": (32, ""), "select_by": ("CIDEr", "the best epoch by this is kept")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from hlcli.inspection.data import debug_data
 from hlcli.inspection.findings import Inspection
 from hlcli.own_photos.drawing_splits import fill_splits
 from hlcli.own_photos.image_names import ImageNames
-from hlcli.own_photos.label_file import count_splits, is_ours, merge_rows, write_label_file
+from hlcli.own_photos.label_file import count_splits, found_by_end, is_ours, merge_rows, spell_labels, write_label_file
 from hlcli.own_photos.recipe_text import Facts, choose_method, write_recipe
 from hlcli.own_photos.tables import OwnRow, OwnTable, read_own_table
 from hlcli.recipe import Recipe, data_set_name
@@ -51,6 +52,7 @@ class StartedRecipe(NamedTuple):
         num_images: photos in the folder.
         without_row: photos that the table does not name.
         without_image: names in the table without a photo; with their lines.
+        found_by_end: names in the table that are no path in the folder, with the photo that each was taken for.
         without_caption: photos that were left out because nothing is said of them.
         splits: images of every split.
         levels: labels of every level, coarse → fine; none for captions.
@@ -66,6 +68,7 @@ class StartedRecipe(NamedTuple):
     num_images: int
     without_row: tuple[str, ...]
     without_image: tuple[str, ...]
+    found_by_end: tuple[str, ...]
     without_caption: tuple[str, ...]
     splits: dict[str, int]
     levels: dict[str, int]
@@ -97,21 +100,26 @@ def init_recipe(
         images: folder of the photos.
         labels: the table.
         hierarchy: YAML tree of label names; its leaves are the labels.
-        method: hleg, query2label, linear, salgl, sgre or hin; default the one that fits.
+        method: its name; one that needs no further files. Default the one that fits.
 
     Raises:
         InputError: when the folder is there, or the method cannot be trained on this.
         DataError: when the table is unclear or does not fit the photos: what, and what to do.
+
+    Examples:
+        >>> started = hlcli.init_recipe("pets", images="photos", labels="photos/labels.csv")
+        >>> print(started.recipe, started.num_images)
+        pets/recipe.yaml 8
     """
-    folder, images, labels = Path(folder), Path(images), Path(labels)
+    folder, images, labels = Path(os.path.normpath(folder)), Path(images), Path(labels)
     hierarchy = None if hierarchy is None else Path(hierarchy)
     _check_places(folder, images, labels, hierarchy)
     names = ImageNames(images, find_images([images]))
-    table = read_own_table(labels, names.find)
-    rows = merge_rows(table)
+    rows = merge_rows(table := read_own_table(labels, names.find))
     shares = _shares(len(rows))
     kept = fill_splits(str(labels), _usable(table, rows, images), shares)
     space = _label_space(table, kept, hierarchy)
+    kept = spell_labels(table, kept, space)
     facts = _facts(folder, images, labels, hierarchy, table, kept, shares, space)
     chosen = choose_method(facts, method)
     with whole_folder(folder) as building:
@@ -128,6 +136,7 @@ def init_recipe(
         folder / "recipe.yaml", written, settings, table.form, table.left_aside, len(table.rows), len(names.names),
         without_row=tuple(name for name in names.names if name not in listed),
         without_image=tuple(f"{row.image} (line {row.line})" for row in rows if row.file is None),
+        found_by_end=found_by_end(rows),
         without_caption=tuple(row.image for row in rows if not (table.has_labels or row.captions)),
         splits=count_splits(kept),
         levels={level.name: len(level) for level in space.levels},
@@ -184,6 +193,8 @@ def _check_places(folder: Path, images: Path, labels: Path, hierarchy: Path | No
         raise InputError(f"{folder} is the name of a recipe or a data set that hlcli has.", "Choose another one.")
     if not images.is_dir():
         raise InputError(f"{images} is not a folder of images.")
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in str(folder)):
+        raise InputError(f"{str(folder)!r} holds a line break or another control character.", "Choose another name.")
     for path in filter(None, (folder, images, labels, hierarchy)):
         if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
             raise InputError(f"{str(path)!r} is no UTF-8 text; a recipe cannot name it.", "Rename it.")
@@ -228,18 +239,18 @@ def _facts(
         num_levels=len(space.levels),
         num_train=count_splits(rows)["train"],
         num_captions=sum(len(row.captions) for row in rows),
-        image_side=_usual_side([images / row.file for row in rows if row.file is not None]),
+        image_side=_usual_side(images, [row.file for row in rows if row.file is not None]),
     )
 
 
-def _usual_side(files: Sequence[Path]) -> int:
+def _usual_side(folder: Path, names: Sequence[str]) -> int:
     """The median of the shorter sides of some photos, in pixels; those that cannot be read are passed over."""
     from PIL import Image
 
     sides = []
-    for path in files[:: -(-len(files) // _LOOKED_AT)]:
+    for name in names[:: -(-len(names) // _LOOKED_AT)]:
         try:
-            with Image.open(path) as image:
+            with Image.open(folder / name) as image:
                 sides.append(min(image.size))
         except (OSError, ValueError, Image.DecompressionBombError):  # `debug_data` tells of it
             continue

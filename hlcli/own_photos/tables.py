@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 from hlcli.data.datasets.folder import csv_lines, read_text
 from hlcli.errors import DataError, named
-from hlcli.own_photos.marks import find_marks
+from hlcli.own_photos.marks import counts_rows, find_marks, has_marks
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -58,6 +59,7 @@ class OwnTable(NamedTuple):
         path: its file.
         rows: its lines without the first.
         has_labels: whether it is about labels.
+        has_marks: whether a column for each label says so.
         has_captions: whether it has captions.
         form: how it was read, in words.
         left_aside: columns without a meaning here.
@@ -66,6 +68,7 @@ class OwnTable(NamedTuple):
     path: Path
     rows: list[OwnRow]
     has_labels: bool
+    has_marks: bool
     has_captions: bool
     form: str
     left_aside: tuple[str, ...]
@@ -73,6 +76,34 @@ class OwnTable(NamedTuple):
 
 _Lines = list[tuple[int, list[str]]]
 _Find = Callable[[str], str | None]
+
+
+class _Sheet(NamedTuple):
+    """The cells of a table: names of its columns, its other lines, the column of each kind, and those of none."""
+
+    path: Path
+    header: list[str]
+    lines: _Lines
+    columns: dict[_Kind, int]
+    left: list[int]
+
+    def cells(self, kind: _Kind) -> list[str]:
+        """The column of a kind."""
+        return [line[self.columns[kind]].strip() for _, line in self.lines]
+
+    def split(self, kind: Literal["labels", "captions"], *, is_ours: bool) -> tuple[list[tuple[str, ...]], str]:
+        """What the cells of a column list, and how it was read, in words."""
+        parts, how = _split_cells(self.path, kind, self.cells(kind), is_ours=is_ours)
+        return parts, f"column {self.header[self.columns[kind]]}, {how}"
+
+
+class _Labels(NamedTuple):
+    """The labels of every line, where they stand, how they were read, in words, and columns without a meaning."""
+
+    of_lines: list[tuple[str, ...]]
+    stand_in: Literal["a column", "marks", "nothing"]
+    form: list[str]
+    aside: list[int]
 
 
 def read_own_table(path: Path, find: _Find) -> OwnTable:
@@ -87,32 +118,58 @@ def read_own_table(path: Path, find: _Find) -> OwnTable:
     """
     delimiter, header, lines = _split_columns(path)
     columns, left = _choose_columns(path, header, lines, find)
-    cells = {kind: [line[column].strip() for _, line in lines] for kind, column in columns.items()}
-    form, aside = [f"columns separated by {_DELIMITERS[delimiter]}"], left
-    if "labels" in columns:
-        _refuse_values(path, header, left, lines)
-        labels, how = _split_cells(
-            path, "labels", cells["labels"], is_ours=[*map(_plain, header[:2])] == ["image", "labels"]
-        )
-        form.append(f"column {header[columns['labels']]}, {how}")
-    elif "captions" in columns:
-        labels = [()] * len(lines)
-    else:
-        labels, aside = find_marks(path, header, left, [line for _, line in lines])
-        form.append(f"{len(left) - len(aside)} columns of 0 and 1")
+    sheet = _Sheet(path, header, lines, columns, left)
+    labels = next(labels for read in _READERS if (labels := read(sheet)) is not None)
+    form = [f"columns separated by {_DELIMITERS[delimiter]}", *labels.form]
     captions: list[tuple[str, ...]] = [()] * len(lines)
     if "captions" in columns:
-        captions, how = _split_cells(path, "captions", cells["captions"], is_ours=True)
-        form.append(f"column {header[columns['captions']]}, {how}")
-    splits = [_split_name(path, number, cell) for (number, _), cell in zip(lines, cells.get("split", ()), strict=False)]
+        captions, how = sheet.split("captions", is_ours=True)
+        form.append(how)
+    splits = sheet.cells("split") if "split" in columns else [""] * len(lines)
+    splits = [_split_name(path, number, cell) for (number, _), cell in zip(lines, splits, strict=True)]
     rows = [
-        OwnRow(number, image, find(image), labels[i], captions[i], splits[i] if splits else "")
-        for i, ((number, _), image) in enumerate(zip(lines, cells["image"], strict=True))
+        OwnRow(number, image, find(image), labels.of_lines[i], captions[i], splits[i])
+        for i, ((number, _), image) in enumerate(zip(lines, sheet.cells("image"), strict=True))
     ]
-    names = tuple(header[column] or "(without name)" for column in aside)
     return OwnTable(
-        path, rows, "labels" in columns or "captions" not in columns, "captions" in columns, "; ".join(form), names
+        path,
+        rows,
+        has_labels=labels.stand_in != "nothing",
+        has_marks=labels.stand_in == "marks",
+        has_captions="captions" in columns,
+        form="; ".join(form),
+        left_aside=tuple(header[column] or "(without name)" for column in labels.aside),
     )
+
+
+def _read_column(sheet: _Sheet) -> _Labels | None:
+    """A column that names labels."""
+    if "labels" not in sheet.columns:
+        return None
+    _refuse_values(sheet.path, sheet.header, sheet.left, sheet.lines)
+    labels, how = sheet.split("labels", is_ours=[*map(_plain, sheet.header[:2])] == ["image", "labels"])
+    return _Labels(labels, "a column", [how], sheet.left)
+
+
+def _read_marks(sheet: _Sheet) -> _Labels | None:
+    """A column for each label; beside captions only where it is sure."""
+    texts, maybe = [line for _, line in sheet.lines], sheet.left
+    if "captions" in sheet.columns:
+        maybe = [column for column in sheet.left if not counts_rows(texts, column, sheet.columns["image"])]
+        if not has_marks(sheet.header, maybe, texts):
+            return None
+    labels, marks = find_marks(sheet.path, sheet.header, maybe, texts)
+    aside = [column for column in sheet.left if column not in marks]
+    return _Labels(labels, "marks", [f"{len(marks)} columns of 0 and 1"], aside)
+
+
+def _read_nothing(sheet: _Sheet) -> _Labels:
+    """Captions alone."""
+    return _Labels([()] * len(sheet.lines), "nothing", [], sheet.left)
+
+
+_READERS: tuple[Callable[[_Sheet], _Labels | None], ...] = (_read_column, _read_marks, _read_nothing)
+"""The forms in which labels stand; the first that fits is taken."""
 
 
 def _split_columns(path: Path) -> tuple[str, list[str], _Lines]:
@@ -121,24 +178,22 @@ def _split_columns(path: Path) -> tuple[str, list[str], _Lines]:
     Raises:
         DataError: when the first line names no column of images, or lines differ in their number of columns.
     """
-    text, fitting = read_text(path), {}
+    text, fitting = normalize("NFC", read_text(path)), {}
+    skipped = int(text.startswith("sep="))  # as Excel wants it, before the names of the columns
+    first = text.splitlines()[skipped : skipped + 1]
     for delimiter in _DELIMITERS:
         try:
-            header = [cell.strip() for cell in next(csv.reader(text.splitlines()[:1], delimiter=delimiter), [])]
+            header = [cell.strip() for cell in next(csv.reader(first, delimiter=delimiter), [])]
         except csv.Error:
             continue
         if len(header) > 1 and any(_plain(cell) in _COLUMN_NAMES["image"].split() for cell in header):
             fitting[delimiter] = header
     if len(fitting) != 1:
         what = "names no column of image names that is known here" if not fitting else "can be cut in several ways"
-        raise DataError(
-            f"{path}: its first line {what} (got {text.splitlines()[0][:80]!r})."
-            if text.strip()
-            else f"{path} is empty.",
-            "Write a first line that names the columns, such as `image,labels`.",
-        )
+        said = f"its first line {what} (got {''.join(first)[:80]!r})." if text.strip() else "it is empty."
+        raise DataError(f"{path}: {said}", "Write a first line that names the columns, such as `image,labels`.")
     ((delimiter, header),) = fitting.items()
-    lines = [(n, line) for n, line in csv_lines(path, text, delimiter)[1:] if any(cell.strip() for cell in line)]
+    lines = [(n, line) for n, line in csv_lines(path, text, delimiter)[1 + skipped :] if any(map(str.strip, line))]
     uneven = [number for number, line in lines if len(line) != len(header)]
     if uneven:
         raise DataError(

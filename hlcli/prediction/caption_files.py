@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
 from accelerate.utils import broadcast_object_list
 
@@ -20,12 +20,10 @@ from hlcli.data.coco_results import coco_image_id, write_coco_results
 from hlcli.data.failures import Failure, failures_file, write_failures
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.files import whole_file
+from hlcli.launching import Processes
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.caption_work import WorkRecord, differences
 from hlcli.prediction.label_files import check_prediction_file
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +49,11 @@ class CaptionFile:
         out: `.jsonl`, or `.json` for COCO's result format.
         names: of all images.
         work: what decides the captions, ready for JSON.
-        accelerator: the processes.
+        processes: who shares the work.
     """
 
-    def __init__(self, out: Path, names: Sequence[str], work: dict[str, Any], accelerator: Accelerator) -> None:
-        self.out, self.names, self.accelerator = out, names, accelerator
+    def __init__(self, out: Path, names: Sequence[str], work: dict[str, Any], processes: Processes) -> None:
+        self.out, self.names, self.processes = out, names, processes
         self.partial = partial_file(out)
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         self.work = json.loads(json.dumps({"images": f"{len(names)}, sha256:{digest}", **work}))
@@ -71,14 +69,14 @@ class CaptionFile:
             InputError: when the work cannot go on, or would destroy results that nobody gave up.
         """
         answer: list[Any] = [None]
-        if self.accelerator.is_main_process:
+        if self.processes.is_main_process:
             try:
                 answer = [self._begin(resume, batch_size)]
             except HlcliError as error:
                 answer = [error]
             except OSError as error:
                 answer = [_unwritable(Path(error.filename or self.partial), error)]
-        if self.accelerator.num_processes > 1:
+        if self.processes.num_processes > 1:
             broadcast_object_list(answer)
         if isinstance(answer[0], HlcliError):
             raise answer[0]
@@ -115,7 +113,7 @@ class CaptionFile:
         Raises:
             HlcliError: when a file cannot be read or written.
         """
-        if not self.accelerator.is_main_process:
+        if not self.processes.is_main_process:
             return [], []
         try:
             if self._is_finished:

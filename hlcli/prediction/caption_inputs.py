@@ -39,9 +39,9 @@ class FeatureSources(NamedTuple):
         of_data: the images are those of the recipe's data set, whose files hold their features.
     """
 
-    grid: Path | None = None
-    regions: Path | None = None
-    backbone_weights: Path | None = None
+    grid: str | Path | None = None
+    regions: str | Path | None = None
+    backbone_weights: str | Path | None = None
     of_data: bool = False
 
 
@@ -148,9 +148,9 @@ class InputMaker:
 
     def _choose_grid(self, loaded: LoadedModel) -> tuple[list[Hashable], bool]:
         """What gives the grid, and whether it gives the regions too."""
-        recipe, weights, device = loaded.recipe, self.sources.backbone_weights, self.device
+        recipe, weights, device = loaded.recipe, _path(self.sources.backbone_weights), self.device
         width, slots = _method(loaded).grid_width, recipe.data.max_regions
-        path = self.sources.grid or (recipe.data.grid_features if self.sources.of_data else None)
+        path = _path(self.sources.grid) or (recipe.data.grid_features if self.sources.of_data else None)
         if path is not None:
             return [self._part(("grid file", path), lambda: stored_grid_part(path, width, device))], False
         facts, region = _facts(loaded, "grid"), _facts(loaded, "region")
@@ -166,14 +166,14 @@ class InputMaker:
     def _choose_regions(self, loaded: LoadedModel) -> Hashable:
         """What gives the regions."""
         data, method, device = loaded.recipe.data, _method(loaded), self.device
-        path = self.sources.regions or (data.region_features if self.sources.of_data else None)
+        path = _path(self.sources.regions) or (data.region_features if self.sources.of_data else None)
         if path is not None:
             width = method.region_width
             return self._part(
                 ("region file", path, data.max_regions),
                 lambda: stored_regions_part(path, width, data.max_regions, device),
             )
-        facts, weights = _facts(loaded, "region"), self.sources.backbone_weights
+        facts, weights = _facts(loaded, "region"), _path(self.sources.backbone_weights)
         if facts is None:
             raise InputError(
                 "The model was trained on region features, and nothing says how these were made: regions of photos "
@@ -199,6 +199,10 @@ class InputMaker:
         ):
             if path is not None and not needed:
                 raise InputError(f"{option} {path} has no use: no feature of this kind is read.", "Leave it out.")
+
+
+def _path(place: str | Path | None) -> Path | None:
+    return None if place is None else Path(place)
 
 
 def _facts(loaded: LoadedModel, kind: str) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
@@ -16,9 +15,9 @@ from hlcli.data.failures import Failure
 from hlcli.data.records import ImageSource
 from hlcli.errors import DataError, InputError
 from hlcli.features.extractors import weights_sum
-from hlcli.launching import autocast_of, make_accelerator
+from hlcli.launching import find_processes
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model
 from hlcli.model_tasks import check_task
 from hlcli.prediction.caption_inputs import (
     FeatureSources,
@@ -31,7 +30,7 @@ from hlcli.prediction.caption_inputs import (
 from hlcli.prediction.caption_parts import StoredFeatures
 from hlcli.prediction.caption_rows import Caption, make_caption
 from hlcli.prediction.given_images import Images, named_sources
-from hlcli.prediction.image_stream import in_order
+from hlcli.prediction.image_stream import check_at_least, in_order
 from hlcli.recipe import EvalSection, Recipe
 
 _Item = TypeVar("_Item")
@@ -51,6 +50,12 @@ class CaptionPredictor:
 
     Raises:
         InputError: for a model that is no captioner, models of different words, or options that do not fit.
+        ValueError: for numbers that cannot be meant.
+
+    Examples:
+        >>> captioner = hlcli.CaptionPredictor([hlcli.open_model("runs/captions")], num_captions=2)
+        >>> len(captioner.caption("photos/cat0.jpg")[0].alternatives)
+        1
     """
 
     def __init__(
@@ -67,13 +72,15 @@ class CaptionPredictor:
         self.models = [models] if isinstance(models, LoadedModel) else list(models)
         for loaded in self.models:
             check_task(loaded.recipe.model, "captions")
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, workers=workers)
         recipe = self.recipe = self.models[0].recipe
         self.vocabulary = _shared_vocabulary(self.models)
         self.num_captions, self.features = num_captions, features or FeatureSources()
         self.decoding = self._check_decoding(decoding or recipe.eval)
         self.batch_size, self.workers = batch_size or recipe.eval.batch_size, workers
-        self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
-        device, self.autocast = self.accelerator.device, autocast_of(self.accelerator)
+        self.processes = find_processes(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
+        device, self.autocast = self.processes.device, self.processes.autocast
         self.networks: list[Any] = [loaded.model.to(device).eval() for loaded in self.models]
         self._together = _Together(self.networks)
         self.inputs = InputMaker(self.models, self.features, device)
@@ -120,16 +127,12 @@ class CaptionPredictor:
             if isinstance(load, StoredFeatures):
                 load.check(names)
 
-    def stream_named(self, images: NamedImages, *, start: int = 0) -> Iterator[Caption | Failure]:
-        """One result per image from number `start` on, in order; processes share the work, each gets all results."""
-        return self._in_order(range(start, len(images.names)), RowLoader(images, PhotoLoader(self.inputs.loads)))
-
     def _in_order(self, items: Iterable[_Item], load: Callable[[_Item], LoadedPhoto]) -> Iterator[Caption | Failure]:
         return in_order(
             items,
             load,
             self._caption_batch,
-            self.accelerator,
+            self.processes,
             batch_size=self.batch_size,
             workers=self.workers,
         )
@@ -188,6 +191,12 @@ class CaptionPredictor:
         if self.features.of_data:
             return decoding
         return decoding.model_copy(update={"allow_unknown": False})  # nobody wants <unk> in the caption of a photo
+
+
+def stream_named(predictor: CaptionPredictor, images: NamedImages, *, start: int = 0) -> Iterator[Caption | Failure]:
+    """One result per image from number `start` on, in order; processes share the work, each gets all results."""
+    load = RowLoader(images, PhotoLoader(predictor.inputs.loads))
+    return predictor._in_order(range(start, len(images.names)), load)
 
 
 class _Together:
@@ -252,7 +261,7 @@ class CaptionOptions(TypedDict, total=False):
 
 
 def load_captioner(
-    model: str | Path | Sequence[str | Path],
+    model: GivenModel | Sequence[GivenModel],
     *,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -261,13 +270,19 @@ def load_captioner(
     """Load a captioner, or several that are to caption together.
 
     Args:
-        model: run folder, model folder, `hf://owner/name`, or upstream checkpoint (then with `recipe`); or several.
+        model: run folder, model folder, `hf://owner/name`, upstream checkpoint (then with `recipe`), or a loaded
+            model; or several.
         recipe: what an upstream checkpoint is.
         overrides: `section.key=value`, changes of the recipe.
         **options: those of `CaptionPredictor`.
 
     Raises:
         InputError: when a model cannot be used, is no captioner, or knows other words than the first one.
+
+    Examples:
+        >>> captioner = hlcli.load_captioner("runs/captions")
+        >>> captioner.caption("photos/cat0.jpg")[0].image
+        'photos/cat0.jpg'
     """
-    places = [model] if isinstance(model, str | Path) else model
+    places = [model] if isinstance(model, GivenModel) else model
     return CaptionPredictor([open_model(place, recipe, overrides, task="captions") for place in places], **options)

@@ -5,7 +5,8 @@ What an array means is decided by its kind, shape and type, never by its values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,10 @@ which counts as B images."""
 Images = GivenImage | Iterable[GivenImage]
 """One image or many, which are taken one by one as they are needed."""
 
+_KINDS = "a path, a URL, bytes, a PIL image, a NumPy array or a tensor"
 _WEB = ("http://", "https://")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", flags=re.IGNORECASE)
+_TENSOR_TYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PATIENCE = Patience(
     tries=3, first_wait_seconds=0.5, read_seconds=20.0, stall_seconds=20.0, busy_seconds=2.0, busy_budget_seconds=10.0
 )
@@ -44,29 +48,41 @@ def named_sources(images: Images) -> Iterator[tuple[str, ImageSource]]:
         ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
     """
     number = 0
-    for given in [images] if isinstance(images, GivenImage) else images:
+    for given in [images] if isinstance(images, GivenImage) else _many(images):
         for image in given if isinstance(given, Tensor) and given.ndim == 4 else [given]:
             yield _named_source(image, f"image {number}")
             number += 1
 
 
+def _many(images: Iterable[GivenImage]) -> Iterable[GivenImage]:
+    """Not what can be iterated too, but gives lines of a file, numbers or keys."""
+    refusal = f"Expected images to be {_KINDS}, or many of them, but got {type(images).__name__}."
+    if isinstance(images, bytearray | memoryview | Mapping) or hasattr(images, "read"):
+        raise TypeError(refusal)
+    try:
+        return iter(images)
+    except TypeError as error:
+        raise TypeError(refusal) from error
+
+
 def _named_source(image: GivenImage, name: str) -> tuple[str, ImageSource]:
     if isinstance(image, str) and image.lower().startswith(_WEB):
         return image, _WebImage(image)
+    if isinstance(image, str) and _ADDRESS.match(image):
+        return image, _Undecodable(f"Image {image[:80]} cannot be fetched: only http:// and https:// are.")
     if isinstance(image, str | Path):
         return str(image), Path(image)
     if isinstance(image, bytes):
         return name, image
     if isinstance(image, Image):
+        if 0 in image.size:
+            raise ValueError(f"Expected {name} to have pixels, but got {image.width}×{image.height} of them.")
         return name, _opened(image, name)
     if isinstance(image, np.ndarray):
         return name, DrawnImage(_from_array(image, name))
     if isinstance(image, Tensor):
         return name, DrawnImage(_from_tensor(image, name))
-    raise TypeError(
-        f"Expected {name} to be a path, a URL, bytes, a PIL image, a NumPy array or a tensor, but got "
-        f"{type(image).__name__}."
-    )
+    raise TypeError(f"Expected {name} to be {_KINDS}, but got {type(image).__name__}.")
 
 
 @dataclass(frozen=True)
@@ -139,8 +155,11 @@ def _from_tensor(tensor: Tensor, name: str) -> Image:
     if tensor.ndim != 3 or tensor.shape[0] != 3:
         shape = list(tensor.shape)
         raise ValueError(f"Expected {name} to be a tensor of shape [3, H, W] or [B, 3, H, W], but got {shape}.")
-    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
-        raise TypeError(f"Expected {name} to be of uint8 or floating-point numbers, but got {tensor.dtype}.")
+    if tensor.dtype not in _TENSOR_TYPES:
+        raise TypeError(f"Expected {name} to be of uint8, float16, 32, 64 or bfloat16 numbers, but got {tensor.dtype}.")
+    if tensor.layout != torch.strided or tensor.is_meta:
+        layout = "meta" if tensor.is_meta else tensor.layout
+        raise TypeError(f"Expected {name} to be a dense tensor with values, but got {layout}.")
     if tensor.dtype == torch.bfloat16:  # NumPy has none
         tensor = tensor.float()
     return _from_array(tensor.detach().permute(1, 2, 0).cpu().numpy(), name)

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Dataset
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from hlcli.launching import Processes
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -26,7 +25,7 @@ def in_order(
     items: Iterable[Item],
     load: Callable[[Item], Loaded],
     work: Callable[[list[Loaded]], list[Result]],
-    accelerator: Accelerator,
+    processes: Processes,
     *,
     batch_size: int,
     workers: int,
@@ -37,13 +36,13 @@ def in_order(
         items: the same for every process.
         load: makes of an item what is worked on, in loader processes where there are any.
         work: a batch of at least one loaded item to as many results.
-        accelerator: the processes.
+        processes: who shares the work.
         batch_size: items per step. Batches are the same for any number of processes.
         workers: loader processes per process.
     """
     loader = DataLoader(
         _Loads(load),
-        batch_sampler=_own_batches(items, batch_size, accelerator),  # type: ignore[arg-type]  # an iterator of lists
+        batch_sampler=_own_batches(items, batch_size, processes),  # type: ignore[arg-type]  # an iterator of lists
         collate_fn=list,
         num_workers=workers,
         timeout=600 if workers else 0,  # a loader process that hangs must not hang everybody for ever
@@ -51,8 +50,19 @@ def in_order(
     )
     for batch in loader:
         found = [work(batch) if batch else []]
-        for results in gather_object(found) if accelerator.num_processes > 1 else found:
+        for results in gather_object(found) if processes.num_processes > 1 else found:
             yield from results
+
+
+def check_at_least(least: int, **given: int | None) -> None:
+    """Refuse arguments that are smaller; None is nobody's choice.
+
+    Raises:
+        ValueError: naming the first one.
+    """
+    for name, number in given.items():
+        if number is not None and number < least:
+            raise ValueError(f"Expected argument `{name}` to be at least {least}, but got {number}.")
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,11 @@ class _Loads(Dataset):
         return self.load(item)
 
 
-def _own_batches(items: Iterable[Item], batch_size: int, accelerator: Accelerator) -> Iterator[list[Item]]:
+def _own_batches(items: Iterable[Item], batch_size: int, processes: Processes) -> Iterator[list[Item]]:
     """This process's batches, one for each round in which any process has one; there it may be empty."""
     rest = iter(items)
-    while batches := list(islice(_batches(rest, batch_size), accelerator.num_processes)):
-        yield batches[accelerator.process_index] if accelerator.process_index < len(batches) else []
+    while batches := list(islice(_batches(rest, batch_size), processes.num_processes)):
+        yield batches[processes.process_index] if processes.process_index < len(batches) else []
 
 
 def _batches(items: Iterator[Item], batch_size: int) -> Iterator[list[Item]]:

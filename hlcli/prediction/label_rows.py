@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
@@ -32,13 +32,18 @@ class Scene:
 class Prediction(NamedTuple):
     """Scores of one image, coarse → fine, each [L of the level]; `labels` are those above their thresholds.
 
-    `scene` is None for models that tell no scenes.
+    `scene` is None for models that tell no scenes. `label_names` are those of the last level.
     """
 
     image: str
     labels: tuple[PredictedLabel, ...]
     levels: tuple[np.ndarray, ...]
     scene: Scene | None = None
+    label_names: tuple[str, ...] = ()
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """The best fine labels with their scores, best first, whatever the thresholds."""
+        return [(name, float(self.levels[-1][i])) for i, name in _best(self.levels[-1], self.label_names, count)]
 
     def to_json(self) -> dict[str, Any]:
         """The line that is written for the image."""
@@ -52,16 +57,24 @@ class Prediction(NamedTuple):
 
 
 class Predictions(list[Prediction]):
-    """Predictions in the order of the images."""
+    """Predictions in the order of the images.
+
+    Examples:
+        >>> predictions = hlcli.load("runs/shapes").predict(["photos/cat0.jpg", "photos/dog0.jpg"])
+        >>> [len(best) for best in predictions.top(3)]
+        [3, 3]
+    """
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """The best fine labels of each image with their scores, best first, whatever the thresholds."""
-        return [
-            [(name, float(row.levels[-1][i])) for i, name in _best(row.levels[-1], self.label_names, count)]
-            for row in self
-        ]
+        return [row.top(count) for row in self]
 
-    label_names: tuple[str, ...] = ()
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Prediction | Predictions:
+        return Predictions(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
 
 
 def _best(scores: np.ndarray, names: Sequence[str], count: int) -> list[tuple[int, str]]:
@@ -92,10 +105,11 @@ def make_prediction(
         is_above = above_threshold(scores[None], threshold)[0]
         listed += [
             PredictedLabel(label, level.name, float(scores[i]))
-            for i, label in _best(scores, level.label_names, top_k or len(level))
+            for i, label in _best(scores, level.label_names, len(level) if top_k is None else top_k)
             if top_k is not None or is_above[i]
         ]
-    return Prediction(name, tuple(listed), levels, None if scene_probs is None else make_scene(scene_probs))
+    scene = None if scene_probs is None else make_scene(scene_probs)
+    return Prediction(name, tuple(listed), levels, scene, labels.label_names)
 
 
 def make_scene(scene_probs: np.ndarray) -> Scene:

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hlcli.building import eval_transform, normalize
-from hlcli.data.failures import Failure, printable, write_failures
+from hlcli.data.failures import Failure, printable_path, write_failures
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError, InputError
-from hlcli.launching import autocast_of, make_accelerator
+from hlcli.launching import find_processes
 from hlcli.methods.outputs import level_scores, scene_probs_of
 from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import open_model
+from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
 from hlcli.model_tasks import check_task
 from hlcli.prediction.given_images import Images, named_sources
-from hlcli.prediction.image_stream import in_order
+from hlcli.prediction.image_stream import check_at_least, in_order
 from hlcli.prediction.label_files import check_prediction_file, open_writer
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
-from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
+from hlcli.thresholds import ThresholdRule, choose_thresholds, thresholds_to_exceed
 
 __all__ = ["Failure", "PredictedLabel", "Prediction", "Predictions", "Predictor", "Scene", "load", "predict"]
-
-logger = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -52,6 +49,12 @@ class Predictor:
 
     Raises:
         InputError: for a model that makes no labels, or thresholds that cannot be used.
+        ValueError: for numbers that cannot be meant.
+
+    Examples:
+        >>> predictor = hlcli.Predictor(hlcli.open_model("runs/shapes"), top_k=1)
+        >>> [label.level for label in predictor.predict("photos/cat0.jpg")[0].labels]
+        ['coarse', 'middle', 'fine']
     """
 
     def __init__(
@@ -65,15 +68,14 @@ class Predictor:
         top_k: int | None = None,
     ) -> None:
         check_task(loaded.recipe.model, "labels")
-        recipe = loaded.recipe
+        check_at_least(1, batch_size=batch_size, top_k=top_k)
+        check_at_least(0, workers=workers)
+        self.loaded, recipe = loaded, loaded.recipe
         self.labels: LabelSpace = loaded.labels
-        depth = len(self.labels.levels)
         self.thresholds = _choose_thresholds(thresholds, loaded)
-        if len(self.thresholds) != depth:
-            raise ValueError(f"Expected argument `thresholds` to hold {depth} numbers, but got {len(self.thresholds)}")
         self.batch_size, self.workers, self.top_k = batch_size or recipe.eval.batch_size, workers, top_k
-        self.accelerator = make_accelerator(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
-        self.device, self.autocast = self.accelerator.device, autocast_of(self.accelerator)
+        self.processes = find_processes(cpu=cpu or recipe.train.cpu, precision=recipe.train.precision)
+        self.device, self.autocast = self.processes.device, self.processes.autocast
         self.model = loaded.model.to(self.device).eval()
         self.normalize = normalize(recipe.data).to(self.device)
         self.transform = eval_transform(recipe.data)
@@ -89,7 +91,6 @@ class Predictor:
             ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
         """
         results = Predictions()
-        results.label_names = self.labels.label_names
         for result in self.stream(images):
             if isinstance(result, Failure):
                 raise DataError(result.error)
@@ -103,15 +104,15 @@ class Predictor:
             TypeError: for what is no image.
             ValueError: for arrays and tensors of another shape, or with numbers outside [0, 1].
         """
-        return self.stream_named(named_sources(images))
+        return self._stream(named_sources(images))
 
-    def stream_named(self, sources: Iterable[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
+    def _stream(self, sources: Iterable[tuple[str, ImageSource]]) -> Iterator[Prediction | Failure]:
         """One result per named source, in order; several processes share the work, and each gets all results."""
         return in_order(
             sources,
             _Decoder(self.transform),
             self._predict_batch,
-            self.accelerator,
+            self.processes,
             batch_size=self.batch_size,
             workers=self.workers,
         )
@@ -138,18 +139,11 @@ class Predictor:
 
 def _choose_thresholds(given: Sequence[float] | ThresholdRule | None, loaded: LoadedModel) -> tuple[float, ...]:
     """Those given, else the recipe's fixed one, else those tuned on val, else 0.5 with a warning."""
-    if given == "self":
+    if isinstance(given, str) and given == "self":
         raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
     rule = loaded.recipe.eval.threshold if given is None else given
-    chosen = tuple(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else _read(rule, loaded)
-    if chosen is None:
-        logger.warning("No thresholds were tuned for this model: labels above 0.5 are listed.")
-        chosen = (0.5,) * len(loaded.labels.levels)
+    chosen = choose_thresholds(rule, loaded.labels, loaded.thresholds)
     return thresholds_to_exceed(chosen, at_threshold=loaded.recipe.eval.at_threshold)
-
-
-def _read(rule: ThresholdRule, loaded: LoadedModel) -> tuple[float, ...] | None:
-    return read_thresholds(rule, loaded.labels) or loaded.thresholds
 
 
 @dataclass(frozen=True)
@@ -178,7 +172,7 @@ class PredictorOptions(TypedDict, total=False):
 
 
 def load(
-    model: str | Path,
+    model: GivenModel,
     *,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -187,44 +181,76 @@ def load(
     """Load a model of labels for prediction.
 
     Args:
-        model: run folder, model folder, `hf://owner/name`, or upstream checkpoint (then with `recipe`).
+        model: run folder, model folder, `hf://owner/name`, or upstream checkpoint (then with `recipe`); or a loaded
+            model.
         recipe: what an upstream checkpoint is; for a model of ours the data and the evaluation to use instead.
         overrides: `section.key=value`, changes of the recipe.
         **options: those of `Predictor`.
 
     Raises:
         InputError: when the model cannot be used; the kind says why.
+
+    Examples:
+        >>> predictor = hlcli.load("runs/shapes", thresholds=0.5)
+        >>> [[(name, score)]] = predictor.predict("photos/cat0.jpg").top(1)
+        >>> 0 < score < 1
+        True
     """
     return Predictor(open_model(model, recipe, overrides), **options)
 
 
+class Predicted(NamedTuple):
+    """What was found in images, and the images that could not be decoded."""
+
+    predictions: Predictions
+    failures: list[Failure]
+
+
 def predict(
-    predictor: Predictor, images: str | Path | Sequence[str | Path], out: str | Path | None = None
-) -> tuple[list[Prediction], list[Failure]]:
+    model: GivenModel | Predictor,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
+    **options: Unpack[PredictorOptions],
+) -> Predicted:
     """Predict files, folders and globs; write the results to a file, or return them.
 
     Args:
-        predictor: the model.
+        model: whatever `load` takes, or a ready predictor.
         images: files, folders (searched with everything below) and patterns.
         out: `.jsonl`, `.csv` or `.parquet`; failures go to `….failures.jsonl` beside it.
+        recipe: as for `load`.
+        overrides: `section.key=value`, changes of the recipe.
+        **options: those of `Predictor`.
 
     Returns:
         The predictions (empty with `out`), and the images that could not be decoded.
 
     Raises:
-        InputError: when there is no image, or the file has another ending.
+        InputError: when there is no image, the file has another ending, or the model cannot be used.
+
+    Examples:
+        >>> predictions, failures = hlcli.predict("runs/shapes", "photos/cat*.jpg")
+        >>> predictions[0].image, len(predictions), failures
+        ('photos/cat0.jpg', 4, [])
     """
     out = None if out is None else check_prediction_file(Path(out))
-    sources = [(printable(path), path) for path in find_images(images)]
-    kept: list[Prediction] = []
-    failures: list[Failure] = []
-    is_main = predictor.accelerator.is_main_process
+    sources = [(printable_path(path), path) for path in find_images(images)]
+    if isinstance(model, Predictor):
+        refuse_beside_predictor(recipe, overrides, options)
+        predictor = model
+    else:
+        predictor = load(model, recipe=recipe, overrides=overrides, **options)
+    kept, failures = Predictions(), list[Failure]()
+    is_main = predictor.processes.is_main_process
     path, otherwise = out if is_main else None, kept.append if out is None else _forget
     with (
         open_writer(path, predictor.labels, otherwise, with_scenes=predictor.tells_scenes) as write,
         Progress("Predicting", total=len(sources), unit="image") as bar,
     ):
-        for result in predictor.stream_named(sources):
+        for result in predictor._stream(sources):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -232,7 +258,7 @@ def predict(
             bar.advance()
     if is_main and out is not None:
         write_failures(out, failures)
-    return kept, failures
+    return Predicted(kept, failures)
 
 
 def _forget(prediction: Prediction) -> None:

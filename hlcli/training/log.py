@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,11 @@ from hlcli.errors import TrainingError
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from hlcli.training.state import Training
+
+logger = logging.getLogger(__name__)
 
 
 def flush(training: Training) -> dict[str, float]:
@@ -59,7 +65,24 @@ def record_event(training: Training, event: str, split: str, weights: str, metri
     if training.recipe.train.trackers:
         prefix = f"{split}/" if weights == "regular" else f"{split}-{weights}/"
         numbers = {prefix + name: value for name, value in metrics.items() if value is not None}
-        training.accelerator.log(numbers, step=progression.step)
+        _tell_trackers(training.accelerator, numbers, progression.step)
+
+
+def _tell_trackers(accelerator: Accelerator, numbers: Mapping[str, float], step: int) -> None:
+    """Only the first process has trackers. One that fails is told nothing more: each call could wait for minutes."""
+    for tracker in list(accelerator.trackers):
+        try:
+            tracker.log(dict(numbers), step=step)
+        except Exception as error:  # noqa: BLE001 - a service that is gone can raise anything
+            accelerator.trackers.remove(tracker)
+            logger.warning(
+                "%s gets no more numbers (%s); metrics.jsonl has all of them.", tracker.name, in_a_line(error)
+            )
+
+
+def in_a_line(error: BaseException) -> str:
+    """What kind of error it is, and how its message begins."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 240, placeholder=" …").strip(": .")
 
 
 def flat(recipe: Recipe) -> dict[str, str | int | float | bool]:

@@ -23,7 +23,7 @@ from hlcli.optim import apply_schedule, schedule_point
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
-from hlcli.sharding import local_part
+from hlcli.sharding import local_part, shards_networks
 from hlcli.training.log import flush
 from hlcli.training.selection import evaluate_epoch
 from hlcli.training.state import Training, save, set_up
@@ -60,12 +60,12 @@ def train(
         InputError: when recipe, data or folder cannot be used.
         TrainingError: when the loss stops being a number; the last good state is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all state is saved.
+
+    Examples:
+        >>> hlcli.train(hlcli.Recipe.from_yaml("runs/shapes/recipe.yaml"), "runs/again").state()
+        'finished'
     """
-    if not recipe.model.needs_training:
-        raise RecipeError(
-            f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
-            "Measure it: hlcli eval --recipe FILE.",
-        )
+    _check_trainable(recipe)
     recipe, resume = self_contained(recipe), resume or from_best
     settings = recipe.train
     check_trackers(settings.trackers)
@@ -73,11 +73,9 @@ def train(
     with Interrupts() as interrupts:
         accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision)
         try:
+            shards_networks(accelerator)  # what cannot be trained with is refused before anything is made
             run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
-            if accelerator.is_main_process:
-                run.lock()
             training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
-            start_trackers(accelerator, run, recipe, training.progression.step)
             _run_epochs(training)
             _leave(accelerator, run, "finished", 0, "", **_best(training))
         except KeyboardInterrupt as interrupt:
@@ -90,14 +88,23 @@ def train(
             _leave(accelerator, run, "failed", error.exit_code, str(error))
             raise
         finally:
-            _leave_if_running(accelerator, run)
+            _close(accelerator, run)
+        accelerator.end_training()
     return run
+
+
+def _check_trainable(recipe: Recipe) -> None:
+    if not recipe.model.needs_training:
+        raise RecipeError(
+            f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
+            "Measure it: hlcli eval --recipe FILE.",
+        )
 
 
 def _agree_on_folder(
     accelerator: Accelerator, run_dir: str | Path | None, name: str, *, resume: bool, overwrite: bool
 ) -> Run:
-    """The first process chooses the folder, the others follow."""
+    """The first process chooses and locks the folder, the others follow."""
     from accelerate.utils import broadcast_object_list
 
     answer: list[Path | HlcliError | None] = [None]
@@ -111,12 +118,16 @@ def _agree_on_folder(
     if isinstance(answer[0], HlcliError):
         raise answer[0]
     assert answer[0] is not None
-    return Run(answer[0])
+    run = Run(answer[0])
+    if accelerator.is_main_process:
+        run.lock()
+    return run
 
 
 def _run_epochs(training: Training) -> None:
     """Train and evaluate epoch by epoch, from wherever the progression stands."""
     progression, settings = training.progression, training.recipe.train
+    start_trackers(training.accelerator, training.run, training.recipe, progression.step)
     while progression.epoch < settings.epochs and not progression.is_finished:
         if (
             training.ema is not None
@@ -135,8 +146,6 @@ def _run_epochs(training: Training) -> None:
             save(training, training.run.best_checkpoint_file)
     progression.is_finished = True
     save(training)
-    finish_trackers(training.accelerator, training.run.folder, "finished")
-    training.accelerator.end_training()
 
 
 def _train_epoch(training: Training) -> None:
@@ -252,15 +261,17 @@ def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, mes
     """Say in status.json how it ended; launchers lose the exit code. A run of another process is not touched."""
     if run is not None and accelerator.is_main_process and run.is_ours:
         run.write_status(state, exit_code=code, message=message, **facts)
-        finish_trackers(accelerator, run.folder, state)
 
 
-def _leave_if_running(accelerator: Accelerator, run: Run | None) -> None:
-    """After an error that nobody foresaw, the status must not say `running` for ever."""
-    if run is not None and run.is_ours:
-        if run.state() == "running":
-            run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
-            finish_trackers(accelerator, run.folder, "failed")
+def _close(accelerator: Accelerator, run: Run | None) -> None:
+    """Close trackers and run. After an error that nobody foresaw, the status must not say `running` for ever."""
+    if run is None or not run.is_ours:
+        return
+    if run.state() == "running":
+        run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
+    try:
+        finish_trackers(accelerator, run.folder, run.state())
+    finally:
         run.unlock()
 
 

@@ -68,6 +68,13 @@ def plan_training(recipe: Recipe, num_processes: int = 1) -> TrainingPlan:
     Raises:
         RecipeError: when the network cannot be built.
         DataError: when the training split fills no batch, or a batch cannot be shared evenly.
+
+    Examples:
+        >>> plan = hlcli.plan_training(hlcli.Recipe.from_yaml("runs/shapes/recipe.yaml"))
+        >>> plan.steps_per_epoch
+        6
+        >>> print(plan.lines()[1])
+        steps: 6 steps per epoch, 6 in all
     """
     note, missing_file, steps, rows = "", "", None, None
     captions = recipe.model.task == "captions"

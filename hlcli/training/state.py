@@ -21,7 +21,7 @@ from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, log_to_file
-from hlcli.sharding import load_model_state, load_optimizer_state, put_together, shard, shards_networks
+from hlcli.sharding import is_cut, load_model_state, load_optimizer_state, put_together, shard, shards_networks
 from hlcli.tasks.base import Task
 from hlcli.tasks.choice import make_task
 from hlcli.training import checkpoints
@@ -70,7 +70,7 @@ def set_up(
     resume: bool,
     from_best: bool = False,
 ) -> Training:
-    """Data → loader → model → optimiser → state to resume from."""
+    """Data → loader → model, cut over processes or not → optimiser → state to resume from."""
     settings = recipe.train
     if resume:
         run.check_same_recipe(recipe)
@@ -95,20 +95,20 @@ def set_up(
         _load_initial_weights(recipe, model)
     if order.smallest_part == 1:
         _check_batch_norms(model)
-    is_cut = shards_networks(accelerator)
-    if settings.channels_last and not is_cut:
+    in_parts = shards_networks(accelerator)
+    if settings.channels_last and not in_parts:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = model.to(accelerator.device)
     ema = None if settings.ema_decay is None else Ema(model, settings.ema_decay, recipe.model.copied_by_average())
     criterion = task.build_criterion().to(accelerator.device)
-    if is_cut:
+    if in_parts:
         model = shard(accelerator, model)
         if ema is not None:
             ema.model = shard(accelerator, ema.model)
     optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
     optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
     training = Training(
-        recipe, run, accelerator, task, order, loader, model, model if is_cut else accelerator.prepare_model(model),
+        recipe, run, accelerator, task, order, loader, model, model if in_parts else accelerator.prepare_model(model),
         ema, criterion, optimizer, interrupts, checkpoints.Progression(),
     )  # fmt: skip
     _restore(training, checkpoint)
@@ -169,7 +169,8 @@ def _restore(training: Training, checkpoint: Path | None) -> None:
             _clear(run)
             recipe, accelerator = training.recipe, training.accelerator
             files = recipe.model.describe_files(recipe.data.folder())
-            run.start(recipe, str(accelerator.device), accelerator.num_processes, files)
+            fsdp = is_cut(training.model)
+            run.start(recipe, str(accelerator.device), accelerator.num_processes, files, fsdp=fsdp)
             training.task.start_run(run.folder)
             if recipe.train.init_best and recipe.train.init_weights is not None:
                 copy_model(recipe.train.init_weights, run.model_folder)
@@ -230,9 +231,10 @@ def _announce(training: Training) -> None:
     logger.info("Run folder: %s", training.run.folder)
     logger.info("%s on %s: %s.", recipe.model.method, recipe.data.dataset, training.task.describe())
     logger.info(
-        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s, %s.",
+        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s%s, %s.",
         f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
         accelerator.device, processes, "process" if processes == 1 else "processes",
+        " with FSDP" if is_cut(training.model) else "",
         {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
     )  # fmt: skip
 

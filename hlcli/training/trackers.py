@@ -9,15 +9,15 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hlcli.errors import MissingDependencyError
+from hlcli.errors import InputError, MissingDependencyError, TrainingError
 from hlcli.files import write_json
 from hlcli.recipe import Recipe
-from hlcli.training.log import flat
+from hlcli.training.log import flat, in_a_line
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,42 +25,71 @@ if TYPE_CHECKING:
 
     from hlcli.runs import Run
 
-_EXTRAS = {"tensorboard": "track", "wandb": "wandb", "mlflow": "mlflow"}
+
+class _Tracker(NamedTuple):
+    """What a tracker needs; it has the name of its package, of its folder in a run, and of Accelerate's tracker."""
+
+    extra: str  # of hlcli, that brings it
+    open: Callable[[Path, str | None, int], GeneralTracker]  # run folder, what it called the run, steps taken
+    name_of: Callable[[Any], str]  # what the tracker calls the run
+    finish: Callable[[Any, Path, str], None]  # tracker, run folder, state as in status.json
+
+
+logger = logging.getLogger(__name__)
+
 _PROJECT = "hlcli"
+_WANDB_MODES = ("online", "offline", "disabled", "shared")
 _NAMES_FILE = "trackers.json"
 """In a run's folder: the names under which its trackers know it."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Before anything is loaded: are the trackers' packages here?
+    """Before anything is loaded: are the trackers' packages here, and the environment's words such as they know?
 
     Raises:
         MissingDependencyError: naming the extra that brings the missing one.
+        InputError: when WANDB_MODE is none.
     """
     for name in names:
         if find_spec(name) is None:
             raise MissingDependencyError(
-                f"train.trackers: {name} is not installed.", f"Install it: pip install 'hlcli[{_EXTRAS[name]}]'."
+                f"train.trackers: {name} is not installed.",
+                f"Install it: pip install 'hlcli[{_TRACKERS[name].extra}]'.",
             )
+    if "wandb" in names and _wandb_mode() not in _WANDB_MODES:
+        raise InputError(
+            f"train.trackers: WANDB_MODE is {_wandb_mode()!r}.", f"It can be {', '.join(_WANDB_MODES)}; or unset it."
+        )
 
 
 def start_trackers(accelerator: Accelerator, run: Run, recipe: Recipe, step: int) -> None:
     """Open the recipe's trackers on the first process; a resumed run goes on under the name that it had.
 
     Args:
-        accelerator: gets the trackers; `accelerator.log` writes to them.
+        accelerator: gets the trackers.
         run: whose folder they write to.
         recipe: noted as the settings of a new run.
         step: optimiser steps taken so far; what was noted of later ones before a kill is hidden.
+
+    Raises:
+        TrainingError: when one cannot start.
     """
     if not recipe.train.trackers or not accelerator.is_main_process:
         return
     path = run.folder / _NAMES_FILE
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    makers = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
-    accelerator.log_with = [makers[name](run.folder, known.get(name), step) for name in recipe.train.trackers]
-    accelerator.init_trackers(_PROJECT, config=None if known else flat(recipe))
-    write_json(path, {**known, **{tracker.name: _name_of(tracker) for tracker in accelerator.trackers}})
+    for name in recipe.train.trackers:
+        try:
+            tracker = _TRACKERS[name].open(run.folder, known.get(name), step)
+            tracker.start()
+            accelerator.trackers.append(tracker)
+            if not known:
+                tracker.store_init_configuration(flat(recipe))
+        except Exception as error:  # a service that is not there can raise anything
+            message = f"train.trackers: {name} cannot start: {in_a_line(error)}."
+            raise TrainingError(message, "Check where it writes to, or leave it out.") from error
+    names = {tracker.name: _TRACKERS[tracker.name].name_of(tracker) for tracker in accelerator.trackers}
+    write_json(path, {**known, **names})
 
 
 def finish_trackers(accelerator: Accelerator, folder: Path, state: str) -> None:
@@ -72,39 +101,34 @@ def finish_trackers(accelerator: Accelerator, folder: Path, state: str) -> None:
         state: finished, interrupted or failed, as in status.json.
     """
     for tracker in accelerator.trackers:
-        if tracker.name == "wandb":
-            tracker.tracker.finish(exit_code={"finished": 0, "interrupted": 130}.get(state, 1))
-        elif tracker.name == "mlflow":
-            _finish_mlflow(folder, {"finished": "FINISHED", "interrupted": "KILLED"}.get(state, "FAILED"))
-        else:
-            tracker.finish()
+        try:
+            _TRACKERS[tracker.name].finish(tracker, folder, state)
+        except Exception as error:  # noqa: BLE001 - a service that is gone can raise anything
+            logger.warning("%s was not closed: %s.", tracker.name, in_a_line(error))
     accelerator.trackers = []
 
 
 def forget_trackers(folder: Path) -> None:
     """Remove what trackers wrote of an earlier run in this folder."""
     (folder / _NAMES_FILE).unlink(missing_ok=True)
-    for name in _EXTRAS:
+    for name in _TRACKERS:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _name_of(tracker: GeneralTracker) -> str:
-    """What the tracker calls the run."""
-    if tracker.name == "wandb":
-        return str(tracker.tracker.id)
-    return str(tracker.tracker.info.run_id) if tracker.name == "mlflow" else tracker.name
-
-
-def _tensorboard(folder: Path, known: str | None, step: int) -> GeneralTracker:
+def _open_tensorboard(folder: Path, known: str | None, step: int) -> GeneralTracker:
     """Event files in RUN/tensorboard; TensorBoard hides what an earlier start wrote of steps that come again."""
     from accelerate.tracking import TensorBoardTracker
 
     return TensorBoardTracker("tensorboard", folder, purge_step=step + 1 if known else None)
 
 
-def _wandb(folder: Path, known: str | None, step: int) -> GeneralTracker:
+def _finish_tensorboard(tracker: Any, folder: Path, state: str) -> None:
+    tracker.finish()
+
+
+def _open_wandb(folder: Path, known: str | None, step: int) -> GeneralTracker:
     """RUN/wandb, for `wandb sync`; online only if WANDB_MODE says so."""
-    mode = os.environ.get("WANDB_MODE", "offline")
+    mode = _wandb_mode()
     if mode != "online":
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
@@ -123,7 +147,15 @@ def _wandb(folder: Path, known: str | None, step: int) -> GeneralTracker:
     )
 
 
-def _mlflow(folder: Path, known: str | None, step: int) -> GeneralTracker:
+def _wandb_mode() -> str:
+    return os.environ.get("WANDB_MODE", "offline")
+
+
+def _finish_wandb(tracker: Any, folder: Path, state: str) -> None:
+    tracker.tracker.finish(exit_code={"finished": 0, "interrupted": 130}.get(state, 1))
+
+
+def _open_mlflow(folder: Path, known: str | None, step: int) -> GeneralTracker:
     """RUN/mlflow/mlflow.db, unless MLFLOW_TRACKING_URI names a server or a database."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
@@ -138,12 +170,12 @@ def _mlflow(folder: Path, known: str | None, step: int) -> GeneralTracker:
     return MLflowTracker(_PROJECT, logging_dir=artifacts, run_id=known, run_name=folder.resolve().name)
 
 
-def _finish_mlflow(folder: Path, status: str) -> None:
-    """End the run; the run's own database is forgotten, so that another run gets its own."""
+def _finish_mlflow(tracker: Any, folder: Path, state: str) -> None:
+    """The run's own database is forgotten, so that another run gets its own."""
     import mlflow
 
     is_own = mlflow.get_tracking_uri() == _database(folder)
-    mlflow.end_run(status)
+    mlflow.end_run({"finished": "FINISHED", "interrupted": "KILLED"}.get(state, "FAILED"))
     if is_own:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
@@ -151,3 +183,11 @@ def _finish_mlflow(folder: Path, status: str) -> None:
 def _database(folder: Path) -> str:
     """Where MLflow writes unless it is told."""
     return f"sqlite:///{folder.resolve() / 'mlflow' / 'mlflow.db'}"
+
+
+_TRACKERS = {
+    "tensorboard": _Tracker("track", _open_tensorboard, lambda tracker: tracker.name, _finish_tensorboard),
+    "wandb": _Tracker("wandb", _open_wandb, lambda tracker: tracker.tracker.id, _finish_wandb),
+    "mlflow": _Tracker("mlflow", _open_mlflow, lambda tracker: tracker.tracker.info.run_id, _finish_mlflow),
+}
+"""By the names of `train.trackers` in sections.py."""

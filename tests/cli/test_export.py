@@ -49,6 +49,7 @@ def test_the_file_and_its_differences(folder: Path):
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["path"], told["files"], told["any_size"]) == (str(out), [str(out)], True)
+    assert "| `linear` | any, behind a CNN |" in PAGE
     assert out.is_file()
     tried = {row["inputs"] for row in told["differences"]}
     assert tried >= {"pictures 4 × 32×32", "pictures 1 × 32×32", "noise 2 × 96×64", "noise 2 × 32×128"}
@@ -78,6 +79,14 @@ def test_the_page_runs_as_written(folder: Path, monkeypatch, capsys):
     assert predicted.labels
     exec(compile(second, "export.md", "exec"), names)
     assert capsys.readouterr().out == f"torch.Size([3, {len(predicted.levels[-1])}])\n"
+
+
+def test_help_docstring_and_page_name_every_format_and_its_ending():
+    assert hlcli.export.__doc__ is not None
+    texts = {"help": run("export", "--help").stdout, "docstring": hlcli.export.__doc__, "page": PAGE}
+    for name, one in formats.FORMATS.items():
+        missing = [place for place, text in texts.items() if one.suffix not in text or name not in text]
+        assert not missing, f"{name} ({one.suffix}) is not named in: {', '.join(missing)}"
 
 
 def test_mistakes_are_explained_without_a_traceback(folder: Path, monkeypatch):

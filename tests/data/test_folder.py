@@ -100,6 +100,7 @@ def test_a_file_of_captions_needs_no_labels(tmp_path: Path, photos: Path):
         ('image,labels\n"a.jpg,x\n', "not a CSV file"),
         ('image,labels\n"a.jpg"z,x\n', "not a CSV file"),
         (b"image,labels\n\xff\xfe,x\n", "cannot be read as UTF-8"),
+        (b"PK\x03\x04\x14\x00", "is a workbook, no text"),
         ("image,labels\n" + "x" * 200_000 + ",y\n", "not a CSV file"),
     ],
 )
@@ -110,10 +111,21 @@ def test_wrong_files_are_explained(tmp_path: Path, text: str | bytes, message: s
     assert str(path) in caught.value.message
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_label_files_as_other_programs_write_them(tmp_path: Path, encoding: str):
+    path = label_file(tmp_path, "image,labels\r\na.jpg,h\u00fcbsch\r\n".encode(encoding))
+    assert [(row.image, row.labels) for row in read_table(path, 0, 0).rows] == [("a.jpg", ("h\u00fcbsch",))]
+
+
+def test_excel_users_are_told_how_to_save(tmp_path: Path):
+    with pytest.raises(DataError, match=r"cannot be read as UTF-8.*In Excel: Save As, CSV UTF-8"):
+        read_table(label_file(tmp_path, "image,labels\na.jpg,h\u00fcbsch\n".encode("cp1252")), 0, 0)
+
+
 def test_missing_label_file_and_folder(tmp_path: Path, photos: Path):
     with pytest.raises(DataError, match=r"data.labels: .*none.csv does not exist"):
         section(photos, tmp_path / "none.csv").split_names()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder; a CSV file was expected"):
         read_table(tmp_path, 0, 0)
     labels = label_file(tmp_path, "image,labels,split\na.jpg,x,train\n")
     with pytest.raises(DataError, match="is not a folder of images"):

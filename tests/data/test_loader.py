@@ -132,3 +132,8 @@ def test_undecodable_image_is_one_clear_error_from_any_process(workers: int):
 def test_collate_hands_an_error_on():
     error = DataError("broken")
     assert collate([error]) is error
+
+
+def test_the_error_does_not_depend_on_how_torch_ends_its_processes():
+    with pytest.raises(DataError, match="row 7"):
+        next(batches([DataError("row 7")]))  # no loader of torch's, so none of its private members

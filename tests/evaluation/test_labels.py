@@ -105,8 +105,8 @@ def test_threshold_files_need_every_level(loaded: LoadedModel, tmp_path: Path, c
 
 
 def test_misspelt_protocols_are_not_taken_for_self(loaded: LoadedModel):
-    with pytest.raises(ValueError, match="Expected argument `thresholds`"):
-        evaluate(loaded, split="test", thresholds="slef")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="slef holds no thresholds"):
+        evaluate(loaded, split="test", thresholds="slef")
 
 
 def test_settings_that_the_network_was_not_made_for_are_refused(loaded: LoadedModel):

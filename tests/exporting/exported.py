@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
 
+import pytest
 import torch
 
 from hlcli.building import build_model
 from hlcli.data.labels import LabelSpace
+from hlcli.exporting.formats import Format, Run
+from hlcli.exporting.graphs import Graph, Tensors
 from hlcli.methods.base import MethodSection
 from hlcli.model_folder import LoadedModel
 from hlcli.recipe import Recipe, section_classes
@@ -41,3 +47,26 @@ def label_model(method: str, *overrides: str) -> LoadedModel:
     torch.manual_seed(1)
     model = build_model(recipe, LABELS, initial_weights=False, data_files=True).eval()
     return LoadedModel(model, recipe, LABELS, (0.25, 0.75), {"epoch": 3})
+
+
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files hold nothing, and the network itself runs in their place: shows in a moment what is refused."""
+    graphs: dict[Path, Graph] = {}
+
+    def write(program: object, graph: Graph, description: Mapping[str, Any], handle: IO[bytes]) -> None:
+        graphs[Path(handle.name)] = graph
+        handle.write(b"nothing")
+
+    def open_file(path: Path) -> Run:
+        def run(inputs: Tensors) -> dict[str, torch.Tensor]:
+            with torch.no_grad():
+                return dict(graphs[path].module(dict(inputs)))
+
+        return run
+
+    for place in ("labels", "captions"):
+        monkeypatch.setattr(
+            f"hlcli.exporting.{place}.trace", lambda graph: SimpleNamespace(module=lambda: graph.module)
+        )
+    made = Format(".pt2", lambda: None, write, open_file)  # type: ignore[arg-type]
+    monkeypatch.setattr("hlcli.exporting.models.find_format", lambda name: made)

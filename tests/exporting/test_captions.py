@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run
 from PIL import Image
 from tiny_captioner import change_eval, write_captioner
 
@@ -17,7 +18,9 @@ pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 import onnxruntime
 
 import hlcli
+from exporting.exported import untraced
 from hlcli.errors import InputError
+from hlcli.methods.base import MethodSection
 
 SMALL = (
     "model.encoder_layers=1",
@@ -37,13 +40,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "photo.png")
     (folder / "photo.png").rename(folder / "photo.jpg")  # the page's name, without its losses
-    made = hlcli.export(folder / "model", folder / "captioner", to="onnx")
+    made = hlcli.export(folder / "model", out=folder / "captioner", to="onnx")
     assert {path.name for path in made.files} == {"encoder.onnx", "decoder_step.onnx", "captioner.json"}
     assert {path.name for path in (folder / "captioner").iterdir()} == {path.name for path in made.files}
     tried = {(row.file, row.inputs) for row in made.differences if row.output == "log_probs"}
     assert tried == {
         ("decoder_step.onnx", inputs) for inputs in ("noise 1", "noise 2", "noise 5", "noise 5, 3 beams", "pictures 4")
     }
+    assert max(row.greatest for row in made.differences) < 1e-4
     return folder
 
 
@@ -105,7 +109,7 @@ def test_stored_features_of_any_number_go_in(tmp_path: Path):
         tmp_path / "model", *SMALL, "data.grid_features=grid.hdf5", "data.region_features=regions.hdf5",
         "model.grid_width=8", "model.region_width=6", "data.max_regions=4",
     )  # fmt: skip
-    made = hlcli.export(model, tmp_path / "captioner", to="torch")
+    made = hlcli.export(model, out=tmp_path / "captioner", to="torch")
     assert {row.inputs for row in made.differences} == {"noise 1", "noise 2", "noise 5", "noise 5, 3 beams"}
     loaded = hlcli.open_model(model)
     inputs = {
@@ -126,7 +130,36 @@ def test_stored_features_of_any_number_go_in(tmp_path: Path):
 def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path):
     model = write_captioner(tmp_path / "model", *SMALL)
     with pytest.raises(InputError, match="becomes a folder"):
-        hlcli.export(model, tmp_path / "captioner.onnx", to="onnx")
+        hlcli.export(model, out=tmp_path / "captioner.onnx", to="onnx")
     with pytest.raises(InputError, match="no exported captioner"):
-        hlcli.export(model, model, to="torch", overwrite=True)
+        hlcli.export(model, out=model, to="torch", overwrite=True)
     assert (model / "model.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("weight", "row", "said"),
+    [
+        ("encoder.grid_projection.linear.weight", 0, "encoder.pt2 on noise 1 differs by "),
+        ("decoder.position_embedding.weight", 1, "decoder_step.pt2 on noise 1 differs by "),
+        ("decoder.position_embedding.weight", 2, "decoder_step.pt2 on noise 1 differs by "),  # of the second word
+    ],
+)
+def test_a_captioner_that_disagrees_is_refused(
+    weight: str, row: int, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    out = tmp_path / "captioner"
+    out.mkdir()
+    (out / "captioner.json").write_text("an older one")
+    untraced(monkeypatch)
+
+    def changed(section: MethodSection, captioner: torch.nn.Module) -> torch.nn.Module:
+        with torch.no_grad():
+            captioner.network.get_parameter(weight)[row] += 0.05
+        return captioner
+
+    monkeypatch.setattr(MethodSection, "for_export", changed)
+    done = run("export", folder / "model", "--to", "torch", "--out", out, "--overwrite")
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert (out / "captioner.json").read_text() == "an older one"
+    assert [path.name for path in tmp_path.rglob("*")] == ["captioner", "captioner.json"]

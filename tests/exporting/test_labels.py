@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 pytest.importorskip("open_clip", reason="the extra `clip` is not installed")
 
 import hlcli
-from exporting.exported import LABEL_METHODS, LABELS, label_model
+from exporting.exported import LABEL_METHODS, LABELS, label_model, untraced
 from hlcli.errors import HlcliError
 from hlcli.exporting.description import describe_labels
 from hlcli.exporting.formats import find_format
@@ -28,10 +29,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="ut
 
 
 @pytest.mark.parametrize("method", sorted(set(LABEL_METHODS) - {"linear"}))  # that one: tests/cli/test_export.py
-def test_files_score_as_eval_does(method: str, tmp_path: Path):
+def test_files_score_as_eval_does(method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """Traced once, written in both formats: most of the time goes into tracing."""
     loaded = label_model(method)
-    made = LabelExport(loaded)
+    with caplog.at_level("DEBUG", logger="hlcli"):
+        made = LabelExport(loaded)
+    assert ("Images keep the size 32×32: " in caplog.text) != made.any_size
+    assert made.any_size or re.search(r"32×32: (RuntimeError|ValueError): \w+", caplog.text)
     drawn = pictures(loaded.recipe.data, ())[:3]
     predictor = hlcli.Predictor(loaded, cpu=True)
     expected = predictor.predict(drawn)
@@ -68,16 +72,71 @@ def test_a_weight_that_changes_in_between_is_noticed(monkeypatch, tmp_path: Path
 
     monkeypatch.setattr(MethodSection, "for_export", changed)
     with pytest.raises(HlcliError, match=r"model.pt2 on noise 1 × 32×32 differs by 0.00\d+ in scores") as caught:
-        hlcli.export(label_model("linear"), out, to="torch", overwrite=True)
+        hlcli.export(label_model("linear"), out=out, to="torch", overwrite=True)
     assert caught.value.exit_code == 1
     assert out.read_bytes() == b"an older one"
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
 
 
+@pytest.mark.parametrize("shift", [-10, -30, 10])
+def test_scores_that_are_all_small_or_great_are_compared_too(shift: float, monkeypatch, tmp_path: Path):
+    loaded, out = label_model("linear"), tmp_path / "model.pt2"
+    untraced(monkeypatch)
+    with torch.no_grad():
+        loaded.model.head.bias += shift
+    hlcli.export(loaded, out=out, to="torch")
+    out.write_bytes(b"an older one")
+
+    def ranked_backwards(section: MethodSection, model: torch.nn.Module) -> torch.nn.Module:
+        with torch.no_grad():
+            model.head.weight.neg_()
+        return model
+
+    monkeypatch.setattr(MethodSection, "for_export", ranked_backwards)
+    with pytest.raises(HlcliError, match="in logits of scores"):
+        hlcli.export(loaded, out=out, to="torch", overwrite=True)
+    assert out.read_bytes() == b"an older one"
+
+
+class _Scored(NamedTuple):
+    logits: torch.Tensor
+
+
+class _Far(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> _Scored:
+        return _Scored(images.mean(dim=(1, 2, 3))[:, None] * 10 + torch.tensor([-15, -200, 200, -25]))
+
+
+def test_onnx_keeps_small_scores_apart_and_scores_of_0_and_1_as_they_are(tmp_path: Path):
+    loaded = label_model("linear")._replace(model=_Far())
+    hlcli.export(loaded, out=tmp_path / "model.onnx", to="onnx")
+
+
+class _Mistaken(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module, *, always: bool) -> None:
+        super().__init__()
+        self.network, self.always = network, always
+
+    def forward(self, images: torch.Tensor) -> object:
+        if self.always or torch.compiler.is_compiling():
+            raise KeyError("typo")
+        return self.network(images)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_mistake_in_a_network_is_not_taken_for_torch_that_cannot_follow_it(always: bool, monkeypatch, tmp_path: Path):
+    """A mistake keeps its traceback; what fails in a trace alone is told by its kind."""
+    monkeypatch.setattr(MethodSection, "for_export", lambda section, model: _Mistaken(model, always=always))
+    kind, text = (KeyError, "typo") if always else (HlcliError, "cannot be exported: KeyError: 'typo'$")
+    with pytest.raises(kind, match=text):
+        hlcli.export(label_model("linear"), out=tmp_path / "model.pt2", to="torch")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_model_that_was_given_stays_as_it_was(tmp_path: Path):
     loaded = label_model("salgl", "model.graph_steps=0", "model.encoder_layers=0")
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
-    made = hlcli.export(loaded, tmp_path / "model.pt2", to="torch")
+    made = hlcli.export(loaded, out=tmp_path / "model.pt2", to="torch")
     assert loaded.model.head.cooccurrence.fixed is None
     after = loaded.model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)

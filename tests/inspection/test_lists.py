@@ -89,6 +89,12 @@ def test_odd_hierarchies_are_told():
     assert hierarchy_findings(LabelSpace.empty(), None) == []
 
 
+def test_names_that_look_the_same_are_told():
+    names = ["dog", "dog\u200b", "\u00e4", "a\u0308"]
+    (told,) = hierarchy_findings(LabelSpace.flat(names), None)
+    assert set(told.where) == {"dog / dog\u200b", "\u00e4 / a\u0308"}
+
+
 def test_parents_without_positives_are_told_on_every_level():
     tree = {"a": {"b": ["c", "d"], "e": ["f", "g"]}, "h": {"i": ["j", "k"], "l": ["m", "n"]}}
     told = hierarchy_findings(LabelSpace.from_tree(tree), np.array([0, 1, 0, 0, 0, 0, 0, 0]))

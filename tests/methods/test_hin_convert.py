@@ -71,6 +71,53 @@ def test_weights_survive_the_way_to_the_published_names_and_back(prefix: str) ->
     assert torch.equal(model(*draw_features(), draw_captions()), fresh(*draw_features(), draw_captions()))
 
 
+def test_every_attention_and_linear_goes_to_its_place() -> None:
+    theirs = to_upstream(make().state_dict())
+    generator = torch.Generator().manual_seed(0)
+    theirs = {name: torch.rand(value.shape, generator=generator) for name, value in theirs.items()}
+    ours = from_upstream(theirs)
+    for name, place in {
+        "encoder.layers.1.global_grid": "encoder.layers.1.grid_summary",
+        "encoder.layers.1.global_region": "encoder.layers.1.region_summary",
+        "encoder.layers.1.golbal_cls_grid": "encoder.layers.1.grid_exchange",
+        "encoder.layers.1.golbal_cls_region": "encoder.layers.1.region_exchange",
+        "encoder.layers.1.self_grid": "encoder.layers.1.grid_attention",
+        "encoder.layers.1.self_region": "encoder.layers.1.region_attention",
+        "encoder.quer2att_grid.1": "encoder.ask_grid.1",
+        "encoder.quer2att_region.1": "encoder.ask_regions.1",
+        "decoder.layers.1.self_att": "decoder.layers.1.self_attention",
+        "decoder.layers.1.grid_att": "decoder.layers.1.grid_attention",
+        "decoder.layers.1.region_att": "decoder.layers.1.region_attention",
+        "decoder.layers.1.grid_cross_region": "decoder.layers.1.grid_to_region",
+        "decoder.layers.1.region_cross_grid": "decoder.layers.1.region_to_grid",
+        "decoder.layers.1.self_cross_enc": "decoder.layers.1.direct_choice",
+        "decoder.layers.1.self_cross_enc_cross": "decoder.layers.1.crossed_choice",
+    }.items():
+        for part, own in zip("qkvo", ("query", "key", "value", "output"), strict=True):
+            assert torch.equal(ours[f"{place}.{own}.weight"], theirs[f"{name}.attention.fc_{part}.weight"]), name
+        assert torch.equal(ours[f"{place}.norm.bias"], theirs[f"{name}.layer_norm.bias"]), name
+    for name, place in {
+        "encoder.grid_proj.0.weight": "encoder.grid_projection.linear.weight",
+        "encoder.region_proj.3.bias": "encoder.region_projection.norm.bias",
+        "encoder.layers.1.cls_grid": "encoder.layers.1.grid_query",
+        "encoder.layers.1.cls_region": "encoder.layers.1.region_query",
+        "encoder.layers.1.gate_golbal_cls.weight": "encoder.layers.1.exchange_gate.weight",
+        "encoder.layers.1.middle_LN.weight": "encoder.layers.1.middle_norm.weight",
+        "encoder.layers.1.middle_fc.0.weight": "encoder.layers.1.middle_linear.weight",
+        "encoder.layers.1.pwff_grid.fc1.weight": "encoder.layers.1.grid_feed_forward.expand.weight",
+        "encoder.layers.1.pwff_region.fc2.weight": "encoder.layers.1.region_feed_forward.contract.weight",
+        "decoder.layers.1.pwff.layer_norm.bias": "decoder.layers.1.feed_forward.norm.bias",
+        "decoder.layers.1.gate.0.weight": "decoder.layers.1.gate.weight",
+        "decoder.layers.1.proj1.weight": "decoder.layers.1.direct_projection.weight",
+        "decoder.layers.1.proj2.weight": "decoder.layers.1.crossed_projection.weight",
+        "decoder.layers.1.lnorm2.bias": "decoder.layers.1.fusion_norm.bias",
+        "decoder.word_emb.weight": "decoder.word_embedding.weight",
+        "decoder.pos_emb.weight": "decoder.position_embedding.weight",
+        "decoder.fc.weight": "decoder.word_scores.weight",
+    }.items():
+        assert torch.equal(ours[place], theirs[name]), name
+
+
 def test_what_a_search_left_in_the_buffers_is_not_read() -> None:
     state = to_upstream(make().state_dict())
     state["decoder.layers.0.self_att.running_keys"] = torch.randn(4, 8)

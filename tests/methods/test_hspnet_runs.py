@@ -75,7 +75,7 @@ def test_a_model_folder_is_complete_and_so_is_its_published_form_with_the_graph(
     (tmp_path / "graph.npy").rename(tmp_path / "moved.npy")
     metrics = evaluate(run.folder, split="test").metrics
     assert 0 < metrics["mAP"] <= 1
-    file = export_upstream(run.folder, tmp_path / "model-highest.ckpt")
+    file = export_upstream(run.folder, out=tmp_path / "model-highest.ckpt")
     state = torch.load(file, weights_only=True)
     assert "child_prompt_learner.token_suffix" in state
     again = evaluate(file, split="test", recipe=recipe_of(f"model.graph={tmp_path / 'moved.npy'}")).metrics

@@ -44,7 +44,7 @@ def test_a_run_is_measured_with_its_scenes_and_so_is_its_published_form(tmp_path
     assert 0 <= metrics["scene/entropy"] <= math.log(3) + 1e-6
     logged = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]
     assert all("scene/entropy" in values for values in logged)
-    file = export_upstream(run.folder, tmp_path / "published.pth")
+    file = export_upstream(run.folder, out=tmp_path / "published.pth")
     assert "module.comatrix" in torch.load(file, weights_only=True)
     again = evaluate(file, split="test", recipe=recipe).metrics
     assert dict(again) == dict(metrics)

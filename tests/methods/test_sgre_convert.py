@@ -61,6 +61,32 @@ def test_weights_survive_the_way_there_and_back_bit_by_bit(fields: dict[str, Any
     assert torch.equal(other.eval()(images).logits, expected)
 
 
+def test_every_linear_goes_to_its_place() -> None:
+    section, model, published = exported()
+    ours = section.from_upstream(published, model)
+    for theirs, name in {
+        "net1.0.weight": "token_query.linear.weight", "net1.1.running_var": "token_query.norm.running_var",
+        "net2.0.weight": "label_key.linear.weight", "net2.1.running_mean": "label_key.norm.running_mean",
+        "net3.0.weight": "label_value.linear.weight", "net3.1.weight": "label_value.norm.weight",
+        "net4.0.weight": "context_projection.linear.weight", "net4.1.bias": "context_projection.norm.bias",
+        "attention.linear1.weight": "attention.token_projection.weight",
+        "attention.linear2.weight": "attention.label_projection.weight",
+        "attention.hidden_linear.bias": "attention.hidden_linear.bias",
+        "attention.target_linear.weight": "attention.target_linear.weight",
+        "encoder.layers.0.linear1.weight": "encoder.layers.0.feed_forward.expand.weight",
+        "encoder.layers.0.norm1.weight": "encoder.layers.0.self_norm.weight",
+        "encoder.layers.0.norm2.weight": "encoder.layers.0.feed_norm.weight",
+        "fc.bias": "label_classifier.offset", "fc2.3.bias": "classifier.output.bias",
+        "fc2.0.bias": "classifier.from_token.bias", "embeddings": "label_embeddings",
+    }.items():  # fmt: skip
+        value = published[theirs]
+        expected = value.flatten(1) if theirs.endswith(".0.weight") and theirs.startswith("net") else value
+        torch.testing.assert_close(ours["head." + name], expected, rtol=0, atol=0, msg=theirs)
+    token, context = published["fc2.0.weight"].chunk(2, dim=1)
+    assert torch.equal(ours["head.classifier.from_token.weight"], token)
+    assert torch.equal(ours["head.classifier.from_context.weight"], context)
+
+
 @pytest.mark.parametrize("embeddings", ["random", "bert.npy"])
 def test_names_and_shapes_are_those_of_the_published_size(embeddings: str) -> None:
     labels = LabelSpace.flat([f"{i}" for i in range(80)])
@@ -181,7 +207,7 @@ def test_a_published_checkpoint_finds_the_prepared_embeddings(tmp_path: Path) ->
     path = tmp_path / "best_ema_model.pth"
     torch.save({f"module.{name}": value for name, value in published.items()}, path)
     assert same(read_model(path, recipe).model.state_dict(), model.state_dict())
-    folder = convert(path, recipe, tmp_path / "ours")
+    folder = convert(path, recipe, out=tmp_path / "ours")
     (recipe.data.folder() / "label_embeddings.safetensors").unlink()
     assert same(read_model(folder).model.state_dict(), model.state_dict())  # a model folder is complete
     with pytest.raises(DataError, match=r"label_embeddings\.safetensors is missing.*hlcli embed labels"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 import hlcli
 from hlcli.errors import DataError, InputError
+from hlcli.methods.base import MethodSection
 from hlcli.own_photos.drawing_splits import draw_splits, fill_splits
 from hlcli.own_photos.recipe_text import Facts, choose_method, write_recipe
 from hlcli.own_photos.tables import OwnRow
@@ -140,7 +142,7 @@ def test_commands_refuse_in_words_and_overwrite_nothing():
     names = photos(8)
     write("image,labels\n" + "".join(f"{name},x\n" for name in names))
     words = ["init", "mine", "--images", "photos", "--labels", "labels.csv"]
-    failed(run(*words, "--method", "zero_shot"), "one of hleg, query2label")
+    failed(run(*words, "--method", "zero_shot"), "one of linear, query2label, hleg, salgl, sgre, hin was")
     failed(run(*words, "--method", "hin"), "the table has none")
     failed(run("init", "coco", "--images", "photos", "--labels", "labels.csv"), "the name of a recipe or a data set")
     failed(run("init", "mine", "--images", "nowhere", "--labels", "labels.csv"), "nowhere is not a folder of images")
@@ -172,12 +174,32 @@ def facts(**changes: object) -> Facts:
     return known._replace(**changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", ["hleg", "query2label", "linear", "salgl", "sgre", "hin"])
+METHODS: Mapping[str, type[MethodSection]] = hlcli.section_classes("model")  # type: ignore[assignment]
+OWN = [name for name, method in METHODS.items() if method.own_photos is not None]
+"""Of all methods those that say how they learn a person's own photos."""
+
+
+def test_methods_that_need_more_than_photos_are_refused_and_the_guide_names_the_others():
+    assert len(OWN) >= 6
+    for name in METHODS.keys() - OWN:
+        with pytest.raises(InputError, match=f"^method: one of {', '.join(OWN)} was expected"):
+            choose_method(facts(), name)
+    *most, last = (f"`{name}`" for name in OWN)
+    page = (Path(__file__).parents[2] / "docs" / "own_photos.md").read_text(encoding="utf-8")
+    assert f"`--method` takes another method: {', '.join(most)} or {last}." in page
+
+
+@pytest.mark.parametrize("method", OWN)
 @pytest.mark.parametrize("num_train", [2, 60, 3000, 200_000])
 def test_every_method_gets_a_recipe_that_is_valid_for_any_number_of_photos(method: str, num_train: int):
     text = write_recipe(facts(num_train=num_train), choose_method(facts(), method))
     recipe = hlcli.Recipe.from_dict(parse_yaml(text.encode(), "recipe.yaml"))
     assert recipe.model.name == method
+    own = METHODS[method].own_photos
+    assert own is not None
+    assert {"lr": recipe.optim.lr, **own.settings} == {  # type: ignore[union-attr]
+        "lr": own.lr, **{key: getattr(recipe.model, key) for key in own.settings}
+    }  # fmt: skip
     assert recipe.train.batch_size <= num_train
     assert max(len(line) for line in text.splitlines()) <= 120
 

@@ -9,7 +9,7 @@ import pytest
 
 from hlcli.errors import DataError
 from hlcli.own_photos.image_names import ImageNames
-from hlcli.own_photos.label_file import merge_rows
+from hlcli.own_photos.label_file import found_by_end, merge_rows
 from hlcli.own_photos.tables import OwnTable, read_own_table
 
 NAMES = ("a.jpg", "b.jpg", "c, d.jpg", "below/e.jpg")
@@ -44,12 +44,14 @@ TWO = {"a.jpg": ("dog", "red cat"), "b.jpg": ("dog",)}
         'path;labels\nphotos/a.jpg;dog,red cat\n"/home/me/photos/b.jpg";dog\n',
         "file\tkeywords\na.jpg\tdog;red cat\nb.jpg\tdog\n",
         "image|label\na.jpg|dog\nb.jpg|dog\na.jpg|red cat\n",
-        "image,label\na,dog\na.jpg,red cat\nB.JPG,dog\n",
+        "image,label\na,dog\na,red cat\nB.JPG,dog\n",
         ",image,class_name,width\n0,a.jpg,dog,64\n1,a.jpg,red cat,64\n2,b.jpg,dog,64\n",
         "image,dog,red cat\na.jpg,1,1\nb.jpg,1,0\n",
         "id,dog,red cat,source\na,1.0,1.0,web\nb,1.0,0.0,web\n",
         "image;dog;red cat\na.jpg;x;x\nb.jpg;x;\n",
         "image,dog,red cat\na.jpg,True,true\nb.jpg,True,False\n",
+        "image,dog,red cat\na.jpg,Y,1\nb.jpg,t,n\n",
+        "sep=;\nimage;labels\na.jpg;dog,red cat\nb.jpg;dog\n",
         "image,labels\na.jpg,\"['dog', 'red cat']\"\nb.jpg,\"['dog']\"\n",
     ],
 )
@@ -113,6 +115,7 @@ def test_splits_go_by_several_names_and_captions_stand_beside_labels(tmp_path: P
         ('image,tags\na.jpg,dog|cat\nb.jpg,"New York, NY"\n', r"hold '\|' and ','"),
         ("image,dog,cat\na.jpg,1,0\nb.jpg,0,-1\n", "hold other numbers: cat"),
         ("image,dog,cat\na.jpg,1,0\nb.jpg,0,0.5\n", "hold other numbers: cat"),
+        ("image,dog,cat\na.jpg,1,0\nb.jpg,0,NA\n", "column cat has NA beside 0"),
         ("image,dog,cat\na.jpg,1,0\nb.jpg,,1\ne.jpg,0,1\n", "column dog has empty cells beside 0 and 1"),
         ("ImageID,LabelName,Confidence\na,dog,1\nb,dog,0\n", "column Confidence has 0, 1 beside the labels"),
         ("image,labels,split\na.jpg,dog,somewhere\n", "line 2: split must be train, val or test"),
@@ -135,7 +138,12 @@ def test_what_is_unclear_is_refused_with_what_to_do(tmp_path: Path, names: Image
     ("text", "message"),
     [
         ("image,labels\na.jpg,dog;cat\na.jpg,dog\n", "a.jpg is listed in line 2 and in line 3, with other labels"),
-        ("image,dog,cat\na.jpg,1,1\nphotos/a.jpg,0,1\n", "with other labels"),
+        ("image,dog,cat\na.jpg,0,1\na.jpg,1,0\n", "with other labels"),
+        (
+            "image,label\na.jpg,dog\nb.jpg,cat\nphotos/a.jpg,cat\n",
+            "in line 2 and photos/a.jpg in line 4 both mean a.jpg",
+        ),
+        ("image,label\na.jpg,dog\nA.jpg,cat\n", "a.jpg in line 2 and A.jpg in line 3 both mean a.jpg"),
         ("image,label,split\na.jpg,dog,train\na.jpg,cat,val\n", "with other splits"),
     ],
 )
@@ -151,7 +159,8 @@ def test_rows_of_an_image_that_contradict_each_other_are_refused(
     [
         ("a.jpg", "a.jpg"), ("./a.jpg", "a.jpg"), ("photos/below/e.jpg", "below/e.jpg"), ("e.jpg", "below/e.jpg"),
         ("photos\\below\\e.jpg", "below/e.jpg"), ("E", "below/e.jpg"), ("below/e", "below/e.jpg"),
-        ("c, d", "c, d.jpg"), ("f.jpg", None), ("", None),
+        ("c, d", "c, d.jpg"), ("f.jpg", None), ("", None), ("below/a.jpg", None), ("x/below/a.jpg", None),
+        ("a.jpeg", "a.jpg"), ("x/below/e.PNG", "below/e.jpg"), ("a.txt", None), ("a.b", None), ("a\u0308.jpg", None),
     ],
 )  # fmt: skip
 def test_names_of_images(names: ImageNames, written: str, meant: str | None):
@@ -165,3 +174,30 @@ def test_a_name_that_means_several_images_is_refused(tmp_path: Path):
     for written in ("a.jpg", "b"):
         with pytest.raises(DataError, match="can mean several images"):
             names.find(written)
+
+
+def test_only_files_inside_the_folder_are_meant(tmp_path: Path):
+    for name in ("photos/odd.raw", "secret.raw"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = ImageNames(tmp_path / "photos", [])
+    assert names.find("odd.raw") == "odd.raw"
+    assert [names.find(written) for written in (str(tmp_path / "secret.raw"), "../secret.raw")] == [None, None]
+
+
+def test_forms_of_unicode_make_no_difference(tmp_path: Path):
+    names = ImageNames(tmp_path, [tmp_path / "\u00e4.jpg", tmp_path / "o\u0308.jpg"])
+    table = read(tmp_path, names, "image,labels\na\u0308.jpg,\u00fc\n\u00f6.jpg,u\u0308\n")
+    assert labels_of(table) == {"\u00e4.jpg": ("\u00fc",), "o\u0308.jpg": ("\u00fc",)}
+    assert found_by_end(merge_rows(table)) == ()
+
+
+def test_columns_of_labels_count_beside_texts(tmp_path: Path, names: ImageNames):
+    table = read(tmp_path, names, "image,comment,dog,cat\na.jpg,A dog.,1,0\nb.jpg,No dog.,0,1\n")
+    assert (table.has_labels, table.has_captions, table.left_aside) == (True, True, ())
+    assert labels_of(table) == {"a.jpg": ("dog",), "b.jpg": ("cat",)}
+
+
+def test_names_found_by_their_end_are_told(tmp_path: Path, names: ImageNames):
+    table = read(tmp_path, names, "image,labels\n./a.jpg,dog\nx/b.jpg,dog\nbelow\\e.jpg,dog\ngone.jpg,dog\n")
+    assert found_by_end(merge_rows(table)) == ("x/b.jpg → b.jpg",)

@@ -17,10 +17,11 @@ from warm_programs import WarmProgram, run_two
 import hlcli
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.errors import HlcliError, InputError
-from hlcli.launching import make_accelerator
+from hlcli.launching import find_processes
 from hlcli.model_folder import read_model
 from hlcli.prediction import image_stream
 from hlcli.prediction.caption_files import CaptionFile, partial_file
+from hlcli.prediction.caption_predictor import stream_named
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.captions import CaptionPredictor, caption, caption_images, named_images
 from hlcli.recipe import EvalSection
@@ -70,7 +71,7 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
     assert out.read_bytes() == finished
     with pytest.raises(InputError, match="finished, but with other images"):
         caption(predictor, places[:1], out=out, resume=True)
-    with CaptionFile(out, [str(place) for place in places], predictor.describe(), predictor.accelerator) as begun:
+    with CaptionFile(out, [str(place) for place in places], predictor.describe(), predictor.processes) as begun:
         begun.begin(resume=False, batch_size=3)
         with pytest.raises(InputError, match=r"Another process writes .*o\.jsonl"):
             caption(predictor, places, out=out, resume=True)
@@ -88,9 +89,9 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
 def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
     """Stop before the file has its name; the lines of the results."""
     images = named_images([photos])
-    with CaptionFile(out, images.names, predictor.describe(), predictor.accelerator) as file:
+    with CaptionFile(out, images.names, predictor.describe(), predictor.processes) as file:
         file.begin(resume=False, batch_size=predictor.batch_size)
-        for result in predictor.stream_named(images):
+        for result in stream_named(predictor, images):
             file.write(result)
     return partial_file(out).read_bytes().splitlines(keepends=True)
 
@@ -142,7 +143,7 @@ def test_a_finished_file_of_another_work_is_not_taken_for_this_one(model: Path, 
 
 def test_a_file_that_vanishes_at_the_end_is_no_traceback(model: Path, photos: Path, tmp_path: Path):
     predictor, images = CaptionPredictor(read_model(model)), named_images([photos / "a.jpg"])
-    with CaptionFile(tmp_path / "o.jsonl", images.names, {}, predictor.accelerator) as file:
+    with CaptionFile(tmp_path / "o.jsonl", images.names, {}, predictor.processes) as file:
         file.begin(resume=False, batch_size=1)
         partial_file(tmp_path / "o.jsonl").unlink()
         with pytest.raises(HlcliError, match=r"o\.jsonl(\.partial)? cannot be written: No such file"):
@@ -194,9 +195,9 @@ def test_a_loader_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
         return []
 
     monkeypatch.setattr(image_stream, "DataLoader", remember)
-    accelerator = make_accelerator(cpu=True, precision="fp32")
+    processes = find_processes(cpu=True, precision="fp32")
     for workers in (2, 0):
-        assert list(image_stream.in_order([1, 2], int, list, accelerator, batch_size=1, workers=workers)) == []
+        assert list(image_stream.in_order([1, 2], int, list, processes, batch_size=1, workers=workers)) == []
     assert [options["timeout"] for options in made] == [600, 0]
 
 

@@ -170,7 +170,7 @@ def test_a_split_is_captioned_as_training_measures_it(model: Path, tmp_path: Pat
     loaded = read_model(model)
     predictor = CaptionPredictor(loaded)
     found = evaluate_captions(predictor, out=tmp_path / "o.jsonl")
-    scorer = CaptionScorer(loaded.recipe, predictor.vocabulary, predictor.accelerator, "test")
+    scorer = CaptionScorer(loaded.recipe, predictor.vocabulary, predictor.processes, "test")
     expected = scorer.score([loaded.model])[0]
     assert [row.caption for row in found.captions] == [caption.text for caption in expected.captions]
     assert found.metrics is not None

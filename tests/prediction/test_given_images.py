@@ -122,11 +122,33 @@ def test_one_image_needs_no_list_and_a_batch_counts_as_many(predictor: hlcli.Pre
         (torch.randn(3, 40, 50) * 2, ValueError, "between 0 and 1, but got"),
         (3, TypeError, "image 0 to be a path, a URL, bytes, a PIL image, a NumPy array or a tensor, but got int"),
         (None, TypeError, "but got NoneType"),
+        (torch.rand(3, 4, 5).to_sparse(), TypeError, "image 0 to be a dense tensor with values, but got torch.sparse"),
+        (torch.empty(3, 4, 5, device="meta"), TypeError, "to be a dense tensor with values, but got meta"),
+        (torch.rand(3, 4, 5).to(torch.float8_e4m3fn), TypeError, "image 0 to be of .* but got torch.float8_e4m3fn"),
+        (Image.new("RGB", (0, 5)), ValueError, "image 0 to have pixels, but got 0×5"),
+        (io.BytesIO(encoded()), TypeError, "image 0 to be a path, .* but got BytesIO"),
     ],
 )
 def test_what_is_unclear_is_refused(predictor: hlcli.Predictor, image: Any, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         predictor.predict([image])
+
+
+@pytest.mark.parametrize("images", [None, 5, io.BytesIO(encoded()), bytearray(encoded()), {"a.jpg": PIXELS}])
+def test_what_is_no_image_is_not_taken_for_many(predictor: hlcli.Predictor, images: Any, tmp_path: Path):
+    expected = "Expected images to be a path, a URL, .* a NumPy array or a tensor, or many of them, but"
+    with pytest.raises(TypeError, match=f"{expected} got {type(images).__name__}"):
+        predictor.predict(images)
+    (tmp_path / "a.png").write_bytes(encoded())
+    with open(tmp_path / "a.png", "rb") as file, pytest.raises(TypeError, match="got BufferedReader"):
+        list(predictor.stream(file))  # type: ignore[arg-type]
+
+
+def test_other_addresses_than_of_the_web_are_said_to_be_none(predictor: hlcli.Predictor):
+    for address in ("file:///a.jpg", "s3://b/a.jpg", "data:image/png;base64,AAAA"):
+        (failure,) = predictor.stream([address])
+        assert isinstance(failure, hlcli.Failure)
+        assert failure.error == f"Image {address} cannot be fetched: only http:// and https:// are."
 
 
 def test_urls_that_give_no_image_are_named(
@@ -166,7 +188,8 @@ def test_what_fails_fails_in_its_place(predictor: hlcli.Predictor, tmp_path: Pat
     found = list(asked.stream(image for image in given))
     assert [isinstance(result, hlcli.Failure) for result in found] == [False, True, True, True, True, True, False]
     assert [result.image for result in found][2:5] == ["image 2", "image 3", "image 4"]
-    assert all("cannot be decoded" in result.error for result in found if isinstance(result, hlcli.Failure))
+    reasons = [result.error for result in found if isinstance(result, hlcli.Failure)]
+    assert ["cannot be decoded" in reason for reason in reasons] == [True] * 4 + [False]
     np.testing.assert_array_equal(found[0].levels[-1], found[-1].levels[-1])  # type: ignore[union-attr]
     with pytest.raises(hlcli.DataError, match="image 0 cannot be decoded"):
         asked.predict(cut_short(tmp_path))

@@ -17,7 +17,7 @@ def test_rounds_are_the_same_for_all_processes(count: int, processes: int, monke
     monkeypatch.setattr(image_stream, "gather_object", lambda found: found)
     own = []
     for index in range(processes):
-        accelerator: Any = SimpleNamespace(process_index=index, num_processes=processes)
+        processes_here: Any = SimpleNamespace(process_index=index, num_processes=processes)
         batches: list[list[int]] = []
 
         def work(batch: list[int], seen: list[list[int]] = batches) -> list[int]:
@@ -25,7 +25,7 @@ def test_rounds_are_the_same_for_all_processes(count: int, processes: int, monke
             return batch
 
         items = iter(range(count))
-        list(image_stream.in_order(items, int, work, accelerator, batch_size=4, workers=0))
+        list(image_stream.in_order(items, int, work, processes_here, batch_size=4, workers=0))
         assert next(items, None) is None
         own.append(batches)
     rounds = -(-count // (4 * processes))
@@ -38,6 +38,6 @@ def test_a_process_without_work_waits_with_the_others(monkeypatch: pytest.Monkey
     monkeypatch.setattr(image_stream, "gather_object", lambda found: gathered.append(found) or found)
     for index, expected in ((0, [[[0, 1]], [[4]]]), (1, [[[2, 3]], [[]]])):
         gathered.clear()
-        accelerator: Any = SimpleNamespace(process_index=index, num_processes=2)
-        list(image_stream.in_order(range(5), int, list, accelerator, batch_size=2, workers=0))
+        processes_here: Any = SimpleNamespace(process_index=index, num_processes=2)
+        list(image_stream.in_order(range(5), int, list, processes_here, batch_size=2, workers=0))
         assert gathered == expected

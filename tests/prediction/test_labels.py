@@ -48,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_every_image_is_predicted_or_listed(model: Path, photos: Path, tmp_path: Path):
     out = tmp_path / "out.jsonl"
-    predictions, failures = predict(hlcli.load(model), [photos], out)
+    predictions, failures = predict(hlcli.load(model), [photos], out=out)
     assert predictions == []
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     names = [Path(line["image"]).name for line in lines]
@@ -64,7 +64,7 @@ def test_every_image_is_predicted_or_listed(model: Path, photos: Path, tmp_path:
 def test_formats_say_the_same(model: Path, photos: Path, tmp_path: Path):
     predictor = hlcli.load(model, thresholds=[0.01] * 3)
     for name in ("o.jsonl", "o.csv", "o.parquet"):
-        predict(predictor, [photos / "a.jpg", photos / "b.PNG"], tmp_path / name)
+        predict(predictor, [photos / "a.jpg", photos / "b.PNG"], out=tmp_path / name)
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert pq.read_table(tmp_path / "o.parquet").to_pylist() == lines
     rows = list(csv.DictReader((tmp_path / "o.csv").open(newline="")))
@@ -135,7 +135,7 @@ def test_links_are_followed_once_and_dead_ones_are_listed(model: Path, photos: P
     found = find_images([folder])
     assert len(found) == 7
     out = tmp_path / "out.jsonl"
-    _, failures = predict(hlcli.load(model), [folder], out)
+    _, failures = predict(hlcli.load(model), [folder], out=out)
     assert {Path(failure.image).name for failure in failures} == {"broken.jpg", "empty.png", "dead.jpg"}
     assert len(out.read_text().splitlines()) == 4
 
@@ -148,7 +148,7 @@ def test_names_that_are_not_utf8_cost_nothing(model: Path, photos: Path, tmp_pat
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     out = tmp_path / f"out.{ending}"
-    _, failures = predict(hlcli.load(model), [photos], out)
+    _, failures = predict(hlcli.load(model), [photos], out=out)
     assert len(failures) == 2
     if ending == "parquet":
         names = pq.read_table(out)["image"].to_pylist()
@@ -174,7 +174,7 @@ def test_scenes_are_part_of_predictions(scene_model: Path, photos: Path, tmp_pat
     predictor = hlcli.load(scene_model)
     images = [photos / "a.jpg", photos / "b.PNG"]
     for name in ("o.jsonl", "o.csv", "o.parquet"):
-        predict(predictor, images, tmp_path / name)
+        predict(predictor, images, out=tmp_path / name)
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     table = pq.read_table(tmp_path / "o.parquet").to_pylist()
     rows = list(csv.DictReader((tmp_path / "o.csv").open(newline="")))
@@ -205,7 +205,7 @@ def test_scenes_of_a_split_are_those_of_its_images(scene_model: Path, tmp_path: 
 def test_models_without_scenes_have_no_columns_for_them(model: Path, photos: Path, tmp_path: Path):
     predictor = hlcli.load(model)
     for name in ("o.jsonl", "o.csv", "o.parquet"):
-        predict(predictor, [photos / "a.jpg"], tmp_path / name)
+        predict(predictor, [photos / "a.jpg"], out=tmp_path / name)
     assert list(json.loads((tmp_path / "o.jsonl").read_text())) == ["image", "labels"]
     assert "scene" not in (tmp_path / "o.csv").read_text().splitlines()[0]
     assert pq.read_table(tmp_path / "o.parquet").column_names == ["image", "labels"]

@@ -118,3 +118,37 @@ def test_no_switch_of_the_program_is_changed(monkeypatch: pytest.MonkeyPatch):
     assert switches() == before
     list(stream)
     assert switches() == before
+
+
+def test_loading_disturbs_nobody_who_predicts():
+    """Threads go on predicting while models of either precision are made by others."""
+    full, half = tiny_label_model("linear"), tiny_label_model("linear", "train.precision=bf16")
+    shared = hlcli.Predictor(full)
+    expected = [scores(hlcli.Predictor(loaded), 0)[0] for loaded in (full, half)]
+
+    def work(number: int) -> None:
+        for turn in range(12):
+            if number < 2:
+                np.testing.assert_array_equal(scores(shared, 0)[0], expected[0])
+                continue
+            made = hlcli.Predictor((full, half)[(number + turn) % 2])
+            assert made.processes.mixed_precision == ("no", "bf16")[(number + turn) % 2]
+            np.testing.assert_array_equal(scores(made, 0)[0], expected[(number + turn) % 2])
+
+    in_threads(work)
+
+
+def test_the_programs_own_accelerator_stays_as_it_is():
+    """Whatever the program asked Accelerate for, predicting and measuring ask for something else."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # of trainings that other tests made
+    try:
+        mine = Accelerator(cpu=True, mixed_precision="bf16")
+        loaded = tiny_label_model("linear", "train.precision=fp32", "data.num_test=3")
+        hlcli.Predictor(loaded).predict(pictures(0))
+        hlcli.evaluate(loaded)
+        assert (mine.mixed_precision, mine.num_processes, mine.device.type) == ("bf16", 1, "cpu")
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,7 @@ def test_two_processes_train_and_measure_as_one(tmp_path: Path) -> None:
     both = Run(tmp_path / "two")
     one, two = evaluations(alone)[-1], evaluations(both)[-1]
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert re.findall(r"Captioning[^:]*: (.*) images in", (both.folder / "log.txt").read_text()) == ["9"]
     found = weights_of(both)
     for name, value in weights_of(alone).items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5, msg=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,18 +11,19 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.launch import prepare_multi_gpu_env
+import yaml
 from power_cut import train_until
 from tiny import tiny_recipe
 from torch import nn
+from torch.multiprocessing import ProcessRaisedException
 from two_processes import in_two_processes
 
 import hlcli
 from hlcli.errors import InputError
+from hlcli.launching import make_accelerator
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
-from hlcli.sharding import shard, shards_networks
+from hlcli.sharding import is_cut, shard, shards_networks, whole
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "fsdp.yaml"
 SETTINGS = (
@@ -35,11 +37,14 @@ CUT_AT = 3
 
 
 def example_environment() -> dict[str, str]:
-    """What `accelerate launch --config_file docs/examples/fsdp.yaml` tells the processes, on the CPU and in fp32."""
-    words = ["--config_file", str(EXAMPLE), "--num_processes", "2", "--mixed_precision", "no", "hlcli"]
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
-    told = prepare_multi_gpu_env(arguments)
-    return {name: value for name, value in told.items() if name.startswith(("FSDP_", "ACCELERATE_"))}
+    """What `accelerate launch --config_file docs/examples/fsdp.yaml` tells the processes of FSDP."""
+    settings = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["fsdp_config"]
+    return {"ACCELERATE_USE_FSDP": "true"} | {name.upper(): str(value).lower() for name, value in settings.items()}
+
+
+def by_layer(names: str) -> dict[str, str]:
+    """Settings that gather layers of these classes one by one."""
+    return {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_TRANSFORMER_CLS_TO_WRAP": names}
 
 
 def train_until_cut(recipe: Recipe, folder: Path) -> None:
@@ -56,12 +61,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """A run of one process; of two that cut the network; one of these broken off and resumed, by two and by one."""
     folder, recipe = tmp_path_factory.mktemp("runs"), tiny_recipe(*SETTINGS)
     told = example_environment()
-    by_layer = told | {
-        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_TRANSFORMER_CLS_TO_WRAP": "BasicBlock",
-    }  # fmt: skip
     hlcli.train(recipe, folder / "one")
     in_two_processes(hlcli.train, recipe, folder / "two", **told)
-    in_two_processes(train_until_cut, recipe, folder / "resumed", **by_layer)
+    in_two_processes(train_until_cut, recipe, folder / "resumed", **told | by_layer("BasicBlock"))
     assert checkpoint(Run(folder / "resumed"))["progression"]["step"] == CUT_AT - 1
     shutil.copytree(folder / "resumed", folder / "resumed by one")
     in_two_processes(resume, recipe, folder / "resumed", **told)
@@ -75,7 +77,7 @@ def checkpoint(run: Run) -> dict[str, Any]:
 
 def test_the_example_asks_for_what_is_tested():
     told = example_environment()
-    assert (told["ACCELERATE_USE_FSDP"], told["FSDP_VERSION"]) == ("true", "2")
+    assert (told["FSDP_VERSION"], told["FSDP_AUTO_WRAP_POLICY"]) == ("2", "no_wrap")
 
 
 @pytest.mark.parametrize("name", ["two", "resumed", "resumed by one"])
@@ -109,6 +111,14 @@ def test_one_process_alone_writes_to_trackers(runs: dict[str, Run]):
     assert json.loads((runs["two"].folder / "environment.json").read_text())["num_processes"] == 2
 
 
+def test_the_run_says_that_its_network_is_cut_and_how_many_images_were_measured(runs: dict[str, Run]):
+    for name, is_sharded in (("one", False), ("two", True)):
+        assert json.loads((runs[name].folder / "environment.json").read_text())["fsdp"] is is_sharded
+        log = (runs[name].folder / "log.txt").read_text()
+        assert ("2 processes with FSDP, fp32." in log) is is_sharded
+        assert re.findall(r"Evaluating[^:]*: (.*) images in", log) == ["11"]
+
+
 def accelerator(**facts: Any) -> Any:
     """As much of one as is asked."""
     return SimpleNamespace(**{"num_processes": 2, "mixed_precision": "no", **facts})
@@ -120,6 +130,7 @@ def accelerator(**facts: Any) -> Any:
         ({"FSDP_VERSION": "1"}, "no", "fsdp_version: 1"),
         ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, "no", "fsdp_auto_wrap_policy: SIZE_BASED_WRAP"),
         ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "no", "fsdp_activation_checkpointing: true"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, "no", "fsdp_offload_params: true"),
         ({}, "fp16", "mixed_precision: fp16"),
     ],
 )
@@ -128,6 +139,46 @@ def test_what_cannot_be_trained_with_is_refused(monkeypatch, variables: dict[str
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=f"FSDP: {message} cannot be trained with"):
         shards_networks(accelerator(mixed_precision=precision))
+
+
+def test_what_is_refused_is_refused_before_anything_is_made(tmp_path: Path):
+    told = example_environment() | {"FSDP_OFFLOAD_PARAMS": "true"}
+    with pytest.raises(ProcessRaisedException, match="fsdp_offload_params: true cannot be trained with"):
+        in_two_processes(hlcli.train, tiny_recipe(), tmp_path / "run", **told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_accelerate_cannot_read_are_refused(monkeypatch):
+    for name, value in (example_environment() | {"FSDP_AUTO_WRAP_POLICY": "WRAP_IT"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="FSDP: ") as caught:
+        shards_networks(accelerator())
+    assert "docs/examples/fsdp.yaml" in (caught.value.hint or "")
+
+
+def test_layers_that_a_network_does_not_have_are_refused(monkeypatch):
+    for name, value in (example_environment() | by_layer("Linear,Block")).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="no layers of class Block"):
+        shard(accelerator(), nn.Sequential(nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+def test_layers_are_freed_after_an_evaluation_as_the_launcher_said(is_freed: bool):
+    told = example_environment() | by_layer("Linear") | {"FSDP_RESHARD_AFTER_FORWARD": str(is_freed).lower()}
+    in_two_processes(evaluate_and_train, is_freed, **told)
+
+
+def evaluate_and_train(is_freed: bool) -> None:
+    """Layers between two uses: whole while `whole` is active, and then cut after each forward pass, or left whole."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model = shard(make_accelerator(cpu=True), model)
+    with whole([model]):
+        model(torch.zeros(1, 4))
+        assert not any(is_cut(layer.weight) for layer in model)
+    assert all(is_cut(layer.weight) for layer in model)
+    model(torch.zeros(1, 4))
+    assert [is_cut(layer.weight) for layer in model] == [is_freed] * 2
 
 
 def test_networks_are_cut_only_where_the_launcher_says_so(monkeypatch):

@@ -6,14 +6,15 @@ import json
 import socket
 import sqlite3
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import wandb_files
 from tiny import tiny_recipe
 
 import hlcli
-from hlcli.errors import MissingDependencyError
+from hlcli import sections
+from hlcli.errors import InputError, MissingDependencyError, TrainingError
 from hlcli.training import loop, trackers
 from hlcli.training.state import save
 
@@ -21,8 +22,18 @@ pytest.importorskip("tensorboard", reason="the extra `test` brings it")
 pytest.importorskip("wandb", reason="the extra `test` brings it")
 pytest.importorskip("mlflow", reason="the extra `test` brings it")
 
-SETTINGS = ("train.trackers=[tensorboard, wandb, mlflow]", "train.epochs=1", "eval.empty_labels=skip")
+SETTINGS = (
+    "train.trackers=[tensorboard, wandb, mlflow]",
+    "train.epochs=1",
+    "train.log_every_steps=1",
+    "eval.empty_labels=skip",
+)
 INTERRUPTED_AT, FAILED_AT = 2, 4
+REPEATED = {3, 4}
+"""Steps that were noted before the failure, and come again: the last state is the interruption's."""
+
+Rows = list[tuple[str, int, float]]
+"""Sorted: what a tracker calls a number, step, value."""
 
 
 class Tracked(NamedTuple):
@@ -79,15 +90,22 @@ def _stop_at(step: int, error: BaseException) -> Any:
     return stop
 
 
-def expected(folder: Path) -> dict[tuple[str, int], float]:
-    """What metrics.jsonl says, by tracker's name and step."""
-    values = {}
+def expected(folder: Path, repeated: set[int] = frozenset()) -> Rows:  # type: ignore[assignment]
+    """What metrics.jsonl says; numbers of repeated steps twice."""
+    rows: Rows = []
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         event = json.loads(line)
         split = event["split"] if event["weights"] == "regular" else f"{event['split']}-{event['weights']}"
-        values |= {(f"{split}/{k}", event["step"]): v for k, v in event["metrics"].items() if v is not None}
-    assert {INTERRUPTED_AT, 6} <= {step for _, step in values}
-    return values
+        found = [(f"{split}/{k}", event["step"], v) for k, v in event["metrics"].items() if v is not None]
+        rows += found * (2 if event["step"] in repeated else 1)
+    assert {step for _, step, _ in rows} == {1, 2, 3, 4, 5, 6}
+    return sorted(rows)
+
+
+def check_rows(shown: Rows, wanted: Rows, rel: float) -> None:
+    """The same names and steps, as many times, and their values."""
+    assert [row[:2] for row in shown] == [row[:2] for row in wanted]
+    assert [row[2] for row in shown] == pytest.approx([row[2] for row in wanted], rel=rel)
 
 
 def mlflow_rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
@@ -104,30 +122,29 @@ def mlflow_state(folder: Path) -> str:
     return str(state)
 
 
-def test_tensorboard_shows_what_metrics_jsonl_says(tracked: Tracked):
+def test_tensorboard_shows_what_metrics_jsonl_says_once(tracked: Tracked):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tracked.folder / "tensorboard"))
     events.Reload()
-    shown = {(tag, value.step): value.value for tag in events.Tags()["scalars"] for value in events.Scalars(tag)}
-    assert shown == pytest.approx(expected(tracked.folder), rel=1e-6)
+    shown = [(tag, value.step, value.value) for tag in events.Tags()["scalars"] for value in events.Scalars(tag)]
+    check_rows(sorted(shown), expected(tracked.folder), rel=1e-6)
 
 
 def test_weights_and_biases_keeps_what_metrics_jsonl_says(tracked: Tracked):
-    shown: dict[tuple[str, int], float] = {}
+    shown: Rows = []
     for records in wandb_files.records(tracked.folder / "wandb").values():
         for record in records:
             if record.WhichOneof("record_type") == "history":
                 pairs = [("/".join(item.nested_key) or item.key, item.value_json) for item in record.history.item]
-                items = {name: json.loads(value) for name, value in pairs}
                 step = record.history.step.num
-                shown |= {(name, step): value for name, value in items.items() if not name.startswith("_")}
-    assert shown == pytest.approx(expected(tracked.folder), rel=1e-12)
+                shown += [(name, step, json.loads(value)) for name, value in pairs if not name.startswith("_")]
+    check_rows(sorted(shown), expected(tracked.folder, REPEATED), rel=1e-12)
 
 
 def test_mlflow_keeps_what_metrics_jsonl_says(tracked: Tracked):
     rows = mlflow_rows(tracked.folder, "select key, step, value from metrics")
-    assert {(key, step): value for key, step, value in rows} == pytest.approx(expected(tracked.folder), rel=1e-12)
+    check_rows(sorted(rows), expected(tracked.folder, REPEATED), rel=1e-12)
     settings = dict(mlflow_rows(tracked.folder, "select key, value from params"))
     assert (settings["model.method"], settings["train.epochs"]) == ("hleg", "1")
 
@@ -145,12 +162,45 @@ def test_all_of_it_lies_in_the_run(tracked: Tracked):
     assert [path.name for path in tracked.folder.parent.iterdir()] == ["ü run"]
 
 
+def test_a_recipe_can_name_every_tracker():
+    written = get_args(sections.Train.model_fields["trackers"].annotation)[0]
+    assert get_args(written) == tuple(trackers._TRACKERS)
+
+
 @pytest.mark.parametrize(("name", "extra"), [("tensorboard", "track"), ("wandb", "wandb"), ("mlflow", "mlflow")])
 def test_a_tracker_that_is_not_installed_is_told_with_its_extra(name: str, extra: str, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda wanted: None)
     with pytest.raises(MissingDependencyError, match=rf"{name} is not installed. .*'hlcli\[{extra}\]'"):
         hlcli.train(tiny_recipe(f"train.trackers=[{name}]"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_cannot_start_is_told_in_words(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    with pytest.raises(InputError, match=r"WANDB_MODE is 'bogus'\. It can be online, offline, disabled, shared"):
+        hlcli.train(tiny_recipe("train.trackers=[wandb]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrainingError, match=r"mlflow cannot start: .* Check where it writes to, or leave it out"):
+        hlcli.train(tiny_recipe("train.trackers=[mlflow]"), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_tracker_that_is_gone_does_not_end_the_training(tmp_path: Path, monkeypatch, caplog):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "run"
+
+    def lose_tables(training: Any) -> None:
+        if training.progression.step == 2:
+            mlflow_rows(folder, "drop table metrics")
+
+    monkeypatch.setattr(loop, "_stop_if_asked", lose_tables)
+    with caplog.at_level("WARNING", logger="hlcli"):
+        hlcli.train(tiny_recipe(*SETTINGS[1:], "train.trackers=[mlflow, tensorboard]"), folder)
+    assert caplog.text.count("mlflow gets no more numbers") == 1
+    assert "metrics.jsonl has all of them" in caplog.text
+    assert expected(folder)
 
 
 def test_a_run_that_starts_anew_forgets_what_trackers_wrote(tiny, tmp_path: Path):

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import io
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -19,6 +20,10 @@ from hlcli.errors import DataError, named
 from hlcli.sections import DataSection, Fraction
 
 SPLITS = ("train", "val", "test")
+
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of .xlsx or .ods and of .xls begin."""
+_SAVE_AS_TEXT = "In Excel: Save As, CSV UTF-8."
 
 
 class _Row(NamedTuple):
@@ -188,17 +193,23 @@ def read_table(path: Path, val_fraction: float, test_fraction: float) -> Table:
 
 
 def read_text(path: Path) -> str:
-    """The text of a label file, without a byte order mark.
+    """The text of a label file, of UTF-8 or of UTF-16 with a byte order mark, without that mark.
 
     Raises:
         DataError: for a missing or unreadable file.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a CSV file was expected.")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if content.startswith(_WORKBOOKS):
+            raise DataError(f"{path} is a workbook, no text.", _SAVE_AS_TEXT)
+        encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        return io.TextIOWrapper(io.BytesIO(content), encoding=encoding).read()
     except FileNotFoundError as error:
         raise DataError(f"data.labels: {path} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.", _SAVE_AS_TEXT) from error
 
 
 def csv_lines(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from hlcli.methods.base import OwnPhotos
 from hlcli.methods.captions import CaptionMethod
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class Hin(CaptionMethod):
     """Hierarchical interaction network: grid and region features, levels of memory, gated decoder."""
+
+    own_photos: ClassVar[OwnPhotos | None] = OwnPhotos(
+        {"dim": 256, "feed_forward": 1024, "encoder_layers": 2, "decoder_layers": 2}, lr=3e-4
+    )
 
     method: Literal["hin"] = "hin"
     dim: int = Field(512, ge=2, description="Width of the network.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from pydantic import Field, model_validator
 
 from hlcli.errors import RecipeError
-from hlcli.methods.base import Criterion, LevelMaps, MethodSection
+from hlcli.methods.base import Criterion, LevelMaps, MethodSection, OwnPhotos
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +25,8 @@ class Hleg(MethodSection):
     """Hierarchical label embedding and grouping: one decoder layer per level of the label tree."""
 
     maps_every_level: ClassVar[bool] = True
+    unwrapped_weights: ClassVar[Literal["regular", "ema"]] = "ema"
+    own_photos: ClassVar[OwnPhotos | None] = OwnPhotos({"hidden_dim": 256, "feedforward_dim": 512}, lr=5e-4)
 
     method: Literal["hleg"] = "hleg"
     hidden_dim: int = Field(2048, ge=4, le=65536, description="Width of the transformer.")

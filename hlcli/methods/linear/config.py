@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from hlcli.methods.base import Criterion, MethodSection
+from hlcli.methods.base import Criterion, MethodSection, OwnPhotos
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class Linear(MethodSection):
     """The baseline that everything is compared with: mean of the grid, one linear layer."""
+
+    own_photos: ClassVar[OwnPhotos | None] = OwnPhotos({}, lr=1e-3)  # a layer alone stands more than a transformer
 
     method: Literal["linear"] = "linear"
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the linear layer.")

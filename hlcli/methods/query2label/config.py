@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
-from hlcli.methods.base import Criterion, LevelMaps, MethodSection
+from hlcli.methods.base import Criterion, LevelMaps, MethodSection, OwnPhotos
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 class Query2Label(MethodSection):
     """Every label asks the image with a learned query: HLEG's ancestor, and the baseline of most papers."""
+
+    unwrapped_weights: ClassVar[Literal["regular", "ema"]] = "ema"
+    own_photos: ClassVar[OwnPhotos | None] = OwnPhotos({"hidden_dim": 256, "feedforward_dim": 512}, lr=5e-4)
 
     method: Literal["query2label"] = "query2label"
     hidden_dim: int = Field(2048, ge=4, le=65536, multiple_of=4, description="Width of the transformer.")
