@@ -18,6 +18,7 @@ from hub_server import TOKEN, Hub, running_hub
 from PIL import Image
 from tiny import tiny_recipe
 from tiny_captioner import write_captioner
+from warm_programs import run_warm
 
 import hlcli
 from hlcli.errors import InputError
@@ -36,6 +37,16 @@ def run(hub: Hub, home: Path, *words: object, **environment: str) -> subprocess.
     settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "-m", "hlcli", *map(str, words)]
     return subprocess.run(command, env={**os.environ, **settings, **environment}, capture_output=True, text=True)
+
+
+def run_soon(hub: Hub, home: Path, *words: object, offline: bool = False, token: str = TOKEN):
+    """The same without waiting for imports: the client has read its settings, so they are given to it again."""
+    before = (
+        "from huggingface_hub import constants\n"
+        f"constants.ENDPOINT, constants.HF_HUB_OFFLINE = {hub.address!r}, {offline}\n"
+        f"constants.HF_HUB_CACHE = {str(home / 'hub')!r}\n"
+    )
+    return run_warm(*words, before=before, HF_TOKEN=token, HF_HUB_OFFLINE=str(int(offline)))
 
 
 def front_matter(card: str) -> dict[str, Any]:
@@ -61,23 +72,23 @@ def test_a_model_is_pushed_fetched_by_name_and_used_from_the_cache(hub: Hub, tmp
     here = hlcli.caption(model, [tmp_path / "a.jpg"])
     assert json.loads(named.stdout)["captions"] == [caption.to_json() for caption in here.captions]
     hub.asked.clear()
-    again = run(hub, tmp_path / "other", *words, HF_HUB_OFFLINE="1")
+    again = run_soon(hub, tmp_path / "other", *words, offline=True)
     assert (again.stdout, hub.asked) == (named.stdout, [])
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "code", "messages"),
+    ("words", "settings", "code", "messages"),
     [
-        (("push", "MODEL", "jane/words"), {"HF_TOKEN": "hf_wrong"}, 1, ["jane/words cannot be pushed", "auth login"]),
+        (("push", "MODEL", "jane/words"), {"token": "hf_wrong"}, 1, ["jane/words cannot be pushed", "auth login"]),
         (("caption", "hf://jane/none", "a.jpg"), {}, 2, ["hf://jane/none is not on the hub", "Check OWNER/NAME"]),
-        (("caption", "hf://jane/none", "a.jpg"), {"HF_HUB_OFFLINE": "1"}, 1, ["the hub cannot be reached"]),
+        (("caption", "hf://jane/none", "a.jpg"), {"offline": True}, 1, ["the hub cannot be reached"]),
     ],
 )
 def test_what_the_hub_refuses_is_said_in_words(
-    hub: Hub, tmp_path: Path, words: tuple[str, ...], environment: dict[str, str], code: int, messages: list[str]
+    hub: Hub, tmp_path: Path, words: tuple[str, ...], settings: dict[str, Any], code: int, messages: list[str]
 ):
     model = write_captioner(tmp_path / "model")
-    done = run(hub, tmp_path / "home", *(model if word == "MODEL" else word for word in words), **environment)
+    done = run_soon(hub, tmp_path / "home", *(model if word == "MODEL" else word for word in words), **settings)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     for message in messages:
