@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hlcli.errors import CheckpointError, named
-from hlcli.files import whole_file
+from hlcli.files import refuse_existing, whole_file
 from hlcli.model_folder import MODEL_FILES, LoadedModel, open_upstream, save_model
 from hlcli.model_opening import GivenModel, open_model
 from hlcli.recipe import Recipe
@@ -65,7 +65,7 @@ def export_upstream(model: GivenModel, *, out: str | Path, overwrite: bool = Fal
     out = Path(out)
     if out.is_dir():
         raise CheckpointError(f"{out} is a folder; --out must be a file for --to upstream.")
-    _refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     loaded = open_model(model)
     method = loaded.recipe.model
     state = method.to_upstream(loaded.model.state_dict(), loaded.model)
@@ -94,7 +94,7 @@ def _left_out(loaded: LoadedModel) -> list[str]:
 
 def _check_folder(path: Path, overwrite: bool) -> None:
     """Refuse to replace anything but an empty folder or one that holds a model and nothing else."""
-    _refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite)
     if not path.exists():
         return
     held = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
@@ -104,8 +104,3 @@ def _check_folder(path: Path, overwrite: bool) -> None:
         raise CheckpointError(
             f"{path} is not a model folder{shown}; it is not replaced.", "Give the name of a new folder with --out."
         )
-
-
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists.", "Give --overwrite to replace it.")

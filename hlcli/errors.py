@@ -14,6 +14,7 @@ Anything else that reaches the user is our own mistake and keeps its traceback.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 
@@ -67,6 +68,14 @@ class TrainingError(HlcliError):
 
 class MissingDependencyError(HlcliError):
     """An optional package is needed for what was asked."""
+
+
+def in_a_line(error: BaseException, line: int = 0) -> str:
+    """What kind of error it is, and a line of its message without its full stop."""
+    lines = str(error).strip().splitlines()
+    return textwrap.shorten(f"{type(error).__name__}: {lines[line] if lines else ''}", 240, placeholder=" …").strip(
+        ": ."
+    )
 
 
 def named(items: Sequence[object], most: int = 5) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from hlcli.errors import HlcliError
+from hlcli.errors import CheckpointError, HlcliError
 
 
 @contextmanager
@@ -93,6 +93,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Say that a model's place is taken, unless it may be replaced.
+
+    Raises:
+        CheckpointError: when it is.
+    """
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"{path} exists.", "Give --overwrite to replace it.")
 
 
 def recover_folder(path: Path) -> None:

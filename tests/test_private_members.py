@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_files import parsed
+from source_files import names_taken, parsed
 
 ROOT = Path(__file__).parents[1] / "hlcli"
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_replace"}
@@ -104,10 +104,7 @@ def defined(tree: ast.Module) -> Iterator[str]:
 
 def reached(tree: ast.Module) -> Iterator[str]:
     """Names that a file takes from modules and objects."""
+    yield from names_taken(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
             yield from (argument.value for argument in node.args[1:2] if isinstance(argument, ast.Constant))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from source_files import imports_of, parsed
+from source_files import imports_of, names_taken, parsed
 
 import hlcli
 
@@ -75,12 +75,9 @@ def source_files() -> Iterator[Path]:
 
 def names_of_others(tree: ast.Module) -> Iterator[str]:
     """Names that a file takes from other ones."""
+    yield from names_taken(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
 

@@ -15,8 +15,8 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch.export import ExportedProgram
 
-from hlcli.errors import HlcliError, InputError, MissingDependencyError
-from hlcli.exporting.graphs import CANNOT_TRACE, Graph, Tensors, in_a_line
+from hlcli.errors import HlcliError, InputError, MissingDependencyError, in_a_line
+from hlcli.exporting.graphs import CANNOT_TRACE, Graph, Tensors
 
 _NAME = "hlcli"
 """Under it a file tells what its numbers mean: a key of ONNX's metadata, and `hlcli.json` in a torch file."""

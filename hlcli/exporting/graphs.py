@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from hlcli.errors import HlcliError
+from hlcli.errors import HlcliError, in_a_line
 
 Tensors = Mapping[str, Tensor]
 """Inputs or outputs of a graph by name."""
@@ -69,9 +69,3 @@ def refusal(run: nn.Module, examples: Sequence[Tensors]) -> str | None:
     except _WRONG_SHAPE as error:
         return in_a_line(error)
     return None
-
-
-def in_a_line(error: BaseException, line: int = 0) -> str:
-    """What kind of error it is, and a line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[line]}" if lines else type(error).__name__

@@ -19,7 +19,7 @@ from hlcli.exporting.graphs import Graph
 from hlcli.exporting.labels import LabelExport
 from hlcli.exporting.pictures import photo_paths, pictures
 from hlcli.exporting.verification import ExportDifference
-from hlcli.files import whole_file, whole_folder, write_json
+from hlcli.files import refuse_existing, whole_file, whole_folder, write_json
 from hlcli.model_folder import LoadedModel
 from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, InputMaker, PhotoLoader
@@ -86,7 +86,7 @@ def export(
         return _export_captioner(loaded, out, file_format, photos, overwrite=overwrite)
     if out.suffix != file_format.suffix:
         raise InputError(f"--out: a name that ends in {file_format.suffix} was expected (got {out}).")
-    _refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     if out.is_dir():
         raise CheckpointError(f"{out} is a folder; it is not replaced by a file.", "Give another name with --out.")
     shown = pictures(loaded.recipe.data, photos)
@@ -103,7 +103,7 @@ def _export_captioner(
     if out.suffix in {one.suffix for one in FORMATS.values()}:
         raise InputError(f"--out: a captioner becomes a folder of files, not one file (got {out}).")
     made_names = [f"{name}{file_format.suffix}" for name in _GRAPHS]
-    _refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     _refuse_strangers(out)
     shown = _seen_by_captioner(loaded, photos)
     made, description = CaptionExport(loaded), describe_captioner(loaded)
@@ -149,11 +149,6 @@ def _seen_by_captioner(loaded: LoadedModel, photos: Sequence[Path]) -> dict[str,
     if sees_images:
         inputs = inputs._replace(images=pictures(loaded.recipe.data, photos))
     return {name: tensor for name, tensor in inputs._asdict().items() if tensor is not None}
-
-
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists.", "Give --overwrite to replace it.")
 
 
 def _refuse_strangers(folder: Path) -> None:

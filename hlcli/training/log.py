@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 
-from hlcli.errors import TrainingError
+from hlcli.errors import TrainingError, in_a_line
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -78,11 +77,6 @@ def _tell_trackers(accelerator: Accelerator, numbers: Mapping[str, float], step:
             logger.warning(
                 "%s gets no more numbers (%s); metrics.jsonl has all of them.", tracker.name, in_a_line(error)
             )
-
-
-def in_a_line(error: BaseException) -> str:
-    """What kind of error it is, and how its message begins."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 240, placeholder=" …").strip(": .")
 
 
 def flat(recipe: Recipe) -> dict[str, str | int | float | bool]:

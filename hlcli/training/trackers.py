@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hlcli.errors import InputError, MissingDependencyError, TrainingError
+from hlcli.errors import InputError, MissingDependencyError, TrainingError, in_a_line
 from hlcli.files import write_json
 from hlcli.recipe import Recipe
-from hlcli.training.log import flat, in_a_line
+from hlcli.training.log import flat
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

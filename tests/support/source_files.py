@@ -31,3 +31,12 @@ def imports_of(path: Path, *, in_functions: bool = False) -> Iterator[str]:
             waiting.extend(node.orelse)
         elif in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def names_taken(tree: ast.Module) -> Iterator[str]:
+    """Names that a file takes from modules and objects."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
