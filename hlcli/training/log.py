@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 
-from hlcli.errors import TrainingError, in_a_line
-from hlcli.recipe import Recipe
+from hlcli.errors import TrainingError
+from hlcli.training.trackers import tell_trackers
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from hlcli.training.state import Training
-
-logger = logging.getLogger(__name__)
 
 
 def flush(training: Training) -> dict[str, float]:
@@ -64,26 +59,4 @@ def record_event(training: Training, event: str, split: str, weights: str, metri
     if training.recipe.train.trackers:
         prefix = f"{split}/" if weights == "regular" else f"{split}-{weights}/"
         numbers = {prefix + name: value for name, value in metrics.items() if value is not None}
-        _tell_trackers(training.accelerator, numbers, progression.step)
-
-
-def _tell_trackers(accelerator: Accelerator, numbers: Mapping[str, float], step: int) -> None:
-    """Only the first process has trackers. One that fails is told nothing more: each call could wait for minutes."""
-    for tracker in list(accelerator.trackers):
-        try:
-            tracker.log(dict(numbers), step=step)
-        except Exception as error:  # noqa: BLE001 - a service that is gone can raise anything
-            accelerator.trackers.remove(tracker)
-            logger.warning(
-                "%s gets no more numbers (%s); metrics.jsonl has all of them.", tracker.name, in_a_line(error)
-            )
-
-
-def flat(recipe: Recipe) -> dict[str, str | int | float | bool]:
-    """A recipe as trackers like it."""
-    sections = recipe.model_dump(mode="json")
-    return {
-        f"{section}.{key}": value if isinstance(value, str | int | float | bool) else str(value)
-        for section, values in sections.items()
-        for key, value in values.items()
-    }
+        tell_trackers(training.accelerator, training.run.folder, numbers, progression.step)

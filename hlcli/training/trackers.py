@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hlcli.errors import InputError, MissingDependencyError, TrainingError, in_a_line
 from hlcli.files import write_json
 from hlcli.recipe import Recipe
-from hlcli.training.log import flat
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -84,7 +84,7 @@ def start_trackers(accelerator: Accelerator, run: Run, recipe: Recipe, step: int
             tracker.start()
             accelerator.trackers.append(tracker)
             if not known:
-                tracker.store_init_configuration(flat(recipe))
+                tracker.store_init_configuration(_flat(recipe))
         except Exception as error:  # a service that is not there can raise anything
             message = f"train.trackers: {name} cannot start: {in_a_line(error)}."
             raise TrainingError(message, "Check where it writes to, or leave it out.") from error
@@ -108,11 +108,44 @@ def finish_trackers(accelerator: Accelerator, folder: Path, state: str) -> None:
     accelerator.trackers = []
 
 
+def tell_trackers(accelerator: Accelerator, folder: Path, numbers: Mapping[str, float], step: int) -> None:
+    """Give them numbers; only the first process has trackers.
+
+    One that fails is told nothing more, as each call could wait for minutes; it is closed at once, so that
+    another run of this process can open its own.
+
+    Args:
+        accelerator: that has the trackers.
+        folder: of the run.
+        numbers: by name.
+        step: optimiser steps taken so far.
+    """
+    for tracker in list(accelerator.trackers):
+        try:
+            tracker.log(dict(numbers), step=step)
+        except Exception as error:  # noqa: BLE001 - a service that is gone can raise anything
+            accelerator.trackers.remove(tracker)
+            reason = in_a_line(error)
+            logger.warning("%s gets no more numbers (%s); metrics.jsonl has all of them.", tracker.name, reason)
+            with suppress(Exception):  # what is gone cannot be told that it is over
+                _TRACKERS[tracker.name].finish(tracker, folder, "failed")
+
+
 def forget_trackers(folder: Path) -> None:
     """Remove what trackers wrote of an earlier run in this folder."""
     (folder / _NAMES_FILE).unlink(missing_ok=True)
     for name in _TRACKERS:
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _flat(recipe: Recipe) -> dict[str, str | int | float | bool]:
+    """A recipe as trackers like it."""
+    sections = recipe.model_dump(mode="json")
+    return {
+        f"{section}.{key}": value if isinstance(value, str | int | float | bool) else str(value)
+        for section, values in sections.items()
+        for key, value in values.items()
+    }
 
 
 def _open_tensorboard(folder: Path, known: str | None, step: int) -> GeneralTracker:
@@ -175,9 +208,11 @@ def _finish_mlflow(tracker: Any, folder: Path, state: str) -> None:
     import mlflow
 
     is_own = mlflow.get_tracking_uri() == _database(folder)
-    mlflow.end_run({"finished": "FINISHED", "interrupted": "KILLED"}.get(state, "FAILED"))
-    if is_own:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    try:
+        mlflow.end_run({"finished": "FINISHED", "interrupted": "KILLED"}.get(state, "FAILED"))
+    finally:
+        if is_own:
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
 def _database(folder: Path) -> str:

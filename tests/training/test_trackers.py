@@ -201,6 +201,9 @@ def test_a_tracker_that_is_gone_does_not_end_the_training(tmp_path: Path, monkey
     assert caplog.text.count("mlflow gets no more numbers") == 1
     assert "metrics.jsonl has all of them" in caplog.text
     assert expected(folder)
+    monkeypatch.setattr(loop, "_stop_if_asked", lambda training: None)
+    hlcli.train(tiny_recipe(*SETTINGS[1:], "train.trackers=[mlflow]"), tmp_path / "next")
+    assert mlflow_state(tmp_path / "next") == "FINISHED", "another run of this process has its own"
 
 
 def test_a_run_that_starts_anew_forgets_what_trackers_wrote(tiny, tmp_path: Path):
