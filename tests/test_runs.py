@@ -140,11 +140,7 @@ def test_a_folder_that_cannot_be_made_is_our_error(tmp_path: Path):
         Run(tmp_path / "file" / "run").start(tiny_recipe(), "cpu", 1)
 
 
-def test_the_log_goes_to_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    logger = logging.getLogger("hlcli")
-    monkeypatch.setattr(logger, "handlers", logger.handlers[:])
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    logging.getLogger("hlcli.x").setLevel(logging.INFO)
+def test_the_log_goes_to_one_run_at_a_time(tmp_path: Path):
     for name in ("first", "second"):
         log_to_file(tmp_path / name / "log.txt")
         logging.getLogger("hlcli.x").info("Line of the %s.", name)

@@ -21,15 +21,6 @@ CLONE = Path(hlcli.__file__).parents[1]
 runner = CliRunner()
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    logger = logging.getLogger("hlcli")
-    handlers, level = logger.handlers[:], logger.level
-    yield
-    logger.handlers[:], logger.level = handlers, level
-    logger.setLevel(level)
-
-
 def failing_app(error: BaseException) -> typer.Typer:
     """The real top of the command line over a command that fails."""
     app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
