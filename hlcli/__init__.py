@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.errors import DownloadError as DownloadError
     from hlcli.errors import HlcliError as HlcliError
     from hlcli.errors import InputError as InputError
+    from hlcli.errors import LostProcessError as LostProcessError
     from hlcli.errors import MissingDependencyError as MissingDependencyError
     from hlcli.errors import RecipeError as RecipeError
     from hlcli.errors import TrainingError as TrainingError
@@ -248,6 +249,7 @@ _HOMES = {
     "DataError": "hlcli.errors",
     "CheckpointError": "hlcli.errors",
     "DownloadError": "hlcli.errors",
+    "LostProcessError": "hlcli.errors",
     "TrainingError": "hlcli.errors",
     "MissingDependencyError": "hlcli.errors",
 }

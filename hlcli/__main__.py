@@ -6,15 +6,25 @@ neither hlcli nor, where names are equal, the libraries; so the folder gives way
 
 from __future__ import annotations
 
+import sys
+
+
+def start() -> None:
+    """Run the command line; Ctrl-C while Python is still loading it ends without a traceback, too."""
+    try:
+        from hlcli.cli.main import main
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+    main()
+
+
 if __name__ == "__main__":
     import os
-    import sys
 
     if not __package__:
         package = os.path.dirname(os.path.abspath(__file__))
         sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != package]
         sys.path.insert(0, os.path.dirname(package))
 
-    from hlcli.cli.main import main
-
-    main()
+    start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hlcli.encoders.backbone_names import TIMM_NAMES
 from hlcli.encoders.backbone_sizes import check_image_size
 from hlcli.encoders.backbone_weights import freeze_parameters, load_backbone_weights, read_backbone_weights
 from hlcli.encoders.cvt import build_cvt, is_cvt
-from hlcli.errors import RecipeError
+from hlcli.errors import RecipeError, nearest
 
 _TRESNET_LV2 = "tresnet_lv2"
 _TRESNET_LV2_SLOPE = 1e-6
@@ -276,7 +275,7 @@ def _has_fixed_size(name: str) -> bool:
     if name in TIMM_NAMES:
         raise RecipeError(f"backbone.name: {name} is the published code's name.", f"Write {TIMM_NAMES[name]}.")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        near = nearest(architecture, timm.list_models(), most=3)
         raise RecipeError(
             f"backbone.name: timm knows no model {name!r}.",
             f"Did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists them all.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlcli.errors import nearest
 from hlcli.recipe import read_section, section_classes
 from hlcli.sections import DataSection
 
@@ -63,5 +63,5 @@ def near_data_set(name: str, known: Collection[str] | None = None) -> str | None
     """
     sections = {own: one for own, one in data_set_classes().items() if known is None or own in known}
     names = {spelt: own for own, one in sections.items() for spelt in (own, *one.other_names)}
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    near = nearest(name.lower(), names, likeness=0.5)
     return names[near[0]] if near else None

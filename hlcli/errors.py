@@ -6,6 +6,7 @@ HlcliError                     exit code 1: the work failed
 │   ├── DataError              a data set, a store, a label file, an image
 │   └── CheckpointError        weights, runs, model folders
 ├── DownloadError              a transfer that could not be finished
+├── LostProcessError           one of several processes that is gone, or does not answer
 ├── TrainingError              a run that cannot go on (a loss that is not finite)
 └── MissingDependencyError     an optional package that is not installed
 
@@ -15,11 +16,19 @@ Anything else that reaches the user is our own mistake and keeps its traceback.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from hlcli.plain_text import printable
+
+_LONGEST_LINE = 900
+_ENDING = 300
+"""Characters: of a line of a message, and of the end that is kept of a longer one."""
 
 
 class HlcliError(Exception):
     """A failure with a message for the user and, where there is one, a remedy.
+
+    Whatever a file or an option held, its lines can be shown: they are not endless, and have no control characters.
 
     Examples:
         >>> error = HlcliError("photos/a.jpg is missing.", "Give another one.")
@@ -32,9 +41,10 @@ class HlcliError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        message = _in_lines(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = None if hint is None else _in_lines(hint)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} {self.hint}"
@@ -62,12 +72,29 @@ class DownloadError(HlcliError):
     """A file could not be fetched."""
 
 
+class LostProcessError(HlcliError):
+    """One of several processes that work together is gone, or did not come in time."""
+
+
 class TrainingError(HlcliError):
     """Training cannot go on; the last good state is kept."""
 
 
 class MissingDependencyError(HlcliError):
     """An optional package is needed for what was asked."""
+
+
+def _in_lines(text: str) -> str:
+    r"""Lines as they are, but with control characters spelt out, as `\x1b`, and without the middle of a long one."""
+    if len(text) <= _LONGEST_LINE and text.isprintable():
+        return text
+    return "\n".join(_shortened(printable(_shortened(line))) for line in text.split("\n"))
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE - _ENDING - 3]} … {line[-_ENDING:]}"
 
 
 def in_a_line(error: BaseException, line: int = 0) -> str:
@@ -82,3 +109,10 @@ def named(items: Sequence[object], most: int = 5) -> str:
     """The first of some items, and how many more there are, as part of a message."""
     more = f" and {len(items) - most:,} more" if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
+
+
+def nearest(name: str, known: Iterable[str], most: int = 1, likeness: float = 0.6) -> list[str]:
+    """Which of the known names somebody may have meant, the likeliest first; of a long name the beginning counts."""
+    import difflib
+
+    return difflib.get_close_matches(name[:100], list(known), n=most, cutoff=likeness)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,21 +16,31 @@ from hlcli.errors import CheckpointError, HlcliError
 
 
 @contextmanager
-def whole_file(path: Path, mode: str = "w", *, newline: str | None = None) -> Iterator[IO[Any]]:
+def whole_file(
+    path: Path, mode: str = "w", *, newline: str | None = None, former: Path | None = None
+) -> Iterator[IO[Any]]:
     """Open a file for writing; it takes its final name when the block ends without an error.
+
+    Args:
+        path: the file.
+        mode: of opening it.
+        newline: as for `open`.
+        former: where, in the same folder, the file that is replaced goes; without, it is gone.
 
     Raises:
         HlcliError: when the file cannot be written (disk full, folder not writable).
     """
     temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8", newline=newline) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
+        if former is not None and path.exists():
+            _keep(path, former)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         cause = _system_error(error)
         if cause is None:
@@ -38,6 +49,41 @@ def whole_file(path: Path, mode: str = "w", *, newline: str | None = None) -> It
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that changes a file in place: what the system says against it is said as ours.
+
+    Raises:
+        HlcliError: when the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _keep(path: Path, former: Path) -> None:
+    """Give a file a second name as well; on disks without such names it only gets the new one."""
+    spare = former.with_name(f".{former.name}.tmp{os.getpid()}")
+    try:
+        os.link(path, spare)
+    except OSError:
+        os.replace(path, former)
+    else:
+        os.replace(spare, former)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove files below a folder that `whole_file` had not finished when its process was killed. Only for folders
+    that no other process writes to."""
+    for path in folder.rglob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\..+\.tmp[0-9]+")
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
@@ -75,16 +121,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
     building = path.with_name(f".{path.name}.building")
     ready, old = _swap_names(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         recover_folder(path)
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         yield building
+        _sync_below(building)
         os.rename(building, ready)
         if path.exists():
             os.rename(path, old)
         os.rename(ready, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except HlcliError as error:  # of a file in it
         error.message = error.message.replace(str(building), str(path))
         raise
@@ -92,7 +139,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -110,21 +157,46 @@ def recover_folder(path: Path) -> None:
     ready, old = _swap_names(path)
     if ready.exists():
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
             os.rename(path, old)
         os.rename(ready, path)
     if old.exists():
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
         else:
             os.rename(old, path)
+
+
+def _remove(place: Path) -> None:
+    """Take a folder away; of a link to one, the link."""
+    if place.is_symlink():
+        place.unlink()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _swap_names(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.ready"), path.with_name(f".{path.name}.old")
 
 
-def _sync_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that a power cut does not take them away with what is written there."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def _sync_below(folder: Path) -> None:
+    """Make files and folders durable that others wrote."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(Path(place) / name, "r+b") as handle:  # Windows wants to be allowed to write
+                os.fsync(handle.fileno())
+        sync_folder(Path(place))
+
+
+def sync_folder(folder: Path) -> None:
     """Make renames durable where the system allows it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -7,17 +7,23 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hlcli.errors import InputError
+from hlcli.errors import HlcliError, InputError
+from hlcli.interrupts import STOPS
+from hlcli.library_errors import TIMEOUT, as_ours
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
+
+_Found = TypeVar("_Found")
 
 EXIT_CODE_FILE = "HLCLI_EXIT_CODE_FILE"
 """Environment variable: where the first process leaves its exit code, which launchers lose."""
@@ -114,12 +120,7 @@ def find_processes(*, cpu: bool = False, precision: str | None = None) -> Proces
 
     if all(int(os.environ.get(name, "1")) <= 1 for name in _WORLD_SIZES):
         return Processes(torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device()), wanted)
-    from accelerate import PartialState
-
-    try:
-        state = PartialState(cpu=on_cpu)
-    except ValueError as error:
-        raise _no_set_up(error) from error
+    state = _meet(on_cpu)
     return Processes(state.device, wanted, state.process_index, state.num_processes)
 
 
@@ -138,14 +139,12 @@ def make_accelerator(*, cpu: bool = False, precision: str | None = None) -> Acce
     from accelerate.utils import DistributedDataParallelKwargs
 
     _forget_other_choice(wanted, on_cpu)
-    try:
-        accelerator = Accelerator(
-            cpu=on_cpu,
-            mixed_precision=wanted,
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-        )
-    except ValueError as error:
-        raise _no_set_up(error) from error
+    _meet(on_cpu)
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        mixed_precision=wanted,
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+    )
     accelerator.gradient_accumulation_steps = 1  # the loop cuts batches itself; the environment must not
     return accelerator
 
@@ -162,8 +161,53 @@ def _choose(cpu: bool, precision: str | None) -> tuple[bool, str]:
     return on_cpu, wanted
 
 
-def _no_set_up(error: ValueError) -> InputError:
-    return InputError(f"The processes cannot be set up: {error}")
+def _meet(on_cpu: bool) -> PartialState:
+    """Join the processes that were launched together; Accelerate's state of this one.
+
+    Raises:
+        InputError: when the launcher's variables are wrong.
+        LostProcessError: when the others do not come.
+    """
+    from accelerate import PartialState
+
+    try:
+        with as_ours():
+            return PartialState(cpu=on_cpu, timeout=_timeout())
+    except ValueError as error:
+        raise InputError(f"The processes cannot be set up: {error}") from error
+
+
+def _timeout() -> timedelta:
+    """How long processes wait for each other before they give up: 30 minutes, unless `HLCLI_TIMEOUT` says it.
+
+    Raises:
+        InputError: when that is no number of minutes.
+    """
+    given = os.environ.get(TIMEOUT, "30")
+    try:
+        minutes = float(given)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise InputError(f"{TIMEOUT}={given} is no number of minutes.", f"Set {TIMEOUT}=30, or leave it out.")
+    return timedelta(minutes=minutes)
+
+
+def from_first(processes: Accelerator | Processes, work: Callable[[], _Found]) -> _Found:
+    """What the first process finds, told to all; the HlcliError that it ends with is raised on all."""
+    answer: list[Any] = [None]
+    if processes.is_main_process:
+        try:
+            answer = [work()]
+        except HlcliError as error:
+            answer = [error]
+    if processes.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(answer)
+    if isinstance(answer[0], HlcliError):
+        raise answer[0]
+    return answer[0]  # type: ignore[no-any-return]
 
 
 def share_cores(accelerator: Accelerator, workers: int) -> None:
@@ -204,11 +248,12 @@ def relaunch(arguments: list[str], num_processes: int, *, cpu: bool) -> int:
         note = Path(folder) / "exit_code"
         environment[EXIT_CODE_FILE] = str(note)
         process = subprocess.Popen([*launcher, "-q", "-m", "hlcli", *arguments], env=environment)
-        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        previous = {number: signal.signal(number, lambda *_: process.terminate()) for number in STOPS[1:]}
         try:
             code = _wait(process)
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
         return int(note.read_text()) if note.is_file() else code
 
 

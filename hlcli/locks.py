@@ -44,29 +44,92 @@ def lock_folder(folder: Path, doing: str = "downloading into", *, name: str = ".
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        opened = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115
+        handle = open_locked(folder / name)
     except OSError as error:
         raise HlcliError(f"{folder} cannot be written: {error.strerror or error}.", "Give another --root.") from error
-    with opened as handle:
-        _lock(handle, folder, doing)
-        _held.add(handle)
-        try:
-            yield
-        finally:
-            _held.discard(handle)
+    if handle is None:
+        raise HlcliError(f"Another hlcli is {doing} {folder}.", "Wait until it is done.")
+    try:
+        yield
+    finally:
+        unlock(handle)
 
 
-def _lock(handle: IO[str], folder: Path, doing: str) -> None:
+def open_locked(path: Path) -> IO[str] | None:
+    """Open a file to write at its end, which is made if need be, and lock it until `unlock` or this process ends.
+
+    Returns:
+        None when another process has it.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    handle = open(path, "a", encoding="utf-8")  # noqa: SIM115 - held open on purpose
+    try:
+        is_ours = _try(handle)
+    except OSError:
+        handle.close()
+        raise
+    if not is_ours:
+        handle.close()
+        return None
+    _held.add(handle)
+    return handle
+
+
+def unlock(handle: IO[str]) -> None:
+    """Let others in to what `open_locked` gave."""
+    _held.discard(handle)
+    handle.close()
+
+
+def take(path: Path) -> IO[str] | None:
+    """Lock a file, which is made if need be, until `give_back` removes it or this process ends.
+
+    Returns:
+        What `give_back` wants; None when another process has it.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    while (handle := open_locked(path)) is not None:
+        if _is_still(handle, path):
+            return handle
+        unlock(handle)  # it was removed by who had it before, meanwhile: the next to come would make another one
+    return None
+
+
+def give_back(handle: IO[str], path: Path) -> None:
+    """Remove a file that `take` locked, and let others in."""
+    path.unlink(missing_ok=True)
+    unlock(handle)
+
+
+def _is_still(handle: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try(handle: IO[str]) -> bool:
+    """Lock an open file, where there are locks; False when another process has it.
+
+    Raises:
+        OSError: when the disk fails.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        logger.debug("%s is not locked: this system has no flock.", folder)
-        return
+        logger.debug("%s is not locked: this system has no flock.", handle.name)
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise HlcliError(f"Another hlcli is {doing} {folder}.", "Wait until it is done.") from error
+    except BlockingIOError:
+        return False
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        logger.warning("%s is on a file system without locks: do not start two commands at once in it.", folder)
+        place = Path(handle.name).parent
+        logger.warning("%s is on a file system without locks: do not start two commands at once in it.", place)
+    return True

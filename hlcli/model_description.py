@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, DataError, RecipeError
 from hlcli.files import write_json
+from hlcli.json_text import read_json
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_document(folder: Path) -> dict[str, Any]:
         hint = "The run has not finished its first evaluation." if (folder / "recipe.yaml").is_file() else None
         raise CheckpointError(f"{folder} holds no model: {DESCRIPTION_FILE} is missing.", hint)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json(file)
         number = document["format"]
         if type(number) is not int or number < 1:
             raise ValueError(f"format {number!r} is no whole number from 1 on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from hlcli.sharding import local_part
 
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
+    from hlcli.methods.base import MethodSection
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +181,7 @@ def open_upstream(path: Path, recipe: Recipe) -> LoadedModel:
             logger.warning("%s holds no image encoder, and the recipe's is random. %s", path, hint)
     else:
         model = build_for_weights(recipe, outputs, data_files=method.published_needs_files)
-    load_weights(model, method.from_upstream(state, model), str(path), assign=True)
+    load_weights(model, _under_our_names(state, method, model, path), str(path), assign=True)
     _check_finite(model, str(path))
     weights = {"ema": "ema", "bare": "unknown"}.get(method.published_weights)
     if weights is None:
@@ -201,7 +203,17 @@ def read_weights(path: str | Path, recipe: Recipe, model: nn.Module) -> dict[str
         return _read_safetensors(_model_in(path) / "model.safetensors")
     from hlcli.upstream import read_upstream
 
-    return recipe.model.from_upstream(read_upstream(path).state, model)
+    return _under_our_names(read_upstream(path).state, recipe.model, model, path)
+
+
+def _under_our_names(
+    state: Mapping[str, Tensor], method: MethodSection, model: nn.Module, path: Path
+) -> dict[str, Tensor]:
+    """An upstream checkpoint's state as the network has it; messages name the file."""
+    try:
+        return method.from_upstream(state, model)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from error
 
 
 def upstream_labels(recipe: Recipe) -> LabelSpace:
@@ -281,6 +293,8 @@ def cpu_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def finite(model: nn.Module) -> bool:
-    """Whether all weights are numbers; of a network that is cut over processes, this one's parts."""
+    """A quick look: whether the sums of all weights are numbers, and no buffer holds NaN or both infinities; of a
+    network that is cut over processes, its parts."""
     sums = [local_part(parameter.detach()).sum() for parameter in model.parameters()]
-    return bool(torch.stack([value.float() for value in sums]).isfinite().all())
+    kept = [buffer.sum().nan_to_num(math.nan, 0, 0) for buffer in model.buffers() if buffer.is_floating_point()]
+    return bool(torch.stack([value.float() for value in (*sums, *kept)]).isfinite().all())

@@ -13,11 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from hlcli.errors import CheckpointError, HlcliError, RecipeError
-from hlcli.files import whole_file, write_json
+from hlcli.errors import CheckpointError, RecipeError, named
+from hlcli.files import whole_file, write_json, writing
+from hlcli.json_text import parse_json, read_json
+from hlcli.locks import give_back, take
 from hlcli.recipe import Recipe
 
 _PACKAGES = ("hlcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow")
+
+_logger = logging.getLogger(__name__)
 
 _MAY_CHANGE = {
     "data": {"root", "store", "workers"},
@@ -42,8 +46,11 @@ class Run:
         self.metrics_file = folder / "metrics.jsonl"
         self.status_file = folder / "status.json"
         self.checkpoint_file = folder / "checkpoints" / "last" / "training.pt"
+        self.former_checkpoint_file = self.checkpoint_file.with_name("former.pt")
         self.best_checkpoint_file = folder / "checkpoints" / "best" / "training.pt"
         self.model_folder = folder / "model"
+        self.stopped_file = folder / ".stopped"
+        self._lock_file = folder / ".lock"
         self._lock: IO[str] | None = None
 
     def __repr__(self) -> str:
@@ -63,7 +70,8 @@ class Run:
             handle.write(recipe.to_yaml())
         facts = {**environment(device, num_processes), "fsdp": fsdp, "files": dict(files or {})}
         write_json(self.folder / "environment.json", facts)
-        self.metrics_file.touch()
+        with writing(self.metrics_file):
+            self.metrics_file.touch()
         self.write_status("running", exit_code=None)
 
     def recipe_path(self) -> Path:
@@ -83,10 +91,10 @@ class Run:
             CheckpointError: when there is none yet.
         """
         try:
-            return json.loads((self.model_folder / "model.json").read_text(encoding="utf-8"))["facts"]
+            return dict(read_json(self.model_folder / "model.json")["facts"])
         except FileNotFoundError as error:
             raise CheckpointError(f"{self.folder} has no model yet.", "It is made by the first evaluation.") from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{self.model_folder / 'model.json'} cannot be read: {error!r}.", "The file is damaged; train anew."
             ) from error
@@ -113,8 +121,8 @@ class Run:
     def state(self) -> str:
         """What status.json says: running, finished, interrupted, failed; empty where there is none."""
         try:
-            return str(json.loads(self.status_file.read_text(encoding="utf-8"))["state"])
-        except (OSError, ValueError, KeyError):
+            return str(read_json(self.status_file)["state"])
+        except (OSError, ValueError, KeyError, TypeError):
             return ""
 
     def lock(self) -> None:
@@ -123,23 +131,11 @@ class Run:
         Raises:
             CheckpointError: when another process trains there.
         """
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = open(self.folder / ".lock", "w")  # noqa: SIM115 - held open on purpose
-        except OSError as error:
-            raise HlcliError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.close()
-            raise CheckpointError(
-                f"Another process trains in {self.folder}.", "Wait for it, or choose another --run."
-            ) from error
-        except (ImportError, OSError):  # no flock on this system or disk
-            logging.getLogger(__name__).debug("%s cannot be locked.", self.folder)
-        self._lock = handle
+            self._lock = take(self._lock_file)
+        if self._lock is None:
+            raise CheckpointError(f"Another process trains in {self.folder}.", "Wait for it, or choose another --run.")
 
     @property
     def is_ours(self) -> bool:
@@ -149,39 +145,64 @@ class Run:
     def unlock(self) -> None:
         """Let others in."""
         if self._lock is not None:
-            (self.folder / ".lock").unlink(missing_ok=True)
-            self._lock.close()
+            give_back(self._lock, self._lock_file)
             self._lock = None
 
     def log_event(self, event: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.metrics_file, "a", encoding="utf-8") as handle:
+        with writing(self.metrics_file), open(self.metrics_file, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(event, ensure_ascii=False) + "\n")
 
     def metrics_length(self) -> int:
-        """Bytes of metrics.jsonl, kept in checkpoints so that a resumed run repeats no line."""
-        return self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
+        """Bytes of metrics.jsonl, kept in checkpoints so that a resumed run repeats no line; they are on the disk when
+        this returns, lest a checkpoint outlive them."""
+        if not self.metrics_file.exists():
+            return 0
+        with writing(self.metrics_file), open(self.metrics_file, "r+b") as handle:
+            os.fsync(handle.fileno())
+            return os.fstat(handle.fileno()).st_size
 
     def cut_metrics(self, length: int) -> None:
         """Forget lines that a resumed run will write again."""
         if self.metrics_length() > length:
-            os.truncate(self.metrics_file, length)
+            with writing(self.metrics_file):
+                os.truncate(self.metrics_file, length)
 
     def events(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; a line cut off by a kill is left out."""
         if not self.metrics_file.is_file():
             raise CheckpointError(f"{self.folder} has no metrics.jsonl.", "Is it the folder of a run?")
-        events = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        events, damaged = [], []
+        for number, line in enumerate(self.metrics_file.read_bytes().split(b"\n"), 1):
             try:
-                events.append(json.loads(line))
-            except ValueError:
-                continue
+                if line.strip():
+                    events.append(_checked_event(parse_json(line)))
+            except (ValueError, TypeError):
+                damaged.append(number)
+        if damaged:
+            _logger.warning("%s: damaged lines are left out: %s.", self.metrics_file, named(damaged))
         return events
 
     def write_status(self, state: str, *, exit_code: int | None, message: str = "", **facts: Any) -> None:
         """Say how the run stands; launchers lose exit codes, this file keeps them."""
         write_json(self.status_file, {"state": state, "exit_code": exit_code, "message": message, **facts})
+
+
+def _checked_event(event: Any) -> dict[str, Any]:
+    """A line of metrics.jsonl.
+
+    Raises:
+        TypeError: when it is something else.
+    """
+    if not isinstance(event, dict) or not isinstance(event.get("metrics"), dict):
+        raise TypeError("no event with its metrics")
+    texts, counts = [event.get(key) for key in ("event", "weights")], [event.get(key) for key in ("epoch", "step")]
+    numbers = [value for value in event["metrics"].values() if value is not None]
+    if not all(type(value) in (int, float) for value in numbers):
+        raise TypeError("a metric is no number")
+    if not all(isinstance(text, str) for text in texts) or not all(type(count) is int for count in counts):
+        raise TypeError("no event of an epoch and a step")
+    return event
 
 
 def choose_folder(run_dir: Path | None, name: str, *, resume: bool, overwrite: bool = False) -> Run:
@@ -248,6 +269,13 @@ def environment(device: str = "", num_processes: int = 1) -> dict[str, Any]:
 class _RunLog(logging.FileHandler):
     """The log file of a run."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A disk that is full: say so once, and go on without the file."""
+        error = sys.exc_info()[1]
+        logger = logging.getLogger("hlcli")
+        logger.removeHandler(self)
+        logger.warning("%s cannot be written and is not continued: %s.", self.baseFilename, error)
+
 
 def log_to_file(path: Path) -> logging.Handler:
     """Copy the log of hlcli to a file as well, and no longer to that of an earlier run."""
@@ -256,7 +284,8 @@ def log_to_file(path: Path) -> logging.Handler:
         logger.removeHandler(earlier)
         earlier.close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = _RunLog(path, encoding="utf-8")
+    with writing(path):
+        handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     if logger.level == logging.NOTSET:  # started from Python: the log tells the story all the same

@@ -157,6 +157,9 @@ class Train(Section):
     ema_start_epoch: int = Field(0, ge=0, description="Epoch in which averaging begins, counted from 0.")
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
     seed: int = Field(31, ge=0, lt=2**31, description="Decides first weights, order of images and augmentation.")
+    deterministic: bool = Field(
+        False, description="Same bits every time on a GPU too, more slowly; an operation that cannot ends the training."
+    )
     cpu: bool = Field(False, description="Stay on the CPU even where there is a GPU.")
     channels_last: bool = Field(True, description="Memory layout that convolutions like best.")
     checkpoint_every_steps: int | None = Field(

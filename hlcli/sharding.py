@@ -167,6 +167,13 @@ def _cut_like(value: Any, own: Any) -> Any:
     return distribute_tensor(value, own.device_mesh, own.placements)
 
 
+def _like(value: Any, own: Tensor) -> Any:
+    """A whole tensor cut as a parameter of its shape is, or in its memory order, which fused optimisers rely on."""
+    if is_cut(own) or not isinstance(value, Tensor) or value.shape != own.shape:
+        return _cut_like(value, own)
+    return torch.empty_like(own, device=value.device, dtype=value.dtype).copy_(value)
+
+
 def load_model_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Load a whole state into a network that may be cut.
 
@@ -181,13 +188,16 @@ def load_model_state(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a whole state into the optimiser of a network that may be cut."""
+    """Load a whole state into the optimiser of a network that may be cut; the state may be of one that was not."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    cut = {
-        index: {name: _cut_like(value, parameters[index]) for name, value in values.items()}
+    own = {
+        index: {name: _like(value, parameters[index]) for name, value in values.items()}
         for index, values in state["state"].items()
     }
-    optimizer.load_state_dict({**state, "state": cut})
+    way = [group["fused"] for group in optimizer.param_groups]  # torch has no fused SGD for parts
+    optimizer.load_state_dict({**state, "state": own})
+    for group, fused in zip(optimizer.param_groups, way, strict=True):
+        group["fused"] = fused
 
 
 def share_buffers(accelerator: Accelerator, models: Sequence[nn.Module]) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hlcli.errors import InputError
+from hlcli.errors import InputError, named
+from hlcli.json_text import read_json
 
 if TYPE_CHECKING:
     from hlcli.data.labels import LabelSpace
@@ -58,8 +59,10 @@ def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpac
         protocol = _number_or_file(protocol)
     if isinstance(protocol, Path):
         try:
-            content = json.loads(protocol.read_text(encoding="utf-8"))
-            values = tuple(float(content[name]) for name in names)
+            content = read_json(protocol)
+            values = tuple(content[name] for name in names)
+            if not all(type(value) in (int, float) for value in values):
+                raise TypeError(f"{named(values)} are not numbers")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
@@ -72,8 +75,9 @@ def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpac
         if len(values) != len(names):
             raise ValueError(f"Expected argument `thresholds` to hold {len(names)} numbers, but got {len(values)}.")
     if not all(0 < value < 1 for value in values):
-        raise InputError(f"Thresholds must lie between 0 and 1 (got {', '.join(map(str, values))}).")
-    return values
+        where = f"{protocol}: thresholds" if isinstance(protocol, Path) else "Thresholds"
+        raise InputError(f"{where} must lie between 0 and 1 (got {', '.join(map(str, values))}).")
+    return tuple(map(float, values))
 
 
 def _number_or_file(text: str) -> float | Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import struct
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hlcli.errors import CheckpointError, named
+from hlcli.torch_files import DAMAGE, check_sums, without_advice
 
 _CONTAINERS = ("state_dict", "model")
-# What torch.load and the pickle machine raise for damaged files, beside UnpicklingError.
-_DAMAGE = (
-    RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
-    ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
-)  # fmt: skip
 # A best score may have been saved as a NumPy number, the state of NumPy's random numbers (HIN) as an array; newer and
 # older NumPy name their makers differently.
 _NUMPY_VALUES: list[Any] = [
@@ -87,22 +83,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
+        if is_zip := zipfile.is_zipfile(path):  # old ones are none
+            check_sums(path)
         with torch.serialization.safe_globals(_NUMPY_VALUES):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))  # torch's other words tell how to run the code all the same
         raise CheckpointError(
-            f"{path} is damaged, is no checkpoint, or asks to run code, which is refused: {_first_line(error)}",
+            f"{path} is damaged, is no checkpoint, or asks to run code, which is refused"
+            f"{f' (it names {foreign[1]})' if foreign else ''}.",
             "Ask its authors for the bare weights, best as safetensors.",
         ) from error
-    except _DAMAGE as error:
-        raise CheckpointError(f"{path} is damaged or no torch checkpoint: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for advice in ("This file can still be loaded", "Re-running"):  # torch's, and not ours to give
-        line = line.split(advice)[0].strip()
-    return line
+    except DAMAGE as error:
+        raise CheckpointError(f"{path} is damaged or no torch checkpoint: {without_advice(error)}.") from error
 
 
 def _plain_values(content: Mapping[Any, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in c
 import pytest
 from programs import program_environment
 
+from hlcli.interrupts import STOPS
+
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
@@ -25,6 +28,16 @@ def own_logging() -> Iterator[None]:
     yield
     logger.setLevel(logging.NOTSET)
     logger.handlers.clear()
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Signals as in a fresh process: an interrupted command ignores them to its end, and what a test forks inherits
+    that."""
+    before = [signal.getsignal(number) for number in STOPS]
+    yield
+    for number, handler in zip(STOPS, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

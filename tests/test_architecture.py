@@ -66,8 +66,12 @@ FLOORS = {
     "hlcli.errors": 0,
     "hlcli.files": 0,
     "hlcli.interrupts": 0,
+    "hlcli.json_text": 0,
+    "hlcli.library_errors": 0,
     "hlcli.locks": 0,
+    "hlcli.plain_text": 0,
     "hlcli.progress": 0,
+    "hlcli.torch_files": 0,
     "hlcli.worker_processes": 0,
 }
 

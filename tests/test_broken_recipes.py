@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipe_trees import FULL, SMALL, USER
@@ -60,13 +61,13 @@ def check(read, source: str) -> None:
         assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=effort(short=400, long=20_000), deadline=None)
 @given(damaged_recipes())
 def test_damaged_recipes_never_give_a_traceback(tree):
     check(lambda: Recipe.from_dict(tree, source="r.yaml"), "r.yaml")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort(short=200, long=20_000), deadline=None)
 @given(trees | st.dictionaries(names, trees))
 def test_random_trees_never_give_a_traceback(tree):
     check(lambda: Recipe.from_dict(tree, source="r.yaml"), "r.yaml")
@@ -80,7 +81,7 @@ shreds = st.lists(pieces | st.sampled_from([" ", "\n", "\n  ", "\n    "]) | st.t
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort(short=200, long=20_000), deadline=None)
 @given(st.binary(max_size=60) | shreds.map(lambda text: text.encode("utf-8")))
 def test_random_files_never_give_a_traceback(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "random.yaml"
@@ -88,7 +89,7 @@ def test_random_files_never_give_a_traceback(tmp_path_factory, content):
     check(lambda: Recipe.from_yaml(file), str(file))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort(short=200, long=20_000), deadline=None)
 @given(st.lists(st.text(max_size=20) | st.builds("{}.{}={}".format, names, names, shreds | scalars), max_size=3))
 def test_random_overrides_never_give_a_traceback(overrides):
     check(lambda: Recipe.from_dict(USER, overrides, source="r.yaml"), "r.yaml")

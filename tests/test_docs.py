@@ -15,6 +15,7 @@ from hlcli.recipe import TAGS, Recipe
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NAMED_TEST = re.compile(r"(tests/[a-z0-9_/]+\.py)(?:::(\w+))?")
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,10 @@ def test_links_to_files_of_the_repository_lead_somewhere(page):
     targets = [target.partition("#")[0] for target in LINK.findall(page.read_text(encoding="utf-8"))]
     files = [target for target in targets if target and not target.startswith(("https://", "http://", "mailto:"))]
     assert [target for target in files if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_names_are_there(page):
+    for path, name in NAMED_TEST.findall(page.read_text(encoding="utf-8")):
+        assert (ROOT / path).is_file(), path
+        assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {name}"

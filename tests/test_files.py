@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hlcli.errors import HlcliError, named
-from hlcli.files import recover_folder, sha256_of, whole_file, whole_folder, write_json
+from hlcli.files import recover_folder, remove_leftovers, sha256_of, whole_file, whole_folder, write_json
 
 
 def _fail_half_way(block: AbstractContextManager) -> None:
@@ -108,3 +108,34 @@ def test_the_sum_of_a_file_is_the_published_one(tmp_path: Path):
 )
 def test_five_items_are_named_and_the_others_counted(count: int, text: str):
     assert named(range(count)) == text
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_the_file_that_is_replaced_stays_under_another_name(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path, former = tmp_path / "a", tmp_path / "b"
+    for text in ("first", "second", "third"):
+        with whole_file(path, former=former) as handle:
+            handle.write(text)
+    assert (path.read_text(), former.read_text()) == ("third", "second")
+    with pytest.raises(RuntimeError, match="half way"):
+        _fail_half_way(whole_file(path, former=former))
+    assert (path.read_text(), former.read_text()) == ("third", "second")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Path):
+    names = [".a.pt.tmp12", "below/.b.json.tmp3", ".keep", "a.tmp12", ".c.tmp", ".d.tmpx", "below/.e.tmp4.json"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(
+        names[2:]
+    )

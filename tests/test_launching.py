@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,14 @@ def test_only_the_first_process_leaves_its_exit_code(tmp_path: Path, monkeypatch
     monkeypatch.setenv("RANK", "0")
     leave_exit_code(130)
     assert note.read_text() == "130"
+
+
+def test_torchrun_hands_on_the_whole_line_of_the_docs():
+    """It takes `--run` for an abbreviation of an option of its own."""
+    from torch.distributed.run import parse_args
+
+    page = Path(__file__).parents[1] / "docs/launching.md"
+    (line,) = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("torchrun ")]
+    found = parse_args(shlex.split(line)[1:])
+    assert found.training_script == "hlcli"
+    assert [word for word in found.training_script_args if word.startswith("--r")] == ["--recipe", "--run"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from power_cut import train_until
+from broken_off import train_until
 from tiny import TINY
 from warm_programs import run_two
 

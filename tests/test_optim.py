@@ -11,6 +11,7 @@ from torch import nn
 from hlcli import sections
 from hlcli.errors import RecipeError
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
+from hlcli.sharding import load_optimizer_state
 
 
 class Tiny(nn.Module):
@@ -89,3 +90,25 @@ def test_parts_of_the_network_and_a_loss_with_parameters_have_their_own_learning
 def test_nothing_to_train_is_an_error():
     with pytest.raises(RecipeError, match="No parameter is trainable"):
         build_optimizer(sections.AdamW(), Tiny().requires_grad_(False))
+
+
+@pytest.mark.parametrize("section", [sections.Sgd(lr=0.1), sections.AdamW(lr=0.1)])
+def test_a_state_kept_in_another_memory_order_goes_on_the_same(section: sections.AnyOptim):
+    """As after `train.channels_last`, or after a network that was cut over processes."""
+    weights = []
+    for order in (torch.channels_last, torch.contiguous_format):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+        images = torch.randn(2, 4, 5, 5)
+        optimizer = build_optimizer(section, layer)
+        layer(images).square().mean().backward()
+        optimizer.step()
+        state = optimizer.state_dict()
+        for values in state["state"].values():
+            for name, value in values.items():
+                values[name] = value.contiguous(memory_format=order) if value.ndim == 4 else value
+        optimizer = build_optimizer(section, layer)
+        load_optimizer_state(optimizer, state)
+        optimizer.step()
+        weights.append(layer.weight.detach())
+    assert torch.equal(*weights)

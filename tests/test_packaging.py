@@ -52,7 +52,7 @@ def test_the_metadata_says_what_is_needed(wheel: zipfile.ZipFile):
     for extra in ("text", "clip", "cvt", "export", "track", "wandb", "mlflow", "test", "dev"):
         assert f"Provides-Extra: {extra}" in lines
     [entry] = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
-    assert "hlcli = hlcli.cli.main:main" in wheel.read(entry).decode()
+    assert "hlcli = hlcli.__main__:start" in wheel.read(entry).decode()
 
 
 def test_the_sdist_makes_the_same_wheel(wheel: zipfile.ZipFile, sdist: Path, tmp_path: Path):

@@ -45,6 +45,12 @@ def iterator_with_workers() -> Any:
     return _MultiProcessingDataLoaderIter
 
 
+def iterator_at_work() -> Any:
+    from torch.utils.data import DataLoader
+
+    return iter(DataLoader([0], num_workers=1))
+
+
 def storage_of_no_device() -> Any:
     import torch
 
@@ -75,6 +81,7 @@ MEMBERS: dict[str, Callable[[], Any]] = {
     "_shared_state": accelerator_state,
     "_shutdown_workers": iterator_with_workers,
     "_version": tensor,
+    "_workers": iterator_at_work,
 }
 """Name to what has it."""
 

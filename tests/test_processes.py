@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from programs import SOURCE, TWO, launch, program_environment
-from warm_programs import run_two, run_warm
+from programs import SOURCE, TWO, program_environment
+from two_processes import in_two_processes
+from warm_programs import launch_warm, run_two, run_warm
 
 import hlcli
+from hlcli.errors import DataError
+from hlcli.launching import find_processes, from_first
 from hlcli.runs import Run
 
 
@@ -28,9 +31,24 @@ def test_folder_runs_as_a_script_from_a_clone(tmp_path: Path):
 
 
 def test_accelerate_launch_of_the_folder_trains(tiny_file: Path, tmp_path: Path):
-    done = launch("hlcli", "train", "--recipe", tiny_file, "--run", tmp_path / "run", "--set", "train.epochs=1")
+    done = launch_warm("hlcli", "train", "--recipe", tiny_file, "--run", tmp_path / "run", "--set", "train.epochs=1")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "finished"
+
+
+def ask_the_first() -> None:
+    processes = find_processes(cpu=True)
+    assert from_first(processes, lambda: processes.process_index) == 0
+
+    def fail() -> None:
+        raise DataError(f"Process {processes.process_index} has no data.", "Give some.")
+
+    with pytest.raises(DataError, match=r"Process 0 has no data\. Give some\."):
+        from_first(processes, fail)
+
+
+def test_what_the_first_process_finds_or_fails_with_is_told_to_all():
+    in_two_processes(ask_the_first)
 
 
 def test_two_processes_train_as_one(tiny, tmp_path: Path):
@@ -56,7 +74,7 @@ def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path):
     arguments = ["eval", model, "--split", "val", "--json", "--per-label"]
     alone = run_warm(*arguments, "--out", tmp_path / "one.jsonl")
     assert alone.returncode == 0, alone.stderr
-    both = launch(*TWO, "-m", "hlcli", *arguments, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
+    both = launch_warm(*TWO, "-m", "hlcli", *arguments, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
     assert both.returncode == 0, both.stderr
     assert json.loads(both.stdout) == json.loads(alone.stdout)
     assert json.loads(alone.stdout)["images"] == 21
@@ -84,7 +102,7 @@ def test_two_machines_train_together(tiny_file: Path, tmp_path: Path):
 
     def machine(rank: int) -> subprocess.CompletedProcess[str]:
         number = ("--multi_gpu", "--num_machines", "2", "--num_processes", "2", "--machine_rank", rank)
-        return launch(*number, *meeting, *words, *short, ACCELERATE_USE_CPU="true")
+        return launch_warm(*number, *meeting, *words, *short, ACCELERATE_USE_CPU="true")
 
     with ThreadPoolExecutor() as pool:
         for done in pool.map(machine, range(2)):
@@ -95,13 +113,13 @@ def test_two_machines_train_together(tiny_file: Path, tmp_path: Path):
     assert [event["step"] for event in run.events() if event["event"] == "step"] == [1]
 
 
-def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_path: Path, hlcli_program):
+def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_path: Path):
     arguments = ["train", "--recipe", tiny_file, "--set", "train.epochs=1", "--run", tmp_path / "run"]
-    done = hlcli_program(*arguments, "--num-processes", "2", "--json")
+    done = run_warm(*arguments, "--num-processes", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == str(tmp_path / "run")
     settings = ["--set", "train.batch_size=7", "--run", tmp_path / "other"]
-    failed = hlcli_program("train", "--recipe", tiny_file, *settings, "--num-processes=2")
+    failed = run_warm("train", "--recipe", tiny_file, *settings, "--num-processes=2")
     assert failed.returncode == 2
     assert "cannot be cut into 2 processes" in failed.stderr
     assert json.loads((tmp_path / "other/status.json").read_text())["exit_code"] == 2
@@ -115,7 +133,7 @@ def test_launches_that_would_silently_do_something_else_are_stopped(tiny_file: P
         pytest.skip("these launches are right where there are GPUs")
     recipe = tmp_path / "anywhere.yaml"
     recipe.write_text(tiny_file.read_text().replace("cpu: true", "cpu: false"))
-    done = launch(*options, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "run")
+    done = launch_warm(*options, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "run")
     assert done.returncode != 0
     assert "--num-processes N" in done.stderr
     assert not (tmp_path / "run" / "metrics.jsonl").exists()

@@ -11,6 +11,7 @@ import pytest
 from source_files import imports_of, names_taken, parsed
 
 import hlcli
+from hlcli import errors
 
 REPOSITORY = Path(__file__).parents[1]
 ROOT = REPOSITORY / "hlcli"
@@ -31,14 +32,20 @@ def test_type_checkers_see_the_names_that_programs_get():
     assert seen == hlcli._HOMES
 
 
+def test_every_error_that_users_meet_is_public():
+    kinds = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) == 9
+    assert [name for name in kinds if name not in hlcli.__all__] == []
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = hlcli.trian
 
 
 def test_commands_use_the_public_interface_alone():
-    """Beside it: how this process was started, which is no business of the library's users."""
-    own = ("hlcli.cli", "hlcli.launching")
+    """Beside it: how this process is started, stopped and seen, which is no business of the library's users."""
+    own = ("hlcli.cli", "hlcli.interrupts", "hlcli.launching", "hlcli.library_errors", "hlcli.plain_text")
     inner = [
         f"{path}: {name}"
         for path in (ROOT / "cli").glob("*.py")

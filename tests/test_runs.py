@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,47 @@ def test_a_started_run_says_what_and_where(run: Run):
     assert json.loads(run.status_file.read_text())["state"] == "running"
     assert run.events() == []
     assert repr(run).startswith("Run(")
+
+
+def test_a_lock_that_is_given_back_meanwhile_lets_in_one_and_no_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The second comes between the first's opening of the file and its removal, a third after that."""
+    first, second, third = (Run(tmp_path) for _ in range(3))
+    first.lock()
+    real = fcntl.flock
+
+    def leave_first(*arguments: object) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        first.unlock()
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", leave_first)
+    second.lock()
+    with pytest.raises(CheckpointError, match="Another process trains"):
+        third.lock()
+    second.unlock()
+    third.lock()
+    third.unlock()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_process_does_not_hold_its_parents_run(tmp_path: Path):
+    """Loader processes outlive a kill of their parent for seconds."""
+    run = Run(tmp_path)
+    run.lock()
+    assert run._lock is not None
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    try:
+        os.close(run._lock.fileno())  # as when this process ends: nothing is removed
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return Run(tmp_path).lock()
+            except CheckpointError:  # the other one is not quite there yet
+                assert time.monotonic() < deadline
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_names_count_up_and_only_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -102,11 +147,14 @@ def test_only_settings_that_move_no_weight_may_change_on_resuming(run: Run):
         run.check_same_recipe(Recipe.from_dict(other))
 
 
+STEP = {"event": "step", "epoch": 1, "weights": "regular", "metrics": {"loss": 0.5}}
+
+
 def test_metrics_are_lines_and_half_ones_are_left_out(run: Run):
     for step in range(3):
-        run.log_event({"event": "step", "step": step, "name": "é"})
+        run.log_event({**STEP, "step": step, "name": "é"})
     length = run.metrics_length()
-    run.log_event({"event": "step", "step": 3})
+    run.log_event({**STEP, "step": 3})
     with open(run.metrics_file, "a") as handle:
         handle.write('{"event": "st')
     assert [event["step"] for event in run.events()] == [0, 1, 2, 3]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from hlcli.captioning.tokens import count_words
 from hlcli.errors import DataError
 from hlcli.files import whole_file
+from hlcli.json_text import parse_json
 from hlcli.metrics.captioning.cider import DocumentFrequencies, document_frequencies
 from hlcli.metrics.captioning.ptb import ptb_tokenize
 
@@ -142,7 +143,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_read_bytes(path))
+        document = parse_json(_read_bytes(path))
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}.", _AGAIN) from error
     if not isinstance(document, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hlcli.data.section import DataSection
 from hlcli.data.store import open_records, split_captions, split_names, store_folder
 from hlcli.errors import CheckpointError, DataError
 from hlcli.files import write_json
+from hlcli.json_text import read_json
 from hlcli.metrics.captioning.cider import DocumentFrequencies
 
 _VOCABULARY_FILE = "vocabulary.json"
@@ -26,7 +26,10 @@ def open_vocabulary(data: DataSection) -> Vocabulary:
     """
     if data.vocabulary is not None:
         return read_vocabulary(data.vocabulary)
-    vocabulary = Vocabulary.from_counts(_count(data), data.min_word_count)
+    counts = _count(data)
+    if not counts:
+        raise DataError(f"No image of {data.name} has a caption.", "Captioning needs one of each image.")
+    vocabulary = Vocabulary.from_counts(counts, data.min_word_count)
     if not any(vocabulary.counts):
         raise DataError(
             f"No word stands {data.min_word_count} times in the captions of {data.name}.", "Lower data.min_word_count."
@@ -43,8 +46,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
     if path.suffix == ".pkl":
         return read_published_vocabulary(path)
     try:
-        return Vocabulary.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        return Vocabulary.from_json(read_json(path))
+    except (OSError, ValueError) as error:
         raise DataError(f"data.vocabulary: {path} cannot be read: {error}") from error
 
 

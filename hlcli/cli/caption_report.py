@@ -12,6 +12,7 @@ import hlcli
 from hlcli import InputError
 from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.evaluation.captions import CaptionEvaluation
@@ -118,9 +119,9 @@ def caption_and_show(
 
 
 def _show_caption(caption: Caption) -> None:
-    typer.echo(f"{caption.image}: {caption.caption or NO_WORD}")
+    typer.echo(printable(f"{caption.image}: {caption.caption or NO_WORD}"))
     for other in caption.alternatives:
-        typer.echo(f"    {other.text}")
+        typer.echo(printable(f"    {other.text}"))
 
 
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
@@ -134,7 +135,7 @@ def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     elif out is not None:
         typer.echo(f"Captions: {out}", err=True)
     for failure in done.failures if out is None else done.failures[:5]:
-        typer.echo(f"failed: {failure.error}", err=True)
+        typer.echo(f"failed: {printable(failure.error)}", err=True)
     if done.failures:
         where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
         typer.echo(f"{len(done.failures)} images could not be captioned{where}.", err=True)
@@ -231,5 +232,5 @@ def _show_examples(result: CaptionEvaluation) -> None:
     count = len(result.captions)
     for row in sorted({number * count // NUM_EXAMPLES for number in range(NUM_EXAMPLES)}):
         caption, references = result.captions[row], result.references[row]
-        typer.echo(f"{caption.image}: {caption.caption or NO_WORD}")
-        typer.echo(f"    true: {references[0]}")
+        typer.echo(printable(f"{caption.image}: {caption.caption or NO_WORD}"))
+        typer.echo(printable(f"    true: {references[0]}"))

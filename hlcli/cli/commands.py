@@ -6,13 +6,17 @@ import logging
 import signal
 import sys
 import traceback
+import warnings
 from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hlcli import HlcliError
+from hlcli.interrupts import STOPS
 from hlcli.launching import is_first_process, leave_exit_code
+from hlcli.library_errors import as_ours
+from hlcli.plain_text import printable
 
 INTERRUPTED = 130
 ORDER = (
@@ -46,7 +50,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for, and leave its exit code where launchers do not lose it."""
         try:
-            result = super().invoke(ctx)
+            with as_ours():
+                result = super().invoke(ctx)
         except HlcliError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
@@ -54,7 +59,8 @@ class Commands(TyperGroup):
             leave_exit_code(error.exit_code)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not change how this ends
+            for number in STOPS:  # a second one must not change how this ends
+                signal.signal(number, signal.SIG_IGN)
             typer.echo(f"Interrupted. {error}".strip(), err=True)
             leave_exit_code(INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from error
@@ -63,6 +69,12 @@ class Commands(TyperGroup):
             raise
         leave_exit_code(0)
         return result
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGUSR1, which job schedulers send, end any command as Ctrl-C does."""
+    for number in STOPS[1:]:
+        signal.signal(number, signal.default_int_handler)
 
 
 def _write_examples(text: str, formatter: Any) -> str:
@@ -76,10 +88,14 @@ def _write_examples(text: str, formatter: Any) -> str:
 
 def _show_error(error: HlcliError) -> None:
     """Message and hint on stderr."""
-    message = error.message.replace("\n", "\n  ")
-    typer.echo(f"error: {message}", err=True)
+    typer.echo("error: " + error.message.replace("\n", "\n  "), err=True)
     if error.hint:
         typer.echo(f"hint: {error.hint}", err=True)
+
+
+def ignore_warnings_of_pillow() -> None:
+    """Leave out what Pillow says of odd images: those that it cannot decode are listed."""
+    warnings.filterwarnings("ignore", module=r"PIL\b")
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -94,6 +110,14 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
+class _Plain(logging.Formatter):
+    """Names of others in messages move no cursor and clear no screen."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message with control characters spelt out."""
+        return printable(super().format(record), lines=True)
+
+
 def set_up_logging(*, quiet: bool, debug: bool) -> None:
     """One handler on stderr, plain messages; processes other than the first one only warn."""
     if quiet or not is_first_process():
@@ -101,7 +125,7 @@ def set_up_logging(*, quiet: bool, debug: bool) -> None:
     else:
         level = logging.DEBUG if debug else logging.INFO
     handler = _StderrHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Plain("%(message)s"))
     logger = logging.getLogger("hlcli")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -12,7 +12,7 @@ import typer
 import hlcli
 from hlcli import InputError, RecipeError
 from hlcli.cli.json_output import print_json
-from hlcli.cli.plain_text import printable
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hlcli.cli.json_output import print_json
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +65,8 @@ def neighbour_table(kind: str, neighbours: Mapping[str, Sequence[Neighbour]], te
     table.add_column("nearest (cosine)", overflow="fold")
     for (name, near), text in zip(neighbours.items(), texts, strict=True):
         title = name if text == name else f"{name} ({text})"
-        table.add_row(Text(title), Text(", ".join(f"{other.label} {other.cosine:.2f}" for other in near)))
+        others = ", ".join(f"{other.label} {other.cosine:.2f}" for other in near)
+        table.add_row(Text(printable(title)), Text(printable(others)))
     return table
 
 
@@ -74,7 +76,7 @@ def _cosine_tables(made: LabelEmbeddings, width: int) -> Iterator[Table]:
     from rich.text import Text
 
     rows = made.cosines().tolist()
-    titles = [Text(f"{number} {name}") for number, name in enumerate(made.label_names, start=1)]
+    titles = [Text(printable(f"{number} {name}")) for number, name in enumerate(made.label_names, start=1)]
     for title in titles:
         title.truncate(TITLE_WIDTH, overflow="ellipsis")
     step = max(1, (width - TITLE_WIDTH) // CELL_WIDTH)

@@ -39,6 +39,7 @@ Metrics = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Images: go on with --out where it was interrupted.")]
 TopK = Annotated[
     int | None, typer.Option(min=1, help="List this many labels per level instead of those above thresholds.")
 ]
@@ -62,6 +63,7 @@ def evaluate(
     references: References = None,
     metrics: Metrics = None,
     out: Out = None,
+    resume: Resume = False,
     top_k: TopK = None,
     recipe: GivenRecipe = None,
     overrides: Overrides = None,
@@ -83,7 +85,7 @@ def evaluate(
     from hlcli.cli import evaluation_report as report
 
     for_labels = {"--images": images or more_images, "--labels": labels, "--thresholds": thresholds,
-                  "--top-k": top_k, "--per-label": per_label}  # fmt: skip
+                  "--top-k": top_k, "--per-label": per_label, "--resume": resume}  # fmt: skip
     if captions is not None or references is not None:
         report.check_caption_overrides(overrides or [])
         useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe}
@@ -92,7 +94,7 @@ def evaluate(
     report.check_metrics_option(metrics)
     given = report.read_recipe(recipe, overrides or [])
     model, places = report.sort_out(model, images or [], more_images or [], given)
-    report.check_options(places, labels, split=split, top_k=top_k, per_label=per_label)
+    report.check_options(places, labels, out, split=split, top_k=top_k, per_label=per_label, resume=resume)
     loaded = hlcli.open_model(model, given, () if given else overrides or ())
     if loaded.recipe.model.task == "captions":
         caption_report.measure_captioner(
@@ -101,7 +103,7 @@ def evaluate(
         return
     if places and labels is None:
         code = report.predict_images(
-            loaded, places, out,
+            loaded, places, out, resume=resume,
             thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
         )  # fmt: skip
         raise typer.Exit(code)

@@ -12,6 +12,7 @@ import hlcli
 from hlcli import InputError
 from hlcli.cli.json_output import print_json
 from hlcli.launching import is_first_process
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.data.failures import Failure
@@ -44,7 +45,14 @@ def read_recipe(recipe: str | None, overrides: Sequence[str]) -> Recipe | None:
 
 
 def check_options(
-    places: Sequence[Path], labels: Path | None, *, split: str | None, top_k: int | None, per_label: bool
+    places: Sequence[Path],
+    labels: Path | None,
+    out: Path | None,
+    *,
+    split: str | None,
+    top_k: int | None,
+    per_label: bool,
+    resume: bool,
 ) -> None:
     """Refuse options that would have no effect.
 
@@ -58,6 +66,8 @@ def check_options(
     measures = not places or labels is not None
     if measures and top_k is not None:
         raise InputError("--top-k is for images without labels.", "Leave it out, or give --images without --labels.")
+    if resume and (measures or out is None):
+        raise InputError("--resume goes on with a file of predictions.", "Give --images FOLDER --out FILE.jsonl.")
     if not measures and per_label:
         raise InputError("--per-label measures, which needs labels.", "Give --labels FILE.csv, or leave it out.")
 
@@ -90,6 +100,7 @@ def predict_images(
     places: list[Path],
     out: Path | None,
     *,
+    resume: bool,
     thresholds: ThresholdRule | None,
     batch_size: int | None,
     workers: int | None,
@@ -99,7 +110,7 @@ def predict_images(
     """Predict and show; returns the exit code."""
     workers = loaded.recipe.data.workers if workers is None else workers
     predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
-    predictions, failures = hlcli.predict(predictor, places, out=out)
+    predictions, failures = hlcli.predict(predictor, places, out=out, resume=resume)
     if is_first_process():
         _show_predictions(predictions, failures, out, as_json=as_json)
     return FAILED_SOME if failures else 0
@@ -123,7 +134,7 @@ def _show_predictions(
     else:
         typer.echo(f"Predictions: {out}", err=True)
     for failure in failures if out is None else failures[:5]:
-        typer.echo(f"failed: {failure.error}", err=True)
+        typer.echo(f"failed: {printable(failure.error)}", err=True)
     if failures:
         where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
         typer.echo(f"{len(failures)} images could not be decoded{where}.", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hlcli.cli.json_output import print_json
-from hlcli.cli.plain_text import printable
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.own_photos.starting import StartedRecipe

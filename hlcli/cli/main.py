@@ -9,7 +9,7 @@ import typer
 from hlcli import __version__
 from hlcli.cli import debug, embed, preprocess, recipes
 from hlcli.cli.caption import caption
-from hlcli.cli.commands import Command, Commands, set_up_logging
+from hlcli.cli.commands import Command, Commands, ignore_warnings_of_pillow, set_up_logging, stop_on_signals
 from hlcli.cli.convert import convert
 from hlcli.cli.download import download
 from hlcli.cli.env import env
@@ -48,6 +48,7 @@ def hlcli(
     Example: hlcli train --recipe quickstart
     """
     set_up_logging(quiet=quiet, debug=debug)
+    ignore_warnings_of_pillow()
 
 
 app.command("download", cls=Command, short_help="Fetch a data set's files; safe to interrupt.")(download)
@@ -68,4 +69,5 @@ app.command("env", cls=Command, short_help="Versions, devices and data sets foun
 
 def main() -> None:
     """Run the command line."""
+    stop_on_signals()
     app(prog_name="hlcli")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlcli import Metrics
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli import ExportDifference
@@ -57,7 +58,7 @@ def _number_tables(metrics: Metrics, title: str | None) -> list[RenderableType]:
 
 def _below_title(title: str | None, table: Table) -> RenderableType:
     """The table below a line of its own, which may be wider than the table."""
-    return table if title is None else Group(Text(title, style="table.title"), table)
+    return table if title is None else Group(Text(printable(title), style="table.title"), table)
 
 
 def _level_table(metrics: Metrics) -> Table:
@@ -65,7 +66,7 @@ def _level_table(metrics: Metrics) -> Table:
     table = Table()
     table.add_column("metric", no_wrap=True)
     for level in metrics.levels:
-        table.add_column(level, justify="right")
+        table.add_column(Text(printable(level)), justify="right")
     for name, cells in metrics.by_level().items():
         table.add_row(name, *cells)
     return table
@@ -77,7 +78,7 @@ def _other_table(metrics: Metrics) -> Table:
     table.add_column("metric")
     table.add_column("value", justify="right", no_wrap=True)
     for name, value in metrics.others().items():
-        table.add_row(Text(name), value)
+        table.add_row(Text(printable(name)), value)
     return table
 
 
@@ -91,7 +92,8 @@ def _label_table(labels: tuple[LabelRow, ...]) -> Table:
     for row, following in zip(labels, (*labels[1:], None), strict=True):
         last = following is None or following.level != row.level
         numbers = (_as_text(row.AP), _as_text(row.F1), _as_text(row.precision), _as_text(row.recall))
-        table.add_row(row.level, Text(row.name), f"{row.positives:,}", *numbers, end_section=last)
+        names = (Text(printable(row.level)), Text(printable(row.name)))
+        table.add_row(*names, f"{row.positives:,}", *numbers, end_section=last)
     return table
 
 
@@ -102,13 +104,13 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
     table.add_column("labels", overflow="fold")
     for prediction in predictions:
         lines = [
-            f"{level}: {', '.join(f'{row.name} {row.score:.2f}' for row in rows)}"
+            printable(f"{level}: {', '.join(f'{row.name} {row.score:.2f}' for row in rows)}")
             for level, rows in groupby(prediction.labels, key=lambda row: row.level)
         ]
         lines = lines or ["none above its threshold"]
         if prediction.scene is not None:
             lines.append(f"scene: {prediction.scene.index} ({prediction.scene.score:.2f})")
-        table.add_row(Text(prediction.image), Text("\n".join(lines)))
+        table.add_row(Text(printable(prediction.image)), Text("\n".join(lines)))
     return table
 
 

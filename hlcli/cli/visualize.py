@@ -10,6 +10,7 @@ import typer
 from hlcli.cli.completion import figure_names
 from hlcli.cli.json_output import print_json
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
+from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.figures.drawing import Figures
@@ -105,6 +106,6 @@ def _show(drawn: Figures, *, as_json: bool) -> None:
         for file in files:
             typer.echo(file)
     for failure in drawn.failures:
-        typer.echo(f"failed: {failure.error}", err=True)
+        typer.echo(f"failed: {printable(failure.error)}", err=True)
     if drawn.failures:
         typer.echo(f"{len(drawn.failures)} images could not be decoded.", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from hlcli.data.datasets.karpathy_annotations import ID_LISTS, YEARS
 from hlcli.data.store import open_records, split_captions, split_files, split_names, store_folder
 from hlcli.errors import DataError
 from hlcli.files import whole_file, write_json
+from hlcli.json_text import read_json
 from hlcli.sections import DataSection
 
 
@@ -92,8 +92,11 @@ def _read_caption_ids(data: DataSection) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        known = read_json(path)
+        if any(not isinstance(entry["file"], str) or not isinstance(entry["ids"], list) for entry in known.values()):
+            raise TypeError("an entry has no file or no ids")
+        return known
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Run `hlcli preprocess` again.") from error
 
 

@@ -35,7 +35,7 @@ def find_images(places: str | Path | Sequence[str | Path]) -> list[Path]:
         elif os.path.isfile(place):
             here = [place]
         else:
-            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if _is_file(path))
+            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if not os.path.isdir(path))
         if not here:
             raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
         found += here
@@ -43,7 +43,8 @@ def find_images(places: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Everything below a folder but folders, sorted; linked folders are followed, each once; dead links are kept."""
+    """Everything below a folder but folders, sorted; linked folders are followed, each once. What is no file, a dead
+    link or a pipe, is kept: it fails by its name."""
     found: list[Path] = []
     seen: set[str] = set()
     for place, below, names in os.walk(folder, followlinks=True, onerror=_unreadable):
@@ -52,13 +53,9 @@ def _walk(folder: Path) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        found += filter(_is_file, (Path(place, name) for name in names))
+        below.sort()  # two links to one folder: the same one is taken every time
+        found += [Path(place, name) for name in names]
     return sorted(found, key=lambda path: path.parts)  # as paths are ordered, but faster
-
-
-def _is_file(path: Path) -> bool:
-    """Whether to try it: a file, or a dead link, which fails by name; no pipe, which would make us wait."""
-    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _unreadable(error: OSError) -> None:

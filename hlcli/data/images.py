@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +24,9 @@ _MAX_PIXELS = 178_956_970
 # Only formats that Pillow decodes itself: EPS, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 
+_ROWS = 512
+"""Rows of an image that are laid over white at a time."""
+
 # What Pillow's decoders are known to raise on damaged files.
 _DECODE_ERRORS = (
     OSError,
@@ -36,6 +42,7 @@ _DECODE_ERRORS = (
     struct.error,
     zlib.error,
 )
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 and above swap width and height
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
@@ -65,22 +72,56 @@ def load_image(
     if not isinstance(source, bytes | Path):
         image = source.draw()
         return image if image.mode == "RGB" else _to_rgb(image)
-    name = name or (str(source) if isinstance(source, Path) else "without a name")
-    if source == b"":
-        raise _decode_error(name, "it is empty (0 bytes)")
+    with _opened(source, name or (str(source) if isinstance(source, Path) else "without a name"), max_pixels) as image:
+        return _decode(image, shrink_to)
+
+
+def stored_form(source: bytes | Path) -> tuple[tuple[int, int], str]:
+    """Width and height, and Pillow's name of how colours are stored, as the file's first bytes say.
+
+    Raises:
+        DataError: when the image cannot be read.
+    """
+    with _opened(source, "it", _MAX_PIXELS) as image:
+        return image.size, image.mode
+
+
+@contextmanager
+def _opened(source: bytes | Path, name: str, max_pixels: int) -> Iterator[Image]:
+    """A file that Pillow has opened but not decoded; whatever goes wrong in the block becomes a `DataError`."""
     import PIL.Image
 
     try:
+        head = _head(source)
+        if not head:
+            raise _decode_error(name, "it is empty (0 bytes)")
         with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 raise _decode_error(name, f"{image.width}×{image.height} pixels are more than {max_pixels:,}")
-            return _decode(image, shrink_to)
+            yield image
     except PIL.UnidentifiedImageError as error:
-        raise _decode_error(name, _why_unidentified(source)) from error
+        raise _decode_error(name, _why_unidentified(head)) from error
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise _decode_error(name, "it has too many pixels") from error
     except _DECODE_ERRORS as error:
         raise _decode_error(name, _reason(error)) from error
+
+
+def _head(source: bytes | Path) -> bytes:
+    """The first bytes. Pipes, sockets and devices are refused unopened: they might keep us waiting, or never end.
+
+    Raises:
+        OSError: when there is no such file, or it is none.
+    """
+    if isinstance(source, bytes):
+        return source[:256]
+    mode = source.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError("it is a pipe, a socket or a device, not a file")
+    with open(source, "rb") as handle:
+        return handle.read(256)
 
 
 def upright_rgb(image: Image, *, name: str) -> Image:
@@ -90,6 +131,8 @@ def upright_rgb(image: Image, *, name: str) -> Image:
         DataError: when it cannot be decoded.
     """
     try:
+        if image.format == "EPS":
+            raise ValueError("it is a PostScript file, which would start another program")
         return _decode(image, None)
     except _DECODE_ERRORS as error:
         raise _decode_error(name, _reason(error)) from error
@@ -144,9 +187,19 @@ def _to_rgb(image: Image) -> Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        canvas = pil.new("RGBA", image.size, "white")
-        image = pil.alpha_composite(canvas, image.convert("RGBA"))
+        return _over_white(image)
     return image.convert("RGB")
+
+
+def _over_white(image: Image) -> Image:
+    """An image with transparent pixels as RGB; some rows at a time, as each step holds a copy of its own."""
+    from PIL import Image as pil
+
+    done = pil.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS):
+        rows = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("RGBA")
+        done.paste(pil.alpha_composite(pil.new("RGBA", rows.size, "white"), rows).convert("RGB"), (0, top))
+    return done
 
 
 @cache
@@ -158,12 +211,11 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in PIL.Image.OPEN)
 
 
-def _why_unidentified(source: bytes | Path) -> str:
-    if isinstance(source, Path) and source.stat().st_size == 0:
-        return "it is empty (0 bytes)"
-    head = source[:256] if isinstance(source, bytes) else source.open("rb").read(256)
+def _why_unidentified(head: bytes) -> str:
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+        return "it is a HEIC photo, as phones take them; save it as JPEG"
     return f"it is not an image in a known format ({', '.join(_FORMATS)})"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hlcli.errors import DataError
+from hlcli.json_text import parse_json, without_repetition
 
 LARGEST_ID = 2**63 - 1
 """What arrays of the papers' programs can hold."""
@@ -31,17 +32,17 @@ def read_lists(
     """
     wanted = frozenset(kept) | frozenset(keys)
 
-    def drop_the_rest(entry: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in entry.items() if key in wanted}
+    def drop_the_rest(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in without_repetition(pairs).items() if key in wanted}
 
     try:
-        document = json.loads(path.read_bytes(), object_hook=drop_the_rest)
+        document = parse_json(path.read_bytes(), drop_the_rest)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", hint) from error
     except json.JSONDecodeError as error:
         place = f"in line {error.lineno}, column {error.colno}"
         raise DataError(f"{path} is not JSON: {error.msg} {place}. It may be cut short.", again) from error
-    except (OSError, ValueError, RecursionError) as error:  # also no UTF-8, and numbers of thousands of digits
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}.", again) from error
     for key in keys:
         if not isinstance(document, dict) or not isinstance(document.get(key), list):

@@ -151,7 +151,7 @@ def check_kept_labels(folder: Path, records: Records, labels: LabelSpace) -> Non
     path = folder / KEPT_LABELS_FILE
     if not isinstance(records, KeptLabels) or not path.is_file():
         return
-    if path.read_text(encoding="utf-8") != _kept_labels_text(records, labels):
+    if path.read_bytes() != _kept_labels_text(records, labels).encode():
         raise DataError(
             f"The training labels are not those of {path}: the data set or the list has changed since the run began.",
             "Bring it back, or start anew with --overwrite.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class LabelSpace:
         subsets: named subsets of fine labels for reports, e.g. `{"easy": (0, 7, 19)}`.
 
     Raises:
-        DataError: when names repeat, or when a label has no parent or a parent no label.
+        DataError: when names repeat or are none, or when a label has no parent or a parent no label.
 
     Examples:
         >>> space = LabelSpace.from_tree({"animals": ["cat", "dog"], "food": ["apple"]})
@@ -61,6 +62,9 @@ class LabelSpace:
         if not self.levels or any(len(level) == 0 for level in self.levels):
             raise DataError("A label space needs at least one label on every level.")
         for depth, level in enumerate(self.levels):
+            odd = [name for name in level.label_names if not _is_name(name)]
+            if odd:
+                raise DataError(f"Level {level.name}: {odd[0]!r} is no name of a label: it must be text, in one line.")
             repeated = sorted(name for name, count in Counter(level.label_names).items() if count > 1)
             if repeated:
                 raise DataError(f"Level {level.name}: label {repeated[0]!r} is listed more than once.")
@@ -198,13 +202,16 @@ class LabelSpace:
         try:
             levels = tuple(
                 Level(
-                    str(row["name"]),
-                    tuple(row["label_names"]),
-                    None if row["parent_index"] is None else tuple(int(p) for p in row["parent_index"]),
+                    row["name"],
+                    tuple(_listed(row["label_names"], str)),
+                    None if row["parent_index"] is None else tuple(_listed(row["parent_index"], int)),
                 )
                 for row in value["levels"]
             )
-            subsets = {str(k): tuple(int(i) for i in v) for k, v in value.get("subsets", {}).items()}
+            subsets = {name: tuple(_listed(members, int)) for name, members in value.get("subsets", {}).items()}
+            titles = [level.name for level in levels]
+            if len(set(_listed(titles, str))) < len(titles):
+                raise ValueError(f"levels {titles} are not called by different names")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The label space cannot be read: {error!r}.") from error
         return cls(levels, subsets)
@@ -217,6 +224,25 @@ class LabelSpace:
             label = level.parent_index[label]
             path.append(label)
         return tuple(reversed(path))
+
+
+def _is_name(name: object) -> bool:
+    """Whether it is text that a line of a file can hold."""
+    is_text = isinstance(name, str) and bool(name.strip())
+    return is_text and (
+        str(name).isprintable() or not {*map(unicodedata.category, str(name))} & {"Cc", "Cs", "Zl", "Zp"}
+    )
+
+
+def _listed(values: Any, kind: type) -> list[Any]:
+    """A list of values of one type.
+
+    Raises:
+        TypeError: when it is something else.
+    """
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise TypeError(f"a list of {kind.__name__} was expected, got {values!r:.80}")
+    return values
 
 
 def level_titles(depth: int) -> tuple[str, ...]:

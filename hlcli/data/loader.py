@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from PIL.Image import Image
@@ -171,6 +175,9 @@ def _load(records: Records, row: int, num_labels: int, transform: Callable[[Imag
         image = load_image(record.image, name=f"{record.image_id} (row {row})")
     except DataError as error:
         return error
+    known = range(num_labels)
+    if outside := [label for label in (*record.labels, *record.ignore) if label not in known]:
+        return DataError(f"{record.image_id} (row {row}): label {outside[0]} is not one of 0..{num_labels - 1}.")
     return LabelItem(transform(image), record.labels, record.ignore, record.object_mask, row, num_labels)
 
 
@@ -231,7 +238,7 @@ def make_loader(
         device: where batches go.
         collate: makes a batch of items, or hands on the first error among them.
     """
-    return DataLoader(
+    loader: DataLoader = DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=collate,
@@ -242,6 +249,9 @@ def make_loader(
         generator=torch.Generator().manual_seed(0),
         timeout=600 if workers else 0,
     )
+    _loaders.add(loader)
+    Finalize(loader, _end_loaders, (WeakSet([loader]),), exitpriority=20)  # in processes of multiprocessing itself
+    return loader
 
 
 def batches(loader: DataLoader) -> Iterator[Any]:
@@ -250,17 +260,41 @@ def batches(loader: DataLoader) -> Iterator[Any]:
     Raises:
         DataError: when an image could not be decoded; the message names it and its row.
     """
-    for batch in loader:
-        if isinstance(batch, DataError):
-            _end_workers(loader)
-            raise batch
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    except (DataError, RuntimeError):
+        _end_loaders([loader])
+        raise
 
 
-def _end_workers(loader: DataLoader) -> None:
-    """End its processes in order: left to the garbage collector, each would hold it up for five seconds. Torch has no
-    public way; where it has lost this one, that is all that happens."""
-    iterator = getattr(loader, "_iterator", None)  # None where this process loads
+@contextmanager
+def loading(loader: DataLoader) -> Iterator[Iterator[Any]]:
+    """The loader's batches; its processes end with the block."""
+    iterator = iter(loader)
+    try:
+        yield iterator
+    finally:
+        _end_workers(iterator)
+
+
+def _end_workers(iterator: object) -> None:
+    """End the processes of a loader's iterator in order: left to the garbage collector, each would hold it up for five
+    seconds. Torch has no public way; where it has lost this one, that is all that happens."""
     if end := getattr(iterator, "_shutdown_workers", None):
         end()
-        loader._iterator = None
+    for worker in getattr(iterator, "_workers", ()):
+        worker.kill()  # one that is stuck in an image, and leaves other signals to this process
+
+
+def _end_loaders(loaders: Iterable[DataLoader]) -> None:
+    for loader in list(loaders):
+        if (iterator := getattr(loader, "_iterator", None)) is not None:  # None where this process loads
+            _end_workers(iterator)
+            loader._iterator = None
+
+
+_loaders: WeakSet[DataLoader] = WeakSet()
+atexit.register(_end_loaders, _loaders)  # multiprocessing would end them by what they ignore, and wait without end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,3 +49,33 @@ class Record:
 
 Records = Sequence[Record]
 """A split: random access, records made when they are asked for."""
+
+
+class Selection(Sequence[Record]):
+    """Some rows of a split, in the order given."""
+
+    def __init__(self, records: Records, rows: Sequence[int]) -> None:
+        self.records, self.rows = records, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Record:  # type: ignore[override]
+        return self.records[self.rows[row]]
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """A split that gives what is known of all its rows at once, without touching an image."""
+
+    def image_ids(self) -> Sequence[str]:
+        """Ids of all rows."""
+
+    def labels(self) -> Sequence[Sequence[int]]:
+        """Labels of all rows."""
+
+    def captions(self) -> Sequence[Sequence[str]]:
+        """Captions of all rows."""
+
+    def image_paths(self) -> Sequence[Path | None]:
+        """Files of the images of all rows, None for an image that is no file."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hlcli.data.labels import LabelSpace
-from hlcli.data.records import Record, Records
+from hlcli.data.records import Columns, Record, Records, Selection
 from hlcli.errors import DataError
 from hlcli.files import recover_folder, sha256_of, whole_folder, write_json
+from hlcli.json_text import read_json
 from hlcli.sections import DataSection
 
 _STORE_VERSION = 1
+_AGAIN = "Run `hlcli preprocess` again."
+_COLUMNS = {"image_id", "image", "labels", "ignore", "captions", "object_mask"}
 
 
 class StoreSplit(Sequence[Record]):
@@ -28,9 +30,11 @@ class StoreSplit(Sequence[Record]):
         import datasets
 
         try:
-            self.table = datasets.load_from_disk(str(folder))
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{folder} cannot be read: {error}", "Run `hlcli preprocess` again.") from error
+            self.table = datasets.load_from_disk(str(folder)).with_format(None)
+        except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
+            raise DataError(f"{folder} cannot be read: {error}", _AGAIN) from error
+        if missing := _COLUMNS - set(self.table.column_names):
+            raise DataError(f"{folder} is no split of a store: it has no column {min(missing)}.", _AGAIN)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -80,7 +84,13 @@ def open_label_space(data: DataSection) -> LabelSpace:
     """The labels of a data set: the store's where one is read, else the data set's own."""
     if data.store is None and data.reads_directly:
         return data.label_space()
-    return data.chosen_labels(LabelSpace.from_json(_read_json(store_folder(data) / "labels.json", data)))
+    path = store_folder(data) / "labels.json"
+    value = _read_json(path, data)
+    try:
+        stored = LabelSpace.from_json(value)
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", "Run `hlcli preprocess` again, with --overwrite.") from error
+    return data.chosen_labels(stored)
 
 
 def open_records(data: DataSection, split: str) -> Records:
@@ -100,7 +110,7 @@ def open_records(data: DataSection, split: str) -> Records:
         records = StoreSplit(folder / split, folder / meta["image_root"])
     if data.skip:
         left_out = set(data.skip)
-        ids = records.image_ids() if isinstance(records, StoreSplit) else [record.image_id for record in records]
+        ids = records.image_ids() if isinstance(records, Columns) else [record.image_id for record in records]
         kept = [row for row, image_id in enumerate(ids) if image_id not in left_out]
         records = Selection(records, kept)
     if not len(records):
@@ -128,7 +138,7 @@ def split_labels(records: Records) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(records, Selection):
         known = split_labels(records.records)
         return [known[row] for row in records.rows]
-    if isinstance(records, StoreSplit):
+    if isinstance(records, Columns):
         return [
             (image_id, tuple(labels)) for image_id, labels in zip(records.image_ids(), records.labels(), strict=True)
         ]
@@ -140,7 +150,7 @@ def split_captions(records: Records) -> list[tuple[str, ...]]:
     if isinstance(records, Selection):
         known = split_captions(records.records)
         return [known[row] for row in records.rows]
-    if isinstance(records, StoreSplit):
+    if isinstance(records, Columns):
         return [tuple(captions) for captions in records.captions()]
     return [record.captions for record in records]
 
@@ -150,46 +160,35 @@ def split_files(records: Records) -> list[tuple[str, Path | None]]:
     if isinstance(records, Selection):
         known = split_files(records.records)
         return [known[row] for row in records.rows]
-    if isinstance(records, StoreSplit):
+    if isinstance(records, Columns):
         return list(zip(records.image_ids(), records.image_paths(), strict=True))
     return [(record.image_id, record.image if isinstance(record.image, Path) else None) for record in records]
-
-
-class Selection(Sequence[Record]):
-    """Some rows of a split, in the order given."""
-
-    def __init__(self, records: Records, rows: Sequence[int]) -> None:
-        self.records, self.rows = records, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> Record:  # type: ignore[override]
-        return self.records[self.rows[row]]
 
 
 def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
     path = folder / "meta.json"
     meta = _read_json(path, data)
-    if not isinstance(meta, dict) or not isinstance(meta.get("splits"), list) or "image_root" not in meta:
-        raise DataError(f"{path} does not describe a store.", "Run `hlcli preprocess` again.")
-    if meta.get("version") != _STORE_VERSION:
+    facts = meta if isinstance(meta, dict) else {}
+    splits = facts.get("splits")
+    if not isinstance(splits, list) or not all(isinstance(value, str) for value in (*splits, facts.get("image_root"))):
+        raise DataError(f"{path} does not describe a store.", _AGAIN)
+    if facts.get("version") != _STORE_VERSION:
         raise DataError(
-            f"{path} has version {meta.get('version')}; this hlcli reads version {_STORE_VERSION}.",
+            f"{path} has version {facts.get('version')!r}; this hlcli reads version {_STORE_VERSION}.",
             "Run `hlcli preprocess` again, with --overwrite.",
         )
-    return meta
+    return facts
 
 
-def _read_json(path: Path, data: DataSection) -> dict[str, Any]:
+def _read_json(path: Path, data: DataSection) -> Any:
     recover_folder(path.parent)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError as error:
         root = "" if data.root is None else f" --root {data.root}"
         raise DataError(f"{path} is missing.", f"Run `hlcli preprocess {data.name}{root}` first.") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "Run `hlcli preprocess` again.") from error
+        raise DataError(f"{path} cannot be read: {error}", _AGAIN) from error
 
 
 def write_store(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hlcli.errors import DataError, InputError, RecipeError, named
+from hlcli.errors import DataError, InputError, RecipeError, named, nearest
 from hlcli.recipe_reading.text import read_yaml
 
 PHOTO_TEMPLATE = "a photo of a {}."
@@ -55,7 +54,8 @@ def label_texts(label_names: Sequence[str], rules: TextRules) -> tuple[str, ...]
         _refuse_numbers(texts, rules.names)
     for label, text in zip(label_names, texts, strict=True):
         if not text.strip():
-            raise DataError(f"Label {label!r} has an empty text.", "Give it words.")
+            where = "" if rules.names is None else f"{rules.names}: "
+            raise DataError(f"{where}label {label!r} has an empty text.", "Give it words.")
     return tuple(rules.template.replace("{}", text) for text in texts)
 
 
@@ -95,7 +95,7 @@ def _read_names(path: Path, label_names: Sequence[str]) -> dict[str, str]:
         raise DataError(error.message, error.hint) from error
     unknown = [label for label in tree if label not in set(label_names)]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], label_names, n=1)
+        near = nearest(unknown[0], label_names)
         raise DataError(
             f"{path}: {len(unknown)} names are no labels of the data set: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Every line reads `label: text`.",

@@ -25,6 +25,7 @@ from hlcli.data.store import open_label_space, store_folder
 from hlcli.encoders.loading import Encoder
 from hlcli.errors import DataError, InputError, named
 from hlcli.files import sha256_of, whole_file
+from hlcli.json_text import parse_json
 from hlcli.progress import Progress
 from hlcli.sections import DataSection
 
@@ -206,8 +207,13 @@ class FileKind(NamedTuple):
         check_exists(path, hint=self.first)
         try:
             with safe_open(path, framework="pt") as file:
-                tensor, document = file.get_tensor(self.tensor).float(), json.loads((file.metadata() or {})["hlcli"])
+                tensor, document = file.get_tensor(self.tensor).float(), parse_json((file.metadata() or {})["hlcli"])
             lists = tuple(tuple(document[key]) for key in self.lists)
+            if (
+                any(type(text) is not str for texts in lists for text in texts)
+                or type(document["settings"]) is not dict
+            ):
+                raise TypeError("names, texts or settings are something else")
             return Content(tensor, lists, document["encoder"], document["settings"])
         except _UNFIT as error:
             raise DataError(f"{path} is not a file of {self.title}: {error}", self.again) from error

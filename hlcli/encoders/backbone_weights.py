@@ -15,7 +15,6 @@ from hlcli.upstream import read_upstream
 
 _POSITIONS = "pos_embed"
 COUNTER = "num_batches_tracked"
-_MOST_NAMES = 40
 """Names listed of each kind of mistake; a file with more is another model's."""
 
 
@@ -57,7 +56,7 @@ def load_backbone_weights(
         if state[key].shape != own[key].shape
     ]
     mistakes = {"keys missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    found = [f"{len(names)} {kind} ({named(sorted(names), _MOST_NAMES)})" for kind, names in mistakes.items() if names]
+    found = [f"{len(names)} {kind} ({named(sorted(names))})" for kind, names in mistakes.items() if names]
     if found:
         raise CheckpointError(
             f"{source} does not fit this backbone: {', '.join(found)}.",

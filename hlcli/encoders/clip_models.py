@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from hlcli.encoders.clip_weights import PREFIX, fetch_clip_model, load_clip_weights, uses_quick_gelu
 from hlcli.encoders.loading import first_line, optional_package
-from hlcli.errors import InputError, RecipeError
+from hlcli.errors import InputError, RecipeError, nearest
+from hlcli.json_text import parse_json
 
 DEFAULT_WEIGHTS = "openai"
 _RESNET_STRIDE = 32
@@ -34,14 +34,8 @@ _TINY_CONFIG: dict[str, Any] = {
 """A small model of our own, without published weights: for trials from scratch."""
 
 _NOT_BUILT = (
-    TypeError,
-    ValueError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    OSError,
+    *(TypeError, ValueError, AttributeError, AssertionError),
+    *(RuntimeError, LookupError, ArithmeticError, OSError),
 )
 """What open_clip and timm raise for a configuration that makes no model."""
 
@@ -90,7 +84,7 @@ def check_architecture(library: ModuleType, architecture: str) -> None:
     """
     known = library.list_models()
     if architecture not in known:
-        near = difflib.get_close_matches(architecture, known, n=3)
+        near = nearest(architecture, known, most=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() lists them."
         raise InputError(f"clip:{architecture}: open_clip has no model of this name.", hint)
 
@@ -170,8 +164,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _parse_config(text: str, source: str) -> dict[str, Any]:
     """An open_clip model configuration, bare or as a folder's `open_clip_config.json` has it."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise _unfit(source, f"it is no JSON: {error}") from error
     config = content.get("model_cfg", content) if isinstance(content, dict) else None
     if not isinstance(config, dict) or not {"embed_dim", *_WHOLE_NUMBERS} <= set(config):

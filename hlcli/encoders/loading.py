@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -11,12 +11,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
+from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from torch import Tensor
 
 from hlcli.errors import DownloadError, InputError, MissingDependencyError
+from hlcli.json_text import read_json
 
 Loaded = TypeVar("Loaded")
+
+_UNFIT = (
+    OSError, EOFError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, MemoryError,
+    ArithmeticError, SafetensorError, getattr(hub_errors, "StrictDataclassError", ValueError),  # of newer versions
+)  # fmt: skip
+"""What libraries raise for a folder whose files contradict each other."""
 
 _SECONDS_TO_ANSWER = 10
 """How long the hub has to answer at all; its own client would try again for a minute."""
@@ -84,7 +92,11 @@ def load_pretrained(name: str, load: Callable[[bool], Loaded]) -> Loaded:
             return load(is_folder)
     except ImportError as error:
         raise MissingDependencyError(f"{name} needs a package that is not installed: {first_line(error)}") from error
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{name}: its weights are damaged or ask to run code, which is refused.", "Take them as safetensors."
+        ) from error
+    except _UNFIT as error:
         if is_folder:
             raise InputError(f"{name} is not a folder of a text model: {first_line(error)}") from error
         raise _not_fetched(name, error) from error
@@ -143,7 +155,7 @@ def refuse_foreign_code(folder: Path) -> None:
     """
     path = folder / "modules.json"
     try:
-        kinds = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
+        kinds = [str(module["type"]) for module in read_json(path)]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} does not list the modules of a sentence-transformers model: {error}") from error
     foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]

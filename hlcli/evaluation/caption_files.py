@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from hlcli.errors import DataError, InputError, named
+from hlcli.json_text import parse_json, read_json
 from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, CaptionMetrics, caption_metrics, check_metrics
 
 _COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")
@@ -245,12 +246,12 @@ def _plain(name: str) -> str:
 
 def _document(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -259,11 +260,11 @@ def _lines(path: Path) -> Iterator[Any]:
         for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
             if line.strip():
                 try:
-                    yield json.loads(line)
-                except ValueError as error:
+                    yield parse_json(line)
+                except json.JSONDecodeError as error:
                     raise DataError(f"{path}: line {number} is not JSON: {line[:80]!r}.") from error
-                except RecursionError as error:
-                    raise DataError(f"{path}: line {number} is nested too deeply: {line[:80]!r}.") from error
+                except ValueError as error:
+                    raise DataError(f"{path}: line {number} cannot be read: {error}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hlcli.building import eval_transform, normalize
@@ -25,7 +25,7 @@ from hlcli.captioning.vocabulary import PADDING, Vocabulary
 from hlcli.data.loader import batches, whole_batches
 from hlcli.data.store import open_records, split_captions
 from hlcli.errors import DataError
-from hlcli.launching import Processes
+from hlcli.launching import Processes, from_first
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -135,20 +135,14 @@ class CaptionScorer:
         if sorted(captions) != list(range(len(self.records))):
             raise RuntimeError(f"{len(captions)} images were captioned, {len(self.records)} were expected")
         ordered = [captions[row] for row in range(len(captions))]
-        answer: list[Any] = [None]
-        if self.accelerator.is_main_process:
-            silent = sum(not caption.text for caption in ordered)
-            if silent:
-                logger.warning("%d of %d captions of %s have no word.", silent, len(ordered), self.split)
-            answer = [
-                caption_metrics(
-                    [caption.text for caption in ordered], self.references, names=self.recipe.eval.caption_metrics
-                )
-            ]
-        if many:
-            broadcast_object_list(answer)
+        texts = [caption.text for caption in ordered]
+        if self.accelerator.is_main_process and (silent := texts.count("")):
+            logger.warning("%d of %d captions of %s have no word.", silent, len(ordered), self.split)
+        metrics = from_first(
+            self.accelerator, lambda: caption_metrics(texts, self.references, names=self.recipe.eval.caption_metrics)
+        )
         loss = math.fsum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
-        return _ScoredCaptions(ordered, answer[0], loss)
+        return _ScoredCaptions(ordered, metrics, loss)
 
 
 def on_device(batch: CaptionBatch, device: torch.device, to_floats: Callable[[Tensor], Tensor]) -> CaptionBatch:

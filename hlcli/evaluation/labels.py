@@ -19,7 +19,7 @@ from hlcli.metrics.summary import MetricOptions, summarise
 from hlcli.model_folder import LoadedModel
 from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.image_stream import check_at_least
-from hlcli.prediction.label_files import check_prediction_file, open_writer
+from hlcli.prediction.label_files import check_prediction_file, write_predictions
 from hlcli.prediction.label_rows import Prediction, make_prediction
 from hlcli.prediction.labels import Predictor
 from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
@@ -134,9 +134,8 @@ def split_predictions(
 
 def _write_predictions(result: Evaluation, loaded: LoadedModel, out: Path) -> None:
     with_scenes = result.scores.scene_probs is not None
-    with open_writer(out, loaded.labels, lambda row: None, with_scenes=with_scenes) as write:
-        for prediction in split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold):
-            write(prediction)
+    predictions = split_predictions(result, loaded.labels, at_threshold=loaded.recipe.eval.at_threshold)
+    write_predictions(out, predictions, loaded.labels, with_scenes=with_scenes)
 
 
 def _find_records(

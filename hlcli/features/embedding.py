@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.filesize import decimal
-from torch.utils.data import DataLoader
 
 from hlcli import __version__
-from hlcli.data.failures import Failure, failures_file, write_failures
+from hlcli.data.failures import Failure, failures_file, read_failures, write_failures
+from hlcli.data.loader import loading, make_loader
 from hlcli.data_sets import as_data_section
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
@@ -171,9 +170,7 @@ def _finished(plan: FeaturePlan) -> FeatureReport:
     made = file.facts or {}
     if any(made.get(name) != plan.facts[name] for name in ("images", "dtype")):
         raise DataError(f"{plan.path} is finished, but of other images or precision.", "Give --overwrite, or --out.")
-    listed = failures_file(plan.path)
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    failures = [Failure(**json.loads(line)) for line in lines]
+    failures = read_failures(plan.path)
     logger.info("%s is finished already.", plan.path)
     return FeatureReport(plan.path, plan.num_images - len(failures), failures, made)
 
@@ -203,16 +200,15 @@ def _announce(plan: FeaturePlan, shards: Shards) -> None:
 
 def _make_shards(shards: Shards, own: Sequence[int], images: ImageList, extractor: Extractor, *, workers: int) -> None:
     """Write the parts of this process."""
-    loader = DataLoader(
-        LoadedImages(images, extractor.transform),
-        batch_sampler=[batch for shard in own for batch in shards.batches(shard)],  # type: ignore[arg-type]
-        collate_fn=list,
-        num_workers=workers,
-        timeout=600 if workers else 0,
-    )
+    batches_of_rows = [batch for shard in own for batch in shards.batches(shard)]
+    dataset = LoadedImages(images, extractor.transform)
+    loader = make_loader(dataset, batches_of_rows, workers=workers, device=torch.device("cpu"), collate=list)
     total = sum(len(shards.rows(shard)) for shard in own)
-    with Progress("Embedding", total=total, unit="image") as bar, Interrupts() as interrupts:
-        batches = iter(loader)
+    with (
+        Progress("Embedding", total=total, unit="image") as bar,
+        Interrupts() as interrupts,
+        loading(loader) as batches,
+    ):
         for shard in own:
             keys: list[str] = []
             failures: list[Failure] = []

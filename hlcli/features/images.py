@@ -83,8 +83,8 @@ def list_images(source: DataSection | Path, splits: Sequence[str] = ()) -> Image
     """
     if isinstance(source, Path):
         paths = find_images([source])
-        names = [printable_path(path.relative_to(source) if path != source else path) for path in paths]
-        return ImageList([name.replace("\\", "/") for name in names], paths.__getitem__)
+        names = [(path.relative_to(source) if path != source else path).as_posix() for path in paths]
+        return ImageList(list(map(printable_path, names)), paths.__getitem__)
     places: dict[str, tuple[Records, int]] = {}
     for split in splits or split_names(source):
         records = open_records(source, split)

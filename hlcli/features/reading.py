@@ -14,7 +14,7 @@ made them. See docs/features.md.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ import numpy as np
 from hlcli.errors import DataError
 from hlcli.features.layout import ATTRIBUTE, FeatureKind, facts_differences, feature_key
 from hlcli.features.writer import FeatureWriter
+from hlcli.json_text import parse_json
 
 __all__ = ["FeatureFile", "FeatureKind", "FeatureWriter", "facts_differences", "feature_key"]
 
@@ -34,6 +35,10 @@ _AGAIN = "Make it again with `hlcli embed images … --overwrite`, or fetch it a
 
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
 """What HDF5 raises for damaged files, depending on the byte that is wrong."""
+
+
+_MOST_NUMBERS = 2**26
+"""Of one image, a hundred times those of the papers: a file of a few bytes can unpack to more than the memory."""
 
 
 class FeatureFile:
@@ -174,19 +179,27 @@ class FeatureFile:
     def _dataset(self, image_id: str, part: str) -> h5py.Dataset | None:
         name = f"{feature_key(image_id)}_{part}"
         with self._reading(name):
-            found = self._opened().get(name)
+            file = self._opened()
+            if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+                raise DataError(f"{self.path}: {name} is a link to another file, which is not followed.", _AGAIN)
+            found = file.get(name)
         return found if isinstance(found, h5py.Dataset) else None
 
     def _shape(self, dataset: h5py.Dataset, name: str) -> tuple[int, ...]:
-        """Shape of real numbers."""
+        """Shape of real numbers that are in this very file."""
         with self._reading(name):
-            dtype, shape = dataset.dtype, dataset.shape
+            dtype, shape, is_elsewhere = dataset.dtype, dataset.shape, bool(dataset.external) or dataset.is_virtual
+        if is_elsewhere:
+            raise DataError(f"{self.path}: the numbers of {name} are in another file, which is not read.", _AGAIN)
         if dtype.kind not in "fiu" or shape is None:
             raise DataError(f"{self.path}: {name} holds no real numbers, but {dtype}.", _AGAIN)
         return shape
 
     def _values(self, dataset: h5py.Dataset, name: str, rows: int | None = None) -> np.ndarray:
         """Finite numbers, float32."""
+        shape = dataset.shape if rows is None or dataset.ndim < 2 else (min(rows, len(dataset)), *dataset.shape[1:])
+        if math.prod(shape) > _MOST_NUMBERS:
+            raise DataError(f"{self.path}: {name} are {math.prod(shape):,} numbers, too many for an image.", _AGAIN)
         with self._reading(name), np.errstate(over="ignore"):  # what does not fit is found below
             values = (dataset[:rows] if dataset.ndim > 1 else dataset[()]).astype(np.float32, copy=False)
         if not np.isfinite(values).all():
@@ -227,7 +240,7 @@ class FeatureFile:
 def _read_facts(handle: h5py.File, path: Path) -> dict[str, Any] | None:
     try:
         text = handle.attrs.get(ATTRIBUTE)
-        facts = None if text is None else json.loads(text)
+        facts = None if text is None else parse_json(text)
     except (*_DAMAGE, RecursionError) as error:
         raise DataError(f"{path}: its attribute {ATTRIBUTE!r} is no JSON: {error}.", _AGAIN) from error
     if text is not None and not isinstance(facts, dict):

@@ -8,21 +8,22 @@ finished file is the same.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlcli.data.failures import Failure
+from hlcli.data.failures import Failure, failure_of
 from hlcli.errors import DataError
 from hlcli.features.writer import FeatureWriter
 from hlcli.files import write_json
+from hlcli.json_text import read_json
 
 _SHARD_IMAGES = 64
 """Images of a part, or a little more: whole batches."""
 
 _PLAN = "plan.json"
+_ANEW = "Begin anew with --overwrite."
 
 
 class Shards:
@@ -103,7 +104,7 @@ class Shards:
 
     def failures(self) -> list[Failure]:
         """All images without features, in order; every part must be finished."""
-        return [Failure(**failure) for shard in range(self.count) for failure in _read(self._note(shard))["failures"]]
+        return [failure for shard in range(self.count) for failure in _read_note(self._note(shard))[1]]
 
     def bytes_done(self) -> int:
         """Bytes that the finished parts take."""
@@ -120,7 +121,7 @@ class Shards:
         """
         with FeatureWriter(self.out, facts, dtype=self.dtype) as writer:
             for shard in range(self.count):
-                writer.copy_from(self._features(shard), _read(self._note(shard))["keys"])
+                writer.copy_from(self._features(shard), _read_note(self._note(shard))[0])
                 advance(len(self.rows(shard)))
         self.remove()
 
@@ -138,6 +139,18 @@ class Shards:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "Begin anew with --overwrite.") from error
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", _ANEW) from error
+
+
+def _read_note(path: Path) -> tuple[list[str], list[Failure]]:
+    """Keys and failures of a finished part."""
+    note = _read(path)
+    keys, failures = note.get("keys"), note.get("failures")
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys) or not isinstance(failures, list):
+        raise DataError(f"{path} does not say which images are in its part.", _ANEW)
+    try:
+        return keys, [failure_of(row) for row in failures]
+    except TypeError as error:
+        raise DataError(f"{path} cannot be read: {error}.", _ANEW) from error

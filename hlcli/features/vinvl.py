@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hlcli.errors import DataError, InputError
 from hlcli.features.file_report import FeatureReport
 from hlcli.features.layout import feature_key
 from hlcli.features.writer import FeatureWriter
+from hlcli.json_text import parse_json
 from hlcli.progress import Progress
 
 FEATURES, PREDICTIONS = "features.tsv", "predictions.tsv"
@@ -98,7 +98,7 @@ def _pairs(features: Iterator[str], predictions: Iterator[str], folder: Path) ->
 
 def _read(row: list[str], prediction: list[str]) -> tuple[str, dict[str, np.ndarray]]:
     key, count, text = row
-    other, document = prediction[0], json.loads(prediction[1])
+    other, document = prediction[0], parse_json(prediction[1])
     if key != other:
         raise ValueError(f"{FEATURES} has {key}, {PREDICTIONS} has {other}")
     numbers = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4")

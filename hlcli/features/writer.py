@@ -16,6 +16,7 @@ import numpy as np
 
 from hlcli.errors import HlcliError
 from hlcli.features.layout import ATTRIBUTE, CAST_PARTS, PARTS, feature_key
+from hlcli.files import sync_folder
 
 
 class FeatureWriter:
@@ -94,6 +95,7 @@ class FeatureWriter:
             if kind is None:
                 self._check()
                 os.replace(self._temporary, self.path)
+                sync_folder(self.path.parent)
         except OSError as failure:
             raise self._failure(failure) from failure
         finally:

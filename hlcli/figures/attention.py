@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 
 from hlcli.data.failures import Failure
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import InputError
+from hlcli.errors import InputError, nearest
 from hlcli.figures.files import Figures, file_stems, number_repeated
 from hlcli.figures.images import (
     IMAGES_OF_A_SPLIT,
@@ -143,7 +142,7 @@ def _find_label(labels: LabelSpace, depths: Sequence[int], name: str) -> _Place:
                 _suggest_children(labels, depths[0], name),
             )
     known = [label for depth in depths for label in labels.levels[depth].label_names]
-    near = difflib.get_close_matches(name, [*known, TRUE, PREDICTED], n=1)
+    near = nearest(name, [*known, TRUE, PREDICTED])
     raise InputError(
         f"There is no label {name!r} on level {searched}.",
         f"Did you mean {near[0]!r}?" if near else "`hlcli visualize labels MODEL` shows all labels.",

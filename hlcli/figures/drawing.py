@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-from hlcli.errors import InputError
+from hlcli.errors import InputError, nearest
 from hlcli.figures.files import Figures
 from hlcli.visualization.saving import check_format
 
@@ -140,7 +139,7 @@ def _find_kind(name: str, given: Sequence[str]) -> _Kind:
     """
     kinds = {kind.name: kind for kind in KINDS}
     if name not in kinds:
-        near = difflib.get_close_matches(name, kinds, n=1)
+        near = nearest(name, kinds)
         raise InputError(
             f"There is no figure {name!r}; there are {', '.join(kinds)}.", f"Did you mean {near[0]}?" if near else None
         )

@@ -11,7 +11,7 @@ from hlcli.inspection.files import file_findings, missing_rows
 from hlcli.inspection.findings import Inspection, worst_first
 from hlcli.inspection.hierarchy import hierarchy_findings
 from hlcli.inspection.images import image_findings, look_at_images
-from hlcli.inspection.labels import count_positives, count_split, label_findings
+from hlcli.inspection.labels import caption_findings, count_positives, count_split, label_findings
 from hlcli.inspection.recipe_needs import recipe_findings
 from hlcli.inspection.rows import read_splits
 from hlcli.recipe import Recipe
@@ -61,6 +61,7 @@ def debug_data(
         findings += image_findings(table, splits, None if recipe is None else recipe.data.height_width)
         findings += duplicate_findings(table.hashes, table.thumbnails, table.rows, splits)
     findings += label_findings(splits, labels, positives, min_positives)
+    findings += caption_findings(splits, are_needed=not labels.has_labels)
     findings += hierarchy_findings(labels, positives.get("train"))
     if recipe is not None:
         findings += recipe_findings(recipe, splits)

@@ -36,8 +36,7 @@ def file_findings(data: DataSection, splits: Sequence[SplitRows], missing: Seque
         if isinstance(data, Folder) and data.store is None:  # its reader wants skipped images too
             mend = "Fetch {it|them} again, or correct the file data.labels: its names are relative to data.images."
         findings += finding_on(map(rows.name, absent), "error", "files", what, mend, (rows.split,))
-    findings += _listed_twice(splits, "id", lambda rows, row: rows.image_ids[row])
-    findings += _listed_twice(splits, "file", lambda rows, row: (file := rows.files[row]) and real(file))
+    findings += listed_twice(splits)
     return findings + _unlisted(data, {real(file) for rows in splits for file in rows.files if file is not None}, real)
 
 
@@ -52,7 +51,14 @@ def _real_path() -> Callable[[str], str]:
     return real
 
 
-def _listed_twice(splits: Sequence[SplitRows], kind: str, key: Callable[[SplitRows, int], str | None]) -> list[Finding]:
+def listed_twice(splits: Sequence[SplitRows]) -> list[Finding]:
+    """Ids and files that are in a list more than once, or in two lists."""
+    real = _real_path()
+    findings = _again(splits, "id", lambda rows, row: rows.image_ids[row])
+    return findings + _again(splits, "file", lambda rows, row: (file := rows.files[row]) and real(file))
+
+
+def _again(splits: Sequence[SplitRows], kind: str, key: Callable[[SplitRows, int], str | None]) -> list[Finding]:
     """Images that are listed again, in the same split or, which is worse, in another one."""
     first: dict[str, tuple[SplitRows, int]] = {}
     again: dict[tuple[str, str], list[str]] = {}

@@ -34,7 +34,8 @@ class Finding(NamedTuple):
 
 
 class SplitCounts(NamedTuple):
-    """What a split holds; `train` as it is trained on, without the labels that the settings leave out."""
+    """What a split holds; `train` as it is trained on, without the labels that the settings leave out. Captions are
+    those with a word."""
 
     split: str
     images: int

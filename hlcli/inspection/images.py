@@ -5,7 +5,6 @@ Of an image no more is kept than its size, its mode, a hash and a thumbnail: und
 
 from __future__ import annotations
 
-import io
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hlcli.data.images import load_image
+from hlcli.data.images import load_image, stored_form
 from hlcli.data.records import ImageSource
 from hlcli.errors import DataError
 from hlcli.inspection.duplicates import THUMBNAIL_SIDE, describe_picture
@@ -119,16 +118,12 @@ def _look(source: ImageSource | _Look) -> _Look:
     """Decode an image, for a worker process."""
     if isinstance(source, _Look):
         return source
-    import PIL.Image
-
     try:
         image = load_image(source, name="it", shrink_to=(_ENOUGH_PIXELS, _ENOUGH_PIXELS))
+        size, mode = stored_form(source) if isinstance(source, bytes | Path) else (image.size, "drawn")
     except DataError as error:
         return _Look(error=error.message.removeprefix("Image it cannot be decoded: "))
-    if not isinstance(source, bytes | Path):
-        return _Look(image.size, "drawn", *describe_picture(image))
-    with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as stored:
-        return _Look(stored.size, stored.mode, *describe_picture(image))
+    return _Look(size, mode, *describe_picture(image))
 
 
 def image_findings(table: _ImageTable, splits: Sequence[SplitRows], shown_at: tuple[int, int] | None) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Labels of a data set: how often there are, and which of them nothing can be learnt from."""
+"""Labels and captions of a data set: how often there are, and which of them nothing can be learnt from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def count_split(rows: SplitRows) -> SplitCounts:
 def label_findings(
     splits: Sequence[SplitRows], labels: LabelSpace, positives: Mapping[str, np.ndarray], min_positives: int
 ) -> list[Finding]:
-    """Labels that never or hardly occur, or always, or always together; images without any; captions that lack.
+    """Labels that never or hardly occur, or always, or always together; images without any.
 
     Args:
         splits: the data set.
@@ -41,14 +41,23 @@ def label_findings(
         positives: of every split, see `count_positives`.
         min_positives: labels with fewer in train get a warning.
     """
+    if not labels.has_labels:
+        return []
+    return [finding for rows in splits for finding in _of_labels(rows, positives[rows.split], labels, min_positives)]
+
+
+def caption_findings(splits: Sequence[SplitRows], *, are_needed: bool) -> list[Finding]:
+    """Images that nobody says a word about.
+
+    Args:
+        splits: the data set.
+        are_needed: also of splits without any caption.
+    """
     findings: list[Finding] = []
     for rows in splits:
-        images = f"{{}} of {len(rows.image_ids):,} images"
-        if labels.has_labels:
-            findings += _of_labels(rows, positives[rows.split], labels, min_positives)
         silent = [rows.name(row) for row, count in enumerate(rows.captions) if not count]
-        if len(silent) < len(rows.image_ids) or not labels.has_labels:
-            what = f"{images} {{has|have}} no caption."
+        if len(silent) < len(rows.image_ids) or are_needed:
+            what = f"{{}} of {len(rows.image_ids):,} images {{has|have}} no caption with a word."
             mend = "Captioning needs one of each image at least: write {it|them}, or list the images in data.skip."
             findings += finding_on(silent, "warning", "labels", what, mend, (rows.split,))
     return findings

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.kept_labels import KeptLabels, open_training_records
-from hlcli.data.records import Records
-from hlcli.data.store import Selection, StoreSplit, open_records, split_captions, split_files, split_labels, split_names
+from hlcli.data.records import Columns, Records, Selection
+from hlcli.data.store import open_records, split_captions, split_files, split_labels, split_names
 from hlcli.errors import DataError
 from hlcli.inspection.findings import Finding
 from hlcli.sections import DataSection
@@ -21,7 +22,7 @@ class SplitRows(NamedTuple):
         records: gives the images.
         image_ids: their ids.
         labels: their fine labels; of `train` those that the settings leave.
-        captions: how many there are of each image.
+        captions: how many with a word there are of each image.
         files: the images' files as text, None for images that are no file.
     """
 
@@ -59,30 +60,34 @@ def read_splits(data: DataSection) -> tuple[list[SplitRows], list[Finding]]:
 
 
 def _read_split(data: DataSection, split: str) -> SplitRows:
-    records = open_training_records(data) if split == "train" else open_records(data, split)
+    return read_rows(split, open_training_records(data) if split == "train" else open_records(data, split))
+
+
+def read_rows(split: str, records: Records) -> SplitRows:
+    """A split that is open: column by column where there are columns; else every record is made once."""
     if isinstance(records, KeptLabels):
-        whole = _read_rows(split, Selection(records.records, records.rows))
+        whole = read_rows(split, Selection(records.records, records.rows))
         return whole._replace(records=records, labels=list(records.kept))
-    return _read_rows(split, records)
-
-
-def _read_rows(split: str, records: Records) -> SplitRows:
-    """Column by column where there are columns; else every record is made once."""
     if _has_columns(records):
         ids, labels = zip(*split_labels(records), strict=True)
-        captions = [len(texts) for texts in split_captions(records)]
+        captions = list(map(_count_told, split_captions(records)))
         files = [None if path is None else str(path) for _, path in split_files(records)]
         return SplitRows(split, records, list(ids), list(labels), captions, files)
     rows = SplitRows(split, records, [], [], [], [])
     for record in records:
         rows.image_ids.append(record.image_id)
         rows.labels.append(record.labels)
-        rows.captions.append(len(record.captions))
+        rows.captions.append(_count_told(record.captions))
         rows.files.append(str(record.image) if hasattr(record.image, "is_file") else None)
     return rows
+
+
+def _count_told(captions: Sequence[str]) -> int:
+    """Captions that say something: `...` does not."""
+    return sum(any(map(str.isalnum, caption)) for caption in captions)
 
 
 def _has_columns(records: Records) -> bool:
     while isinstance(records, Selection):
         records = records.records
-    return isinstance(records, StoreSplit)
+    return isinstance(records, Columns)

@@ -24,8 +24,13 @@ def scene_probs_of(output: NamedTuple) -> Tensor | None:
 
 
 def level_scores(output: NamedTuple, labels: LabelSpace, *, consistent: bool) -> list[np.ndarray]:
-    """Scores of every level, coarse → fine, each [B, L of the level]; levels a network lacks follow from the finest."""
+    """Scores of every level, coarse → fine, each [B, L of the level]; levels a network lacks follow from the finest. An
+    image some of whose logits are not finite has no scores: all of them are NaN."""
+    is_known = np.all([logits.isfinite().all(dim=1).cpu().numpy() for logits in level_logits(output)], axis=0)
     levels = [logits.float().sigmoid().cpu().numpy() for logits in level_logits(output)]
+    for scores in levels:
+        scores[~is_known] = 0.0
     if len(levels) < len(labels.levels):
         levels = lift_scores(levels[-1], labels.parents)
-    return consistent_scores(levels, labels.parents) if consistent else levels
+    levels = consistent_scores(levels, labels.parents) if consistent else levels
+    return levels if is_known.all() else [np.where(is_known[:, None], scores, np.nan) for scores in levels]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
 from hlcli.data.datasets.folder import SPLITS, read_table
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import DataError, named
+from hlcli.errors import DataError, named, nearest
 from hlcli.files import whole_file
 from hlcli.own_photos.image_names import plain_path
 from hlcli.own_photos.tables import OwnRow, OwnTable
@@ -69,7 +68,7 @@ def spell_labels(table: OwnTable, rows: Sequence[OwnRow], space: LabelSpace) -> 
     told = [row for row in reversed(table.rows) if row.place in there]
     unknown = sorted({label: row.line for row in told for label in row.labels if label not in spelling}.items())
     if unknown:
-        near = get_close_matches(unknown[0][0], spelling, n=1)
+        near = nearest(unknown[0][0], spelling)
         listed = named([f"{label} (line {line})" for label, line in unknown])
         raise DataError(
             f"{table.path}: {len(unknown)} labels are not in the label space: {listed}.",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from hlcli.data.datasets.folder import read_hierarchy
 from hlcli.data.image_files import find_images
+from hlcli.data.images import stored_form
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import DataError, InputError
 from hlcli.files import whole_file, whole_folder
@@ -215,7 +217,10 @@ def _label_space(table: OwnTable, rows: Sequence[OwnRow], hierarchy: Path | None
     names = sorted({label for row in rows for label in row.labels})
     if not names:
         raise DataError(f"{table.path}: no image has a label.")
-    return LabelSpace.flat(names)
+    try:
+        return LabelSpace.flat(names)
+    except DataError as error:
+        raise DataError(f"{table.path}: {error.message}", error.hint) from error
 
 
 def _facts(
@@ -245,13 +250,9 @@ def _facts(
 
 def _usual_side(folder: Path, names: Sequence[str]) -> int:
     """The median of the shorter sides of some photos, in pixels; those that cannot be read are passed over."""
-    from PIL import Image
-
     sides = []
     for name in names[:: -(-len(names) // _LOOKED_AT)]:
-        try:
-            with Image.open(folder / name) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, Image.DecompressionBombError):  # `debug_data` tells of it
-            continue
+        with suppress(DataError):  # `debug_data` tells of it
+            size, _ = stored_form(folder / name)
+            sides.append(min(size))
     return int(median(sides)) if sides else 224

@@ -14,6 +14,7 @@ from unicodedata import normalize
 from hlcli.data.datasets.folder import csv_lines, read_text
 from hlcli.errors import DataError, named
 from hlcli.own_photos.marks import counts_rows, find_marks, has_marks
+from hlcli.plain_text import is_text
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -285,8 +286,8 @@ def _read_list(path: Path, cell: str) -> tuple[str, ...]:
         values = ast.literal_eval(cell)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         values = [None]
-    if not all(isinstance(value, str | int) for value in values):
-        raise DataError(f"{path}: {cell[:80]} is not a list of names.", "Separate labels by `;`.")
+    if not all(isinstance(value, str | int) and is_text(str(value)) for value in values):
+        raise DataError(f"{path}: {cell[:80]!r} is not a list of names.", "Separate labels by `;`.")
     return tuple(text for value in values if (text := str(value).strip()))
 
 

@@ -32,9 +32,18 @@ class Caption(NamedTuple):
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Caption:
-        """The caption that a line was written for."""
-        others = (GeneratedCaption(other["caption"], other["log_prob"]) for other in line["alternatives"])
-        return cls(line["image"], line["caption"], line["log_prob"], tuple(others))
+        """The caption that a line was written for.
+
+        Raises:
+            KeyError, TypeError: when it was written for something else.
+        """
+        best, *others = ((row["caption"], row["log_prob"]) for row in (line, *line["alternatives"]))
+        texts, numbers = zip(best, *others, strict=True)
+        if not all(isinstance(text, str) for text in (line["image"], *texts)):
+            raise TypeError("image and captions must be text")
+        if not all(type(number) in (int, float) for number in numbers):
+            raise TypeError("log_prob must be a number")
+        return cls(line["image"], *best, tuple(GeneratedCaption(*other) for other in others))
 
 
 def make_caption(image: str, found: Sequence[GeneratedCaption]) -> Caption:

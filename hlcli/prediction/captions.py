@@ -9,7 +9,7 @@ from typing import NamedTuple, Unpack
 from hlcli.data.failures import Failure, printable_path
 from hlcli.data.image_files import find_images
 from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
-from hlcli.prediction.caption_files import CaptionFile, check_caption_file
+from hlcli.prediction.caption_files import caption_file, check_caption_file
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
 from hlcli.prediction.caption_predictor import CaptionOptions, CaptionPredictor, stream_named
 from hlcli.prediction.caption_rows import Caption
@@ -117,7 +117,7 @@ def caption_images(
         results = list(_results(predictor, images, 0, show, title))
         captions = [row for row in results if isinstance(row, Caption)] if keep is not False else []
         return Captions(captions, [row for row in results if isinstance(row, Failure)])
-    with CaptionFile(out, images.names, predictor.describe(), predictor.processes) as file:
+    with caption_file(out, images.names, predictor.describe(), predictor.processes) as file:
         start = file.begin(resume=resume, batch_size=predictor.batch_size)
         for result in _results(predictor, images, start, show, title):
             file.write(result)

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from hlcli.data.loader import loading, make_loader
 from hlcli.launching import Processes
+from hlcli.library_errors import as_ours
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -39,19 +41,17 @@ def in_order(
         processes: who shares the work.
         batch_size: items per step. Batches are the same for any number of processes.
         workers: loader processes per process.
+
+    Raises:
+        LostProcessError: when a loader process dies or hangs.
     """
-    loader = DataLoader(
-        _Loads(load),
-        batch_sampler=_own_batches(items, batch_size, processes),  # type: ignore[arg-type]  # an iterator of lists
-        collate_fn=list,
-        num_workers=workers,
-        timeout=600 if workers else 0,  # a loader process that hangs must not hang everybody for ever
-        generator=torch.Generator(),  # loaders draw a seed: the program's own random numbers stay as they are
-    )
-    for batch in loader:
-        found = [work(batch) if batch else []]
-        for results in gather_object(found) if processes.num_processes > 1 else found:
-            yield from results
+    own = _own_batches(items, batch_size, processes)
+    loader = make_loader(_Loads(load), own, workers=workers, device=torch.device("cpu"), collate=list)
+    with as_ours(), loading(loader) as batches:
+        for batch in batches:
+            found = [work(batch) if batch else []]
+            for results in gather_object(found) if processes.num_processes > 1 else found:
+                yield from results
 
 
 def check_at_least(least: int, **given: int | None) -> None:

@@ -4,41 +4,85 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
 from hlcli.files import whole_file
-
-if TYPE_CHECKING:
-    from hlcli.prediction.label_rows import Prediction
+from hlcli.launching import Processes
+from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
+from hlcli.prediction.result_files import ResultFile, ResultForm
 
 _ENDINGS = (".jsonl", ".csv", ".parquet")
 _ROWS_PER_GROUP = 1000
 _SCENE_COLUMNS = ("scene", "scene_score")
 
-_Write = Callable[["Prediction"], None]
+_Write = Callable[[Prediction], None]
+
+
+def prediction_file(
+    out: Path,
+    names: Sequence[str],
+    work: dict[str, Any],
+    processes: Processes,
+    labels: LabelSpace,
+    *,
+    with_scenes: bool = False,
+) -> ResultFile[Prediction]:
+    """A file of predictions in the making; arguments as of `ResultFile` and `write_predictions`.
+
+    Raises:
+        InputError: for a file of another format.
+    """
+    check_prediction_file(out)
+
+    def write(path: Path, predictions: Iterable[Prediction]) -> None:
+        write_predictions(path, predictions, labels, with_scenes=with_scenes)
+
+    return ResultFile(out, names, work, processes, ResultForm(_prediction_of, write))
+
+
+def _prediction_of(line: Mapping[str, Any]) -> Prediction:
+    """The prediction that a line was written for, as far as the line tells: without the scores of all labels.
+
+    Raises:
+        KeyError, TypeError: when it was written for something else.
+    """
+    labels = tuple(PredictedLabel(row["name"], row["level"], row["score"]) for row in line["labels"])
+    found = line.get("scene")
+    scene = None if found is None else Scene(found["index"], found["score"], np.empty(0))
+    numbers = [row.score for row in labels] + ([] if scene is None else [scene.index, scene.score])
+    if not all(type(number) in (int, float) for number in numbers):
+        raise TypeError("scores must be numbers")
+    if not all(isinstance(text, str) for row in labels for text in (line["image"], row.name, row.level)):
+        raise TypeError("names must be text")
+    return Prediction(line["image"], labels, (), scene)
+
+
+def write_predictions(
+    path: Path, predictions: Iterable[Prediction], labels: LabelSpace, *, with_scenes: bool = False
+) -> None:
+    """Write predictions one by one; the file has its name once all are written.
+
+    Args:
+        path: decides the format by its ending.
+        predictions: in the order of the file.
+        labels: for column names.
+        with_scenes: give tables columns for the scene; JSON lines have it whenever a prediction has.
+    """
+    check_prediction_file(path)
+    with _open_writer(path, labels, with_scenes) as write:
+        for prediction in predictions:
+            write(prediction)
 
 
 @contextmanager
-def open_writer(
-    path: Path | None, labels: LabelSpace, otherwise: _Write, *, with_scenes: bool = False
-) -> Iterator[_Write]:
-    """A function that takes predictions one by one; the file has its name once all are written.
-
-    Args:
-        path: decides the format by its ending; None hands predictions to `otherwise`.
-        labels: for column names.
-        otherwise: where predictions go without a file.
-        with_scenes: give tables columns for the scene; JSON lines have it whenever a prediction has.
-    """
-    if path is None:
-        yield otherwise
-        return
-    check_prediction_file(path)
+def _open_writer(path: Path, labels: LabelSpace, with_scenes: bool) -> Iterator[_Write]:
     if path.suffix == ".parquet":
         with _parquet_writer(path, with_scenes) as write:
             yield write

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hlcli.building import eval_transform, normalize
-from hlcli.data.failures import Failure, printable_path, write_failures
+from hlcli.data.failures import Failure, printable_path
 from hlcli.data.image_files import find_images
 from hlcli.data.images import load_image
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import ImageSource
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError, InputError
+from hlcli.features.extractors import weights_sum
 from hlcli.launching import find_processes
 from hlcli.methods.outputs import level_scores, scene_probs_of
 from hlcli.model_folder import LoadedModel
@@ -26,7 +28,7 @@ from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
 from hlcli.model_tasks import check_task
 from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import check_at_least, in_order
-from hlcli.prediction.label_files import check_prediction_file, open_writer
+from hlcli.prediction.label_files import check_prediction_file, prediction_file
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -124,7 +126,12 @@ class Predictor:
         return [self._predict_one(name, *next(scores)) if isinstance(item, Tensor) else Failure(name, item)
                 for name, item in items]  # fmt: skip
 
-    def _predict_one(self, name: str, levels: tuple[np.ndarray, ...], scene_probs: np.ndarray | None) -> Prediction:
+    def _predict_one(
+        self, name: str, levels: tuple[np.ndarray, ...], scene_probs: np.ndarray | None
+    ) -> Prediction | Failure:
+        if not all(np.isfinite(scores).all() for scores in levels):
+            why = "its scores are not finite. The model's weights or the precision are at fault."
+            return Failure(name, f"Image {name} cannot be predicted: {why}")
         return make_prediction(name, levels, self.labels, self.thresholds, top_k=self.top_k, scene_probs=scene_probs)
 
     def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
@@ -211,6 +218,7 @@ def predict(
     images: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
+    resume: bool = False,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
     **options: Unpack[PredictorOptions],
@@ -221,6 +229,7 @@ def predict(
         model: whatever `load` takes, or a ready predictor.
         images: files, folders (searched with everything below) and patterns.
         out: `.jsonl`, `.csv` or `.parquet`; failures go to `….failures.jsonl` beside it.
+        resume: go on with a file that was begun with the same images and options.
         recipe: as for `load`.
         overrides: `section.key=value`, changes of the recipe.
         **options: those of `Predictor`.
@@ -229,7 +238,7 @@ def predict(
         The predictions (empty with `out`), and the images that could not be decoded.
 
     Raises:
-        InputError: when there is no image, the file has another ending, or the model cannot be used.
+        InputError: when there is no image, the file has another ending or was begun, or the model cannot be used.
 
     Examples:
         >>> predictions, failures = hlcli.predict("runs/shapes", "photos/cat*.jpg")
@@ -243,23 +252,39 @@ def predict(
         predictor = model
     else:
         predictor = load(model, recipe=recipe, overrides=overrides, **options)
-    kept, failures = Predictions(), list[Failure]()
-    is_main = predictor.processes.is_main_process
-    path, otherwise = out if is_main else None, kept.append if out is None else _forget
-    with (
-        open_writer(path, predictor.labels, otherwise, with_scenes=predictor.tells_scenes) as write,
-        Progress("Predicting", total=len(sources), unit="image") as bar,
-    ):
-        for result in predictor._stream(sources):
-            if isinstance(result, Failure):
-                failures.append(result)
-            else:
-                write(result)
+    if out is None:
+        results = list(_results(predictor, sources, 0))
+        kept = Predictions(result for result in results if isinstance(result, Prediction))
+        return Predicted(kept, [result for result in results if isinstance(result, Failure)])
+    names, is_scenic = [name for name, _ in sources], predictor.tells_scenes
+    work, processes = _work_of(predictor), predictor.processes
+    with prediction_file(out, names, work, processes, predictor.labels, with_scenes=is_scenic) as file:
+        start = file.begin(resume=resume, batch_size=predictor.batch_size)
+        for result in _results(predictor, sources, start):
+            file.write(result)
+        return Predicted(Predictions(), file.finish(keep=False)[1])
+
+
+def _work_of(predictor: Predictor) -> dict[str, Any]:
+    """What decides the predictions, beside the images."""
+    recipe, data = predictor.loaded.recipe, predictor.loaded.recipe.data
+    return {
+        "model": weights_sum(predictor.model),
+        "labels": [[level.name, *level.label_names] for level in predictor.labels.levels],
+        "thresholds": list(predictor.thresholds),
+        "number of labels": predictor.top_k,
+        "consistency": predictor.is_consistent,
+        "image size": [*data.height_width, data.resize, data.normalization],
+        "precision": recipe.train.precision,
+        "batch size": predictor.batch_size,
+    }
+
+
+def _results(
+    predictor: Predictor, sources: Sequence[tuple[str, ImageSource]], start: int
+) -> Iterator[Prediction | Failure]:
+    """The results from image `start` on."""
+    with Progress("Predicting", total=len(sources), unit="image", start=start) as bar:
+        for result in predictor._stream(islice(sources, start, None)):
+            yield result
             bar.advance()
-    if is_main and out is not None:
-        write_failures(out, failures)
-    return Predicted(kept, failures)
-
-
-def _forget(prediction: Prediction) -> None:
-    """For processes that only help: the first one writes."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hlcli.errors import nearest
 from hlcli.recipe_reading.text import one_line
 from hlcli.sections import Section
 
@@ -207,7 +207,7 @@ def _near(name: object, names: Iterable[str]) -> str:
     if not isinstance(name, str):
         return ""
     known = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name[:100].lower().replace("-", "_"), known, n=1)
+    near = nearest(name.lower().replace("-", "_"), known)
     return f"Did you mean {known[near[0]]}?" if near else ""
 
 

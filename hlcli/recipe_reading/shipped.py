@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from hlcli.errors import InputError, RecipeError
+from hlcli.errors import InputError, RecipeError, nearest
 from hlcli.files import whole_file
 from hlcli.recipe_reading.text import read_yaml
 
@@ -42,7 +41,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
     if text and os.path.isfile(inside):
         return Path(inside)
     wanted = text.replace("\\", "/").removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
-    near = difflib.get_close_matches(wanted[-100:], names, n=1)
+    near = nearest(wanted[-100:], names)
     kind = "is a folder without recipe.yaml" if os.path.isdir(text) else "is neither a file nor a shipped recipe"
     raise RecipeError(
         f"{text or 'An empty name'} {kind}.",

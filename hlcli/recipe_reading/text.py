@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import yaml
 
 from hlcli.errors import RecipeError
+from hlcli.plain_text import is_text
 
 LARGEST_FILE = 256 * 1024
 """Bytes; a recipe has two thousand, a hierarchy file of ten thousand labels fits."""
@@ -91,8 +92,8 @@ def _construct_list(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
 
 def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> str:
     text = str(node.value)
-    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _mistake("half of a surrogate pair is not a character", node.start_mark)
+    if not is_text(text):
+        raise _mistake("NUL or half of a surrogate pair is not text", node.start_mark)
     return text
 
 

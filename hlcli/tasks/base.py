@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from hlcli.data.loader import BatchOrder
+    from hlcli.data.records import Records
+    from hlcli.inspection.findings import Finding
 
 
 class Scores(NamedTuple):
@@ -27,6 +29,12 @@ class Task(Protocol):
 
     ties_are_better: bool
     """Whether a later model that is as good as the best one takes its place."""
+
+    train_records: Records
+    """The training images."""
+
+    def check_data(self) -> list[Finding]:
+        """Refuse data that would spoil the training; say what else people should know of it."""
 
     @property
     def num_rows(self) -> int:

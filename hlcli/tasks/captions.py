@@ -27,11 +27,13 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.section import DataSection
 from hlcli.data.store import open_records, split_captions
-from hlcli.errors import CheckpointError, DataError, RecipeError
+from hlcli.errors import CheckpointError, RecipeError
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.features.layout import FeatureKind
 from hlcli.features.reading import FeatureFile
 from hlcli.files import write_json
+from hlcli.inspection.before_training import check_captions
+from hlcli.json_text import read_json
 from hlcli.losses.terms import Terms
 from hlcli.metrics.captioning.summary import check_metrics
 from hlcli.model_folder import model_vocabulary, save_model
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from hlcli.captioning.vocabulary import Vocabulary
+    from hlcli.inspection.findings import Finding
 
 
 class CaptionTask:
@@ -59,18 +62,16 @@ class CaptionTask:
         self.objective = section
         self.train_records = open_records(recipe.data, "train")
         self.captions = split_captions(self.train_records)
-        silent = sum(not texts for texts in self.captions)
-        if silent:
-            raise DataError(
-                f"{silent} of {len(self.captions):,} training images of {recipe.data.name} have no caption.",
-                "Captioning needs at least one of each image.",
-            )
         self.vocabulary = _choose_vocabulary(recipe)
         _check_search(recipe, len(self.vocabulary))
         check_metrics(recipe.eval.caption_metrics)
         self.pairs = caption_pairs(self.captions) if section.one_row_per_caption else None
         self.scorer = CaptionScorer(recipe, self.vocabulary, accelerator, recipe.eval.split)
         self.feature_facts = feature_facts(recipe.data)
+
+    def check_data(self) -> list[Finding]:
+        """See `check_captions`."""
+        return check_captions(self.recipe, self.train_records, self.scorer.records)
 
     @property
     def num_rows(self) -> int:
@@ -121,7 +122,10 @@ class CaptionTask:
         """
         check_vocabulary(folder, self.vocabulary)
         path = folder / _DATA_FILE
-        known = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            known = dict(read_json(path))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.", "Start a new run.") from error
         found = json.loads(json.dumps(self._data_facts()))
         changed = [name for name in found if known.get(name) != found[name]]
         if changed:

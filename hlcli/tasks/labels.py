@@ -17,6 +17,7 @@ from hlcli.data.loader import BatchOrder, LabelBatch, TrainingImages, make_loade
 from hlcli.data.store import open_label_space, open_records
 from hlcli.evaluation.label_scoring import score_split
 from hlcli.evaluation.labels import evaluation_loader, measure
+from hlcli.inspection.before_training import check_labels
 from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
 from hlcli.losses.terms import Terms
@@ -27,6 +28,8 @@ from hlcli.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from hlcli.inspection.findings import Finding
 
 
 class LabelTask:
@@ -43,6 +46,10 @@ class LabelTask:
             self.eval_records, recipe, self.labels, accelerator, recipe.eval.batch_size, recipe.data.workers
         )
         self.normalize = normalize(recipe.data).to(accelerator.device)
+
+    def check_data(self) -> list[Finding]:
+        """See `check_labels`."""
+        return check_labels(self.recipe, self.labels, self.train_records, self.eval_records)
 
     @property
     def num_rows(self) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -15,19 +13,23 @@ import torch
 
 from hlcli.building import self_contained
 from hlcli.data.loader import batches as load_batches
-from hlcli.errors import HlcliError, RecipeError
+from hlcli.errors import HlcliError, LostProcessError, RecipeError
 from hlcli.interrupts import Interrupts
-from hlcli.launching import make_accelerator
+from hlcli.launching import from_first, make_accelerator
+from hlcli.library_errors import as_ours
 from hlcli.metrics.results import as_gain
 from hlcli.optim import apply_schedule, schedule_point
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
-from hlcli.sharding import local_part, shards_networks
+from hlcli.sharding import is_cut, local_part, shards_networks
+from hlcli.training.determinism import deterministic
+from hlcli.training.ending import close_run, note_end, note_failure, note_interrupt, was_asked
 from hlcli.training.log import flush
+from hlcli.training.seeds import seed_step
 from hlcli.training.selection import evaluate_epoch
 from hlcli.training.state import Training, save, set_up
-from hlcli.training.trackers import check_trackers, finish_trackers, start_trackers
+from hlcli.training.trackers import check_trackers, start_trackers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,6 +61,7 @@ def train(
     Raises:
         InputError: when recipe, data or folder cannot be used.
         TrainingError: when the loss stops being a number; the last good state is kept.
+        LostProcessError: when another process is gone.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all state is saved.
 
     Examples:
@@ -73,22 +76,24 @@ def train(
     with Interrupts() as interrupts:
         accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision)
         try:
-            shards_networks(accelerator)  # what cannot be trained with is refused before anything is made
-            run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
-            training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
-            _run_epochs(training)
-            _leave(accelerator, run, "finished", 0, "", **_best(training))
+            with as_ours(), deterministic(settings.deterministic):
+                with interrupts.at_once():
+                    shards_networks(accelerator)  # what cannot be trained with is refused before anything is made
+                    run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
+                    training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
+                    start_trackers(accelerator, run, recipe, training.progression.step)
+                _run_epochs(training)
+                note_end(accelerator, run, "finished", 0, "", **_best(training))
         except KeyboardInterrupt as interrupt:
-            message = "Nothing was saved yet."
-            if run is not None and run.checkpoint_file.is_file():
-                message = f"All is saved; go on with: hlcli train --run {run.folder} --resume"
-            _leave(accelerator, run, "interrupted", 130, message)
-            raise KeyboardInterrupt(message) from interrupt
+            raise note_interrupt(accelerator, run, all_saved=not interrupts.is_urgent) from interrupt
         except HlcliError as error:
-            _leave(accelerator, run, "failed", error.exit_code, str(error))
+            if isinstance(error, LostProcessError) and (interrupts.requested or was_asked(run)):
+                # a loader or another process was stopped by the signal that is to stop this one, or by its own
+                raise note_interrupt(accelerator, run, all_saved=False) from error
+            note_failure(accelerator, run, error)
             raise
         finally:
-            _close(accelerator, run)
+            close_run(accelerator, run)
         accelerator.end_training()
     return run
 
@@ -105,29 +110,17 @@ def _agree_on_folder(
     accelerator: Accelerator, run_dir: str | Path | None, name: str, *, resume: bool, overwrite: bool
 ) -> Run:
     """The first process chooses and locks the folder, the others follow."""
-    from accelerate.utils import broadcast_object_list
-
-    answer: list[Path | HlcliError | None] = [None]
-    if accelerator.is_main_process:
-        try:
-            folder = None if run_dir is None else Path(run_dir)
-            answer = [choose_folder(folder, name, resume=resume, overwrite=overwrite).folder]
-        except HlcliError as error:
-            answer = [error]
-    broadcast_object_list(answer)
-    if isinstance(answer[0], HlcliError):
-        raise answer[0]
-    assert answer[0] is not None
-    run = Run(answer[0])
+    asked = None if run_dir is None else Path(run_dir)
+    run = Run(from_first(accelerator, lambda: choose_folder(asked, name, resume=resume, overwrite=overwrite).folder))
     if accelerator.is_main_process:
         run.lock()
+        run.stopped_file.unlink(missing_ok=True)
     return run
 
 
 def _run_epochs(training: Training) -> None:
     """Train and evaluate epoch by epoch, from wherever the progression stands."""
     progression, settings = training.progression, training.recipe.train
-    start_trackers(training.accelerator, training.run, training.recipe, progression.step)
     while progression.epoch < settings.epochs and not progression.is_finished:
         if (
             training.ema is not None
@@ -139,13 +132,16 @@ def _run_epochs(training: Training) -> None:
         save(training)
         is_last = progression.epoch + 1 == settings.epochs
         if is_last or (progression.epoch + 1) % training.recipe.eval.every_epochs == 0:
-            progression.is_finished = evaluate_epoch(training)
+            with training.interrupts.at_once():  # the state is saved, and evaluations can be long
+                progression.is_finished = evaluate_epoch(training)
         is_best = progression.best_epoch == progression.epoch
         progression.epoch, progression.step_in_epoch = progression.epoch + 1, 0
         if is_best and settings.keep_best_state:
             save(training, training.run.best_checkpoint_file)
     progression.is_finished = True
     save(training)
+    if training.accelerator.is_main_process:
+        training.run.former_checkpoint_file.unlink(missing_ok=True)  # what is finished is not written again
 
 
 def _train_epoch(training: Training) -> None:
@@ -175,7 +171,7 @@ def _train_epoch(training: Training) -> None:
 def _step(training: Training, batches: Iterator[Any]) -> None:
     """One optimiser step: schedule, gradients of all parts of the batch, update, average."""
     progression, settings, accelerator = training.progression, training.recipe.train, training.accelerator
-    torch.manual_seed(_seed_of(settings.seed, progression.step, accelerator.process_index))
+    seed_step(settings.seed, progression.step, accelerator.process_index)
     point = schedule_point(
         training.recipe.schedule, progression.step, training.total_steps, training.order.steps_per_epoch
     )
@@ -188,8 +184,10 @@ def _step(training: Training, batches: Iterator[Any]) -> None:
             weights.append(_backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts))
     _share_gradients(training)
     _weigh(training, [weight for weight in weights if weight is not None])
+    norm, others = None, [training.model, training.criterion]
     if settings.clip_norm is not None:
-        accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm)
+        norm, others = accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm), others[1:]
+    training.watch.look(training.window["loss"], [p for part in others for p in part.parameters()], norm)
     training.optimizer.step()
     training.optimizer.zero_grad()
     if training.ema is not None and progression.epoch >= settings.ema_start_epoch:
@@ -197,13 +195,6 @@ def _step(training: Training, batches: Iterator[Any]) -> None:
     progression.step += 1
     progression.step_in_epoch += 1
     training.window_steps += 1
-
-
-def _seed_of(seed: int, step: int, process: int) -> int:
-    """Seed of one process's random numbers in a step. The CPU's generator looks at the low 32 bits alone, so all that
-    decides is mixed into them."""
-    digest = hashlib.sha256(f"{seed}/{step}/{process}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | None:
@@ -216,7 +207,10 @@ def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | No
         terms = training.task.losses(training.wrapped, batch, training.criterion, epoch=training.progression.epoch)
     loss = torch.stack(list(terms.trained.values())).sum()
     weight = terms.weight if training.order.parts > 1 else None
-    training.accelerator.backward(loss * (share if weight is None else weight))
+    factor = share if weight is None else weight
+    if not is_cut(training.model):  # the gradients of a loss that is none are none, on all processes: none takes a step
+        factor = factor * (loss.detach() * 0 + 1)
+    training.accelerator.backward(loss * factor)
     for name, value in {"loss": loss, **terms.trained, **terms.noted}.items():
         value = value.detach().double() * share
         training.window[name] = training.window[name] + value if name in training.window else value
@@ -255,24 +249,6 @@ def _stop_if_asked(training: Training) -> None:
     if requested:
         save(training)
         raise KeyboardInterrupt
-
-
-def _leave(accelerator: Accelerator, run: Run | None, state: str, code: int, message: str, **facts: object) -> None:
-    """Say in status.json how it ended; launchers lose the exit code. A run of another process is not touched."""
-    if run is not None and accelerator.is_main_process and run.is_ours:
-        run.write_status(state, exit_code=code, message=message, **facts)
-
-
-def _close(accelerator: Accelerator, run: Run | None) -> None:
-    """Close trackers and run. After an error that nobody foresaw, the status must not say `running` for ever."""
-    if run is None or not run.is_ours:
-        return
-    if run.state() == "running":
-        run.write_status("failed", exit_code=1, message=f"{sys.exc_info()[1]!r}")
-    try:
-        finish_trackers(accelerator, run.folder, run.state())
-    finally:
-        run.unlock()
 
 
 def _best(training: Training) -> dict[str, object]:

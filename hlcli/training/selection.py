@@ -71,7 +71,7 @@ def _evaluate(training: Training) -> list[Candidate]:
     share_buffers(training.accelerator, networks)
     with whole(networks):
         found = training.task.evaluate(
-            networks, training.criterion, epoch=progression.epoch, check=lambda: _stop_alone(training)
+            networks, training.criterion, epoch=progression.epoch, check=training.interrupts.check
         )
     training.model.train()
     candidates = []
@@ -135,8 +135,3 @@ def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
         return False
     logger.info("Stopping early: no better model for %d epochs.", since)
     return True
-
-
-def _stop_alone(training: Training) -> None:
-    if training.interrupts.requested and training.accelerator.num_processes == 1:
-        raise KeyboardInterrupt

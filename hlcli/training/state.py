@@ -6,26 +6,29 @@ import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hlcli.data.loader import BatchOrder
 from hlcli.ema import Ema
-from hlcli.errors import CheckpointError, RecipeError, TrainingError
+from hlcli.errors import CheckpointError, RecipeError, TrainingError, in_a_line, named
+from hlcli.files import remove_leftovers
 from hlcli.interrupts import Interrupts
-from hlcli.launching import share_cores
+from hlcli.launching import from_first, share_cores
 from hlcli.metrics.results import as_gain
 from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.recipe import Recipe
-from hlcli.runs import Run, log_to_file
+from hlcli.runs import Run
 from hlcli.sharding import is_cut, load_model_state, load_optimizer_state, put_together, shard, shards_networks
 from hlcli.tasks.base import Task
 from hlcli.tasks.choice import make_task
 from hlcli.training import checkpoints
-from hlcli.training.log import flush, last_good_state
+from hlcli.training.agreement import check_agreement
+from hlcli.training.diagnosis import Watch, bad_buffers, bad_weights, parts_of
+from hlcli.training.log import announce, flush, last_good_state
 from hlcli.training.trackers import forget_trackers
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     interrupts: Interrupts
     progression: checkpoints.Progression
+    watch: Watch
     window: dict[str, Tensor] = field(default_factory=dict)
     window_steps: int = 0
 
@@ -77,6 +81,9 @@ def set_up(
     torch.manual_seed(settings.seed)
     share_cores(accelerator, recipe.data.workers)
     task = make_task(recipe, accelerator)
+    checkpoint = _checkpoint(run, accelerator, from_best) if resume else None
+    is_fresh = checkpoint is None
+    findings = task.check_data() if is_fresh else []
     order = BatchOrder(
         task.num_rows,
         settings.batch_size,
@@ -87,8 +94,6 @@ def set_up(
         keep_last=settings.last_batch == "keep",
     )
     loader = task.training_loader(order)
-    checkpoint = _checkpoint(run, from_best) if resume else None
-    is_fresh = checkpoint is None
     needs_backbone = settings.init_weights is None or any(name.startswith("backbone") for name in settings.init_omit)
     model = task.build_model(initial_weights=is_fresh and needs_backbone, data_files=is_fresh)
     if is_fresh:
@@ -105,16 +110,25 @@ def set_up(
         model = shard(accelerator, model)
         if ema is not None:
             ema.model = shard(accelerator, ema.model)
-    optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
-    optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
+    optimizer, watch = _optimizer(recipe, accelerator, model, criterion)
     training = Training(
         recipe, run, accelerator, task, order, loader, model, model if in_parts else accelerator.prepare_model(model),
-        ema, criterion, optimizer, interrupts, checkpoints.Progression(),
+        ema, criterion, optimizer, interrupts, checkpoints.Progression(), watch,
     )  # fmt: skip
     _restore(training, checkpoint)
     if accelerator.is_main_process:
-        _announce(training)
+        announce(training, findings)
     return training
+
+
+def _optimizer(
+    recipe: Recipe, accelerator: Accelerator, model: nn.Module, criterion: nn.Module
+) -> tuple[torch.optim.Optimizer, Watch]:
+    """The optimiser, and what watches over its steps."""
+    optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
+    leaves_weights = accelerator.scaler is None and not is_cut(model)
+    watch = Watch(accelerator.device, optimizer if leaves_weights else None)
+    return accelerator.prepare_optimizer(optimizer, device_placement=False), watch
 
 
 def _check_batch_norms(model: nn.Module) -> None:
@@ -144,25 +158,20 @@ def _load_initial_weights(recipe: Recipe, model: nn.Module) -> None:
     logger.info("Started from %s, except %d weights.", recipe.train.init_weights, len(omitted))
 
 
-def _checkpoint(run: Run, from_best: bool) -> Path | None:
-    """The state to go on from; None where nothing was saved yet.
+def _checkpoint(run: Run, accelerator: Accelerator, from_best: bool) -> Path | None:
+    """The state to go on from, which the first process looks for; None where nothing was saved yet.
 
     Raises:
-        CheckpointError: when the best epoch's is asked for but was not kept.
+        CheckpointError: when none is whole, or the best epoch's is asked for but was not kept.
     """
-    if not from_best:
-        return run.checkpoint_file if run.checkpoint_file.is_file() else None
-    if not run.best_checkpoint_file.is_file():
-        raise CheckpointError(
-            f"{run.folder} did not keep the state of its best epoch.",
-            "Train with train.keep_best_state=true; or take the best weights into a new run by train.init_weights.",
-        )
-    return run.best_checkpoint_file
+    return from_first(accelerator, lambda: checkpoints.best_state(run) if from_best else checkpoints.last_state(run))
 
 
 def _restore(training: Training, checkpoint: Path | None) -> None:
     """Take up a checkpoint, or begin."""
     run = training.run
+    if training.accelerator.is_main_process:
+        remove_leftovers(run.folder)
     if checkpoint is None:
         _take_over_best(training)
         if training.accelerator.is_main_process:
@@ -179,6 +188,22 @@ def _restore(training: Training, checkpoint: Path | None) -> None:
     training.progression, states = checkpoints.load_checkpoint(checkpoint)
     if training.accelerator.device.type == "cpu":
         torch.set_num_threads(training.progression.threads)
+    try:
+        _load_states(training, states)
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{checkpoint} does not fit: {in_a_line(error)}.",
+            f"It was written by {states.get('hlcli', 'an older hlcli')}: resume with that version.",
+        ) from error
+    if training.accelerator.is_main_process:
+        run.cut_metrics(training.progression.metrics_length)
+        run.write_status("running", exit_code=None)
+    logger.info(
+        "Resumed %s at epoch %d, step %d.", run.folder, training.progression.epoch + 1, training.progression.step
+    )
+
+
+def _load_states(training: Training, states: dict[str, Any]) -> None:
     load_model_state(training.model, states["model"])
     load_optimizer_state(training.optimizer, states["optimizer"])
     if states.get("criterion"):
@@ -187,10 +212,6 @@ def _restore(training: Training, checkpoint: Path | None) -> None:
         load_model_state(training.ema.model, states["ema"])
     if training.accelerator.scaler is not None and states["scaler"] is not None:
         training.accelerator.scaler.load_state_dict(states["scaler"])
-    if training.accelerator.is_main_process:
-        run.cut_metrics(training.progression.metrics_length)
-        run.write_status("running", exit_code=None)
-    logger.info("Resumed %s at epoch %d, step %d.", run.folder, training.progression.epoch, training.progression.step)
 
 
 def _take_over_best(training: Training) -> None:
@@ -221,33 +242,19 @@ def _clear(run: Run) -> None:
     forget_trackers(run.folder)
 
 
-def _announce(training: Training) -> None:
-    """The story of the run begins: folder, data, sizes."""
-    log_to_file(training.run.folder / "log.txt")
-    count = sum(parameter.numel() for parameter in training.model.parameters())
-    trainable = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
-    recipe, accelerator = training.recipe, training.accelerator
-    processes = accelerator.num_processes
-    logger.info("Run folder: %s", training.run.folder)
-    logger.info("%s on %s: %s.", recipe.model.method, recipe.data.dataset, training.task.describe())
-    logger.info(
-        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s%s, %s.",
-        f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
-        accelerator.device, processes, "process" if processes == 1 else "processes",
-        " with FSDP" if is_cut(training.model) else "",
-        {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
-    )  # fmt: skip
-
-
 def save(training: Training, path: Path | None = None) -> None:
     """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
     flush(training)
-    is_bad = torch.tensor(float(not finite(training.model)), device=training.accelerator.device)
-    if training.accelerator.reduce(is_bad, reduction="sum"):
+    parts = parts_of(training)
+    if training.ema is not None:
+        parts["ema"] = training.ema.model
+    is_suspect = torch.tensor(float(not finite(parts)), device=training.accelerator.device)
+    if training.accelerator.reduce(is_suspect, reduction="sum") and (bad := _bad_of_all_processes(parts)):
         raise TrainingError(
-            f"A weight is not a number after step {training.progression.step}.",
+            f"Weights are not numbers after step {training.progression.step}: {named(bad)}.",
             f"Lower optim.lr, or set train.clip_norm{last_good_state(training)}.",
         )
+    check_agreement(training)
     scaler, is_main = training.accelerator.scaler, training.accelerator.is_main_process
     states = {
         "model": training.model.state_dict(),
@@ -260,5 +267,13 @@ def save(training: Training, path: Path | None = None) -> None:
     if is_main:
         training.progression.metrics_length = training.run.metrics_length()
         training.progression.threads = torch.get_num_threads()
-        checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states)
+        former = training.run.former_checkpoint_file if path is None else None
+        checkpoints.save_checkpoint(path or training.run.checkpoint_file, training.progression, states, former=former)
     training.accelerator.wait_for_everyone()
+
+
+def _bad_of_all_processes(parts: nn.ModuleDict) -> list[str]:
+    """Names of weights and buffers that hold no numbers on one of them."""
+    from accelerate.utils import gather_object
+
+    return list(dict.fromkeys(gather_object(bad_weights(parts) + bad_buffers(parts))))

@@ -5,7 +5,6 @@ Nothing leaves this machine unless the user's environment says so: `WANDB_MODE=o
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -15,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hlcli.errors import InputError, MissingDependencyError, TrainingError, in_a_line
+from hlcli.errors import CheckpointError, InputError, MissingDependencyError, TrainingError, in_a_line
 from hlcli.files import write_json
+from hlcli.json_text import read_json
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -73,11 +73,12 @@ def start_trackers(accelerator: Accelerator, run: Run, recipe: Recipe, step: int
 
     Raises:
         TrainingError: when one cannot start.
+        CheckpointError: when their names in the run are damaged.
     """
     if not recipe.train.trackers or not accelerator.is_main_process:
         return
     path = run.folder / _NAMES_FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _known_names(path)
     for name in recipe.train.trackers:
         try:
             tracker = _TRACKERS[name].open(run.folder, known.get(name), step)
@@ -90,6 +91,22 @@ def start_trackers(accelerator: Accelerator, run: Run, recipe: Recipe, step: int
             raise TrainingError(message, "Check where it writes to, or leave it out.") from error
     names = {tracker.name: _TRACKERS[tracker.name].name_of(tracker) for tracker in accelerator.trackers}
     write_json(path, {**known, **names})
+
+
+def _known_names(path: Path) -> dict[str, str]:
+    """What trackers call a run that was begun, by tracker; empty for a new run.
+
+    Raises:
+        CheckpointError: when the file is damaged.
+    """
+    try:
+        known = read_json(path) if path.is_file() else {}
+        if not isinstance(known, dict) or not all(isinstance(name, str) for name in known.values()):
+            raise TypeError("it does not hold names")
+        return known
+    except (OSError, ValueError, TypeError) as error:
+        hint = "Delete it: the trackers then begin new runs of their own."
+        raise CheckpointError(f"{path} cannot be read: {error}.", hint) from error
 
 
 def finish_trackers(accelerator: Accelerator, folder: Path, state: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import InputError
+from hlcli.errors import InputError, nearest
 
 Branches = tuple[tuple[int, ...], ...]
 
@@ -20,7 +19,7 @@ def find_branches(labels: LabelSpace, names: Sequence[str]) -> Branches:
     known = {name for level in labels.levels for name in level.label_names}
     unknown = [name for name in names if name not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
+        near = nearest(unknown[0], known)
         raise InputError(
             f"There is no label {unknown[0]!r}.",
             f"Did you mean {near[0]!r}?" if near else "`hlcli visualize labels MODEL` shows all labels.",

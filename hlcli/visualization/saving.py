@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hlcli.errors import InputError
+from hlcli.errors import InputError, nearest
 from hlcli.files import whole_file
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def check_format(file_format: str) -> None:
         InputError: naming the known ones.
     """
     if file_format not in _FORMATS:
-        near = difflib.get_close_matches(file_format.lower().lstrip("."), _FORMATS, n=1)
+        near = nearest(file_format.lower().lstrip("."), _FORMATS)
         raise InputError(
             f"--format: {', '.join(_FORMATS)} were expected (got {file_format!r}).",
             f"Did you mean {near[0]}?" if near else None,

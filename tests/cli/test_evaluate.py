@@ -152,7 +152,10 @@ def test_what_is_no_model_is_explained(tmp_path: Path, model: Path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(model: Path, tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    failed(run("eval", model, "--images", tmp_path / "pipe.jpg"), "no image there")
+    done = run("eval", model, "--images", tmp_path / "pipe.jpg", "--json")
+    assert done.exit_code == 3, done.output
+    (failure,) = json.loads(done.stdout)["failures"]
+    assert "it is a pipe, a socket or a device, not a file" in failure["error"]
 
 
 def test_files_that_are_left_aside_are_counted_once(model: Path, photos: Path):

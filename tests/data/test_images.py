@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from PIL import Image, ImageFile
 
-from hlcli.data.images import load_image
+from hlcli.data.images import load_image, upright_rgb
 from hlcli.errors import DataError
 
 # One colour per corner, so that turning or mirroring shows.
@@ -107,6 +107,35 @@ def test_transparency_lies_over_white():
     assert [load_image(encode(rgba)).getpixel((x, 0)) for x in range(3)] == expected
     grey = rgba.convert("LA")
     assert load_image(encode(grey)).getpixel((1, 0)) == (255, 255, 255)
+
+
+def test_tall_transparent_images_lie_over_white_row_by_row():
+    rgba = Image.new("RGBA", (1, 1300), (0, 0, 0, 0))
+    for y, alpha in ((0, 255), (511, 128), (512, 255), (1299, 64)):
+        rgba.putpixel((0, y), (200, 0, 0, alpha))
+    loaded = load_image(encode(rgba))
+    whole = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    assert loaded.tobytes() == whole.tobytes()
+
+
+def test_files_that_vanish_while_they_are_read_are_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"no image")
+
+    def vanish(*given: object, **options: object) -> None:
+        path.unlink()
+        raise PIL.UnidentifiedImageError
+
+    monkeypatch.setattr(PIL.Image, "open", vanish)
+    with pytest.raises(DataError, match=r"a\.jpg cannot be decoded: it is not an image in a known format"):
+        load_image(path)
+
+
+def test_postscript_that_a_program_has_opened_starts_no_other_program(monkeypatch):
+    image = Image.open(io.BytesIO(encode(photo(), "EPS")))
+    monkeypatch.setattr("subprocess.check_call", lambda *given, **options: pytest.fail("a program was started"))
+    with pytest.raises(DataError, match="PostScript"):
+        upright_rgb(image, name="x")
 
 
 @pytest.mark.parametrize("transparency", [0, b"\x00\xff"])

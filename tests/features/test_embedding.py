@@ -53,6 +53,12 @@ def embed(source: Any, options: FeatureOptions, out: Path, **how: Any) -> Any:
     return embed_images(source, options, out=out, **{"batch_size": 4, "workers": 0, **how})
 
 
+def test_the_programs_own_random_numbers_stay_as_they_are(photos: Path, tmp_path: Path):
+    before = torch.get_rng_state()
+    embed(photos, TINY, tmp_path / "a.hdf5")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_data_set_is_embedded_with_all_its_splits(tmp_path: Path):
     report = embed(DATA, TINY, tmp_path / "a.hdf5")
     file = FeatureFile(report.path)

@@ -21,9 +21,9 @@ from hlcli.inspection.data import debug_data
 from hlcli.inspection.files import file_findings
 from hlcli.inspection.findings import Finding, Inspection
 from hlcli.inspection.hierarchy import hierarchy_findings
-from hlcli.inspection.labels import count_positives, label_findings
+from hlcli.inspection.labels import caption_findings, count_positives, label_findings
 from hlcli.inspection.recipe_needs import recipe_findings
-from hlcli.inspection.rows import SplitRows, read_splits
+from hlcli.inspection.rows import SplitRows, read_rows, read_splits
 from hlcli.recipe import Recipe
 
 
@@ -71,8 +71,16 @@ def test_labels_that_are_none_and_images_without_any_are_told():
 @pytest.mark.parametrize(("captions", "where"), [((5, 0), ["train b"]), ((0, 0), []), ((1, 1), [])])
 def test_images_without_captions_are_told_where_others_have_some(captions: tuple[int, int], where: list[str]):
     splits = [rows("train", (0,), (0, 1), captions=captions)]
-    findings = label_findings(splits, LabelSpace.flat(["x", "y"]), count_positives(splits, 2), 1)
-    assert [name for finding in findings if "caption" in finding.what for name in finding.where] == where
+    findings = caption_findings(splits, are_needed=False)
+    assert [name for finding in findings for name in finding.where] == where
+
+
+def test_a_caption_without_a_word_is_none():
+    texts = (("...", "a dog"), ("...", " "), ("7",))
+    split = read_rows("train", [Record(f"{row}", b"", (), captions=own) for row, own in enumerate(texts)])
+    assert split.captions == [1, 0, 1]
+    (found,) = caption_findings([split], are_needed=True)
+    assert (found.what, found.where) == ("1 of 3 images has no caption with a word.", ("train 1",))
 
 
 def test_odd_hierarchies_are_told():

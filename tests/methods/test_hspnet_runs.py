@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from power_cut import train_until
+from broken_off import train_until
 
 import hlcli
 from hlcli.clip import TextTower

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from power_cut import train_until
+from broken_off import train_until
 
 import hlcli
 from hlcli.conversion import export_upstream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from warm_programs import WarmProgram, run_two
 
 import hlcli
 from hlcli.captioning.batch import CaptionInputs
+from hlcli.data import loader
 from hlcli.errors import HlcliError, InputError
 from hlcli.launching import find_processes
 from hlcli.model_folder import read_model
 from hlcli.prediction import image_stream
-from hlcli.prediction.caption_files import CaptionFile, partial_file
+from hlcli.prediction.caption_files import caption_file
 from hlcli.prediction.caption_predictor import stream_named
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.captions import CaptionPredictor, caption, caption_images, named_images
+from hlcli.prediction.result_files import partial_file
 from hlcli.recipe import EvalSection
 
 from .captioned_photos import DRAWN, decoding, given_model, given_photos, lines  # noqa: F401
@@ -71,7 +74,7 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
     assert out.read_bytes() == finished
     with pytest.raises(InputError, match="finished, but with other images"):
         caption(predictor, places[:1], out=out, resume=True)
-    with CaptionFile(out, [str(place) for place in places], predictor.describe(), predictor.processes) as begun:
+    with caption_file(out, [str(place) for place in places], predictor.describe(), predictor.processes) as begun:
         begun.begin(resume=False, batch_size=3)
         with pytest.raises(InputError, match=r"Another process writes .*o\.jsonl"):
             caption(predictor, places, out=out, resume=True)
@@ -89,7 +92,7 @@ def test_work_that_was_begun_is_neither_lost_nor_mixed(model: Path, photos: Path
 def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
     """Stop before the file has its name; the lines of the results."""
     images = named_images([photos])
-    with CaptionFile(out, images.names, predictor.describe(), predictor.processes) as file:
+    with caption_file(out, images.names, predictor.describe(), predictor.processes) as file:
         file.begin(resume=False, batch_size=predictor.batch_size)
         for result in stream_named(predictor, images):
             file.write(result)
@@ -143,7 +146,7 @@ def test_a_finished_file_of_another_work_is_not_taken_for_this_one(model: Path, 
 
 def test_a_file_that_vanishes_at_the_end_is_no_traceback(model: Path, photos: Path, tmp_path: Path):
     predictor, images = CaptionPredictor(read_model(model)), named_images([photos / "a.jpg"])
-    with CaptionFile(tmp_path / "o.jsonl", images.names, {}, predictor.processes) as file:
+    with caption_file(tmp_path / "o.jsonl", images.names, {}, predictor.processes) as file:
         file.begin(resume=False, batch_size=1)
         partial_file(tmp_path / "o.jsonl").unlink()
         with pytest.raises(HlcliError, match=r"o\.jsonl(\.partial)? cannot be written: No such file"):
@@ -190,11 +193,14 @@ def test_images_whose_scores_are_not_finite_are_listed(
 def test_a_loader_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
     made: list[dict[str, Any]] = []
 
-    def remember(rows: Any, **options: Any) -> list[Any]:
-        made.append(options)
-        return []
+    class NoBatches:
+        def __init__(self, rows: Any, **options: Any) -> None:
+            made.append(options)
 
-    monkeypatch.setattr(image_stream, "DataLoader", remember)
+        def __iter__(self) -> Iterator[Any]:
+            return iter(())
+
+    monkeypatch.setattr(loader, "DataLoader", NoBatches)
     processes = find_processes(cpu=True, precision="fp32")
     for workers in (2, 0):
         assert list(image_stream.in_order([1, 2], int, list, processes, batch_size=1, workers=workers)) == []

@@ -20,10 +20,10 @@ from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.reading import FeatureFile, FeatureWriter
 from hlcli.model_folder import read_model
-from hlcli.prediction.caption_files import partial_file
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_parts import Photo, StoredFeatures, fill_slots
 from hlcli.prediction.captions import CaptionPredictor, caption
+from hlcli.prediction.result_files import partial_file
 from hlcli.tasks.captions import feature_facts
 
 from .captioned_photos import BACKBONE, given_model, given_photos  # noqa: F401

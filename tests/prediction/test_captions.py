@@ -23,11 +23,11 @@ from hlcli.errors import DataError, InputError
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.evaluation.captions import evaluate_captions
 from hlcli.model_folder import read_model
-from hlcli.prediction.caption_files import partial_file
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_rows import Caption, make_caption
 from hlcli.prediction.captions import CaptionPredictor
 from hlcli.prediction.labels import Predictor
+from hlcli.prediction.result_files import partial_file
 
 from .captioned_photos import DRAWN, decoding, given_model, given_photos, lines  # noqa: F401
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,13 @@ def launch(*arguments: object, cwd: Path = SOURCE, **environment: str) -> subpro
         [*LAUNCH, *map(str, arguments)],
         capture_output=True, text=True, cwd=cwd, env=program_environment(**environment), timeout=300,
     )  # fmt: skip
+
+
+def group_variables(count: int) -> list[dict[str, str]]:
+    """What a launcher tells each of so many processes on the CPU, by rank; they meet at a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    return [{"RANK": str(rank), "LOCAL_RANK": str(rank), **shared} for rank in range(count)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hlcli.building import build_model
 from hlcli.methods.base import MethodSection
-from hlcli.model_folder import LoadedModel
+from hlcli.model_folder import LoadedModel, cpu_state, save_model
 from hlcli.recipe import Recipe, section_classes
 
 _NARROW = {
@@ -43,3 +44,10 @@ def tiny_label_model(method: str = "hleg", *overrides: str) -> LoadedModel:
         if name == "label_features":  # what zero-shot computes from weights that are not here
             buffer.normal_()
     return LoadedModel(model.eval(), recipe, labels, None, {})
+
+
+def save_tiny_label_model(folder: Path, method: str = "hleg", *overrides: str) -> Path:
+    """A tiny model as a model folder."""
+    loaded = tiny_label_model(method, *overrides)
+    save_model(folder, cpu_state(loaded.model), loaded.recipe, loaded.labels, thresholds=None, facts={})
+    return folder

@@ -1,12 +1,12 @@
-"""Two processes of this program that know each other, forked from the test: no start of Python to wait for."""
+"""Processes of this program that know each other, forked from the test: no start of Python to wait for."""
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Any
 
+from programs import group_variables
 from torch.multiprocessing import start_processes
 
 
@@ -18,20 +18,18 @@ def in_two_processes(work: Callable[..., None], *arguments: Any, **environment: 
         arguments: of the function.
         environment: variables that a launcher would set besides.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(_start, (work, arguments, port, environment), nprocs=2, start_method="fork")
+    in_processes(2, work, *arguments, **environment)
 
 
-def _start(
-    rank: int, work: Callable[..., None], arguments: tuple[Any, ...], port: int, environment: dict[str, str]
-) -> None:
+def in_processes(count: int, work: Callable[..., None], *arguments: Any, **environment: str) -> None:
+    """Call a function in so many; see `in_two_processes`."""
+    variables = [told | environment for told in group_variables(count)]
+    start_processes(_start, (work, arguments, variables), nprocs=count, start_method="fork")
+
+
+def _start(rank: int, work: Callable[..., None], arguments: tuple[Any, ...], variables: list[dict[str, str]]) -> None:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)  # of trainings that the test's own process made before
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port), ACCELERATE_USE_CPU="true", **environment,
-    )  # fmt: skip
+    os.environ.update(variables[rank])
     work(*arguments)

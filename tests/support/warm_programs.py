@@ -8,20 +8,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from programs import SOURCE, program_environment
+from effort import effort
+from programs import SOURCE, group_variables, program_environment
 
-_PRELOADED = ["hlcli.cli.main", "hlcli.training.loop", "hlcli.prediction.captions", "hlcli.features.embedding",
+_PRELOADED = ["hlcli.cli.main", "hlcli.training.loop", "hlcli.prediction.captions", "hlcli.features.embedding", "spacy",
               "hlcli.data.transfers.archive_download"]  # fmt: skip
-_SECONDS = 300
+_SECONDS = effort(300, 36_000)
 _starting = threading.Lock()
 
 
@@ -50,6 +51,12 @@ class WarmProgram:
             for name, value in program_environment().items():
                 patch.setenv(name, value)
             self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number, for as long as it was not waited for."""
+        assert self._process.pid is not None
+        return self._process.pid
 
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
@@ -83,27 +90,46 @@ def run_warm(*words: object, before: str = "", **environment: str) -> subprocess
     return WarmProgram(*words, before=before, **environment).wait()
 
 
+def launch_warm(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `accelerate launch` with these words; the programs that it launches start from nothing, as always."""
+    launcher = "from accelerate.commands.launch import main\nmain()\nimport sys\nsys.exit()\n"
+    return run_warm(*arguments, before=launcher, **environment)
+
+
 def run_two(*words: object, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `hlcli WORDS…` as two processes that know each other, with the variables that a launcher would set.
+    """Run `hlcli WORDS…` as two processes that know each other.
 
     Returns:
         The worse exit code, and what both said, the first before the second.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared["ACCELERATE_USE_CPU"] = "true"
-    both = [WarmProgram(*words, before=before, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)]
-    first, second = [program.wait() for program in both]
+    first, second = [program.wait() for program in start_group(2, *words, before=before)]
     code = first.returncode or second.returncode
     return subprocess.CompletedProcess(first.args, code, first.stdout + second.stdout, first.stderr + second.stderr)
+
+
+def start_group(
+    count: int, *words: object, before: str = "", only: Mapping[int, str] | None = None, **environment: str
+) -> list[WarmProgram]:
+    """Start `hlcli WORDS…` as processes that know each other, with the variables that a launcher would set.
+
+    Args:
+        count: how many.
+        words: of the command line.
+        before: as for `WarmProgram`.
+        only: more of it for single processes, by their rank.
+        environment: variables besides.
+    """
+    return [
+        WarmProgram(*words, before=before + (only or {}).get(rank, ""), **(variables | environment))
+        for rank, variables in enumerate(group_variables(count))
+    ]
 
 
 def _run(words: list[str], before: str, environment: dict[str, str], said: list[Path]) -> None:
     """In the forked process."""
     from hlcli.cli.main import main
 
+    multiprocessing.set_start_method(None, force=True)  # as a program of its own starts processes
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(SOURCE)

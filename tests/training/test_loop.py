@@ -202,12 +202,17 @@ def test_second_training_in_a_folder_is_refused_and_leaves_the_first_alone(tiny,
     hlcli.train(tiny("train.epochs=1"), run.folder, overwrite=True)
 
 
-def test_error_that_nobody_foresaw_is_in_the_status(tiny, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_error_that_nobody_foresaw_is_in_the_status(tiny, tmp_path: Path, monkeypatch, is_stopped: bool):
+    """After a stop signal too: what says `interrupted` is begun again, for ever."""
+
     def fail(*_: object) -> None:
-        raise ZeroDivisionError("a bug")
+        if is_stopped:
+            signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("a bug")
 
     monkeypatch.setattr("hlcli.training.loop._train_epoch", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match="a bug"):
         hlcli.train(tiny(), tmp_path / "run")
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 1)

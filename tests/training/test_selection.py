@@ -11,11 +11,12 @@ from tiny import TINY
 from torch import nn
 
 import hlcli
+from hlcli.errors import RecipeError
 from hlcli.recipe import Recipe
 from hlcli.sections import Train
 from hlcli.tasks.base import Scores
 from hlcli.training.checkpoints import Progression
-from hlcli.training.selection import Candidate, _is_enough
+from hlcli.training.selection import Candidate, _is_enough, _value
 
 
 def stops_at(averages: list[float], patience: int | None, *, kinds: tuple[str, ...], first: int = 0) -> int | None:
@@ -78,3 +79,8 @@ def test_fewer_orphans_are_better_and_are_told_as_measured(tmp_path) -> None:
     status = json.loads((run.folder / "status.json").read_text())
     assert status["best_value"] == min(orphans)
     assert run.best_model()["metrics"]["hierarchy/orphans"] == min(orphans)
+
+
+def test_a_metric_that_is_no_number_cannot_select() -> None:
+    with pytest.raises(RecipeError, match=r"eval.select_by: mAP is not a number on this split: .*empty_labels=zero"):
+        _value("mAP", {"mAP": None, "F1_micro": 0.5})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from power_cut import train_until
+from broken_off import train_until
 from tiny import tiny_recipe
 from torch import nn
 from torch.multiprocessing import ProcessRaisedException

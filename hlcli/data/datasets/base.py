@@ -58,7 +58,7 @@ def read_lines(path: Path, hint: str | None = None) -> list[tuple[int, str]]:
         DataError: when it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", hint) from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -94,7 +94,7 @@ def check_path(where: object, file: str) -> None:
         DataError: for an absolute path, or one with `..`.
     """
     parts = file.replace("\\", "/").split("/")
-    if not parts[0] or parts[0].endswith(":") or ".." in parts:
+    if not parts[0] or parts[0].endswith(":") or ".." in parts or "\0" in file:
         raise DataError(f"{where}: a path below the folder of images was expected, got {file[:80]!r}.")
 
 

@@ -72,7 +72,8 @@ def _check_categories(path: Path, categories: Sequence[Any]) -> None:
     for position, (entry, known) in enumerate(zip(categories, CATEGORIES, strict=True)):
         if field(entry, "id") != known.id or field(entry, "name") != known.name:
             raise DataError(
-                f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry}).", _AGAIN
+                f"{path}: categories[{position}] must be {{id: {known.id}, name: {known.name}}} (got {entry!r:.80}).",
+                _AGAIN,
             )
 
 

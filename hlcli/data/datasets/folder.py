@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import io
 import os
@@ -16,7 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
-from hlcli.errors import DataError, named
+from hlcli.errors import DataError, named, nearest
 from hlcli.sections import DataSection, Fraction
 
 SPLITS = ("train", "val", "test")
@@ -85,7 +84,10 @@ class Folder(DataSection):
         names = sorted({label for row in self._rows for label in row.labels})
         if not names:
             raise DataError(f"{self.labels}: no image has a label.")
-        return LabelSpace.flat(names)
+        try:
+            return LabelSpace.flat(names)
+        except DataError as error:
+            raise DataError(f"{self.labels}: {error.message}", error.hint) from error
 
     def label_space(self) -> LabelSpace:
         """The hierarchy's labels, or all labels of the file in alphabetical order; none in a file of captions."""
@@ -136,7 +138,7 @@ def _make_records(
     index = {name: i for i, name in enumerate(labels.label_names)}
     unknown = sorted({label for row in rows for label in row.labels if label not in index})
     if unknown:
-        near = difflib.get_close_matches(unknown[0], index, n=1)
+        near = nearest(unknown[0], index)
         raise DataError(
             f"{labels_file}: {len(unknown)} labels are not in the label space: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the file.",
@@ -205,7 +207,11 @@ def read_text(path: Path) -> str:
         if content.startswith(_WORKBOOKS):
             raise DataError(f"{path} is a workbook, no text.", _SAVE_AS_TEXT)
         encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-        return io.TextIOWrapper(io.BytesIO(content), encoding=encoding).read()
+        text = io.TextIOWrapper(io.BytesIO(content), encoding=encoding).read()
+        if "\0" in text:
+            line = text.count("\n", 0, text.index("\0")) + 1
+            raise DataError(f"{path}, line {line} holds NUL: it is no UTF-8 text.", _SAVE_AS_TEXT)
+        return text
     except FileNotFoundError as error:
         raise DataError(f"data.labels: {path} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -213,7 +219,7 @@ def read_text(path: Path) -> str:
 
 
 def csv_lines(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
-    """The cells of every line of a CSV file, with the line's number.
+    """The cells of every line of a CSV file that is not blank, with the line's number.
 
     Args:
         path: the file, for the message.
@@ -223,11 +229,12 @@ def csv_lines(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, li
     Raises:
         DataError: when quotes are not as they should be.
     """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        return [(reader.line_num, line) for line in reader]
+        return [(reader.line_num, line) for line in reader if line]
     except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file: {error}.") from error
+        hint = 'Put cells that hold a separator, a line end or quotes in "quotes", and write each quote in them twice.'
+        raise DataError(f"{path} is not a CSV file: {error} (line {reader.line_num}).", hint) from error
 
 
 def _columns(path: Path, first_line: list[str]) -> dict[str, int]:

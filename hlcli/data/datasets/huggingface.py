@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
-from hlcli.errors import DataError
+from hlcli.errors import DataError, named
 from hlcli.sections import DataSection
 
 _NO_CLASS = -1
 """What the library writes where a class is not known."""
 
 # What it raises for files that are damaged or not what they seem, beside its own errors.
-_UNREADABLE = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError)
 
 
 class HuggingFace(DataSection):
@@ -49,15 +49,16 @@ class HuggingFace(DataSection):
     @cached_property
     def _tables(self) -> Any:
         import datasets
+        import yaml
 
         folder = Path(self.path)
         try:
             if (folder / "dataset_dict.json").is_file():
-                return datasets.load_from_disk(self.path)
+                return datasets.load_from_disk(self.path).with_format(None)
             if (folder / "state.json").is_file():  # one table without splits
-                return datasets.DatasetDict({self.train_split: datasets.load_from_disk(self.path)})
+                return datasets.DatasetDict({self.train_split: datasets.load_from_disk(self.path).with_format(None)})
             return datasets.load_dataset(self.path, self.subset)
-        except (*_UNREADABLE, datasets.exceptions.DatasetsError) as error:
+        except (*_UNREADABLE, yaml.YAMLError, datasets.exceptions.DatasetsError) as error:
             raise DataError(f"data.path: {self.path} cannot be loaded: {error}") from error
 
     def _table(self, name: str) -> Any:
@@ -150,14 +151,58 @@ class _HuggingFaceSplit(Sequence[Record]):
             raise DataError(f"Split {self.split}, row {row}: there is no image.", "Filter the row out of the data set.")
         source = image["bytes"] if image["bytes"] is not None else Path(image["path"])
         captions = _as_list(value[self.captions_column]) if self.captions_column else []
-        entries = _as_list(value[self.labels_column]) if self.labels_column else []
+        names = self._label_names(value[self.labels_column]) if self.labels_column else []
+        labels = {self._label(name, row) for name in names}
+        return Record(self._image_id(row), source, tuple(sorted(labels)), (), tuple(map(str, captions)))
+
+    def image_ids(self) -> list[str]:
+        """Ids of all rows."""
+        return [self._image_id(row) for row in range(len(self))]
+
+    def labels(self) -> list[tuple[int, ...]]:
+        """Labels of all rows, without touching an image.
+
+        Raises:
+            DataError: naming the labels that are not in the label space.
+        """
+        if self.labels_column is None:
+            return [()] * len(self)
+        entries = list(map(self._label_names, self.table[self.labels_column][:]))
+        found = ((name, row) for row, names in enumerate(entries) for name in names)
+        unknown = [f"{name!r} (row {row})" for name, row in found if name not in self.label_index]
+        if unknown:
+            raise DataError(
+                f"Split {self.split}: {len(unknown):,} labels are not in the label space: {named(unknown)}.",
+                "Add them to data.hierarchy, or let the training split have them.",
+            )
+        return [tuple(sorted({self.label_index[name] for name in names})) for names in entries]
+
+    def captions(self) -> list[tuple[str, ...]]:
+        """Captions of all rows, without touching an image."""
+        if self.captions_column is None:
+            return [()] * len(self)
+        return [tuple(map(str, _as_list(value))) for value in self.table[self.captions_column][:]]
+
+    def image_paths(self) -> list[Path | None]:
+        """Files of the images of all rows, None where the table holds an image itself."""
+        import pyarrow.compute
+
+        images = self.table.with_format("arrow")[self.image_column][:]
+        is_file = pyarrow.compute.struct_field(images, "bytes").is_null().to_pylist()
+        paths = pyarrow.compute.struct_field(images, "path").to_pylist()
+        return [Path(path) if none and path is not None else None for path, none in zip(paths, is_file, strict=True)]
+
+    def _image_id(self, row: int) -> str:
+        return f"{self.split}-{row:06d}"
+
+    def _label_names(self, value: Any) -> list[str]:
+        """The labels in a cell."""
+        entries = _as_list(value)
         if self.class_names is not None:
             entries = [self.class_names[entry] for entry in entries if entry != _NO_CLASS]
-        labels = {self._label(entry, row) for entry in entries}
-        return Record(f"{self.split}-{row:06d}", source, tuple(sorted(labels)), (), tuple(map(str, captions)))
+        return list(map(_label_name, entries))
 
-    def _label(self, entry: Any, row: int) -> int:
-        name = _label_name(entry)
+    def _label(self, name: str, row: int) -> int:
         if name not in self.label_index:
             raise DataError(f"Split {self.split}, row {row}: label {name!r} is not in the label space.")
         return self.label_index[name]

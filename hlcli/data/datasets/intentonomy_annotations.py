@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from hlcli.data.datasets.intentonomy_labels import COUNTS, FINE_NAMES, NUM_LABELS, label_space
 from hlcli.errors import DataError
+from hlcli.json_text import read_json
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 FILE_NAME = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*\.(jpe?g|png|webp)", re.ASCII | re.IGNORECASE)
@@ -84,16 +85,16 @@ def read_annotations(path: Path, *, threshold: float = 0.0) -> list[Annotation]:
 
 def _read_json(path: Path) -> dict[str, list[Any]]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", "Run `hlcli download intentonomy`.") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. It may be cut short.",
             _AGAIN,
         ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", _AGAIN) from error
     if not isinstance(document, dict):
         raise DataError(f"{path} holds a {type(document).__name__} where an object was expected.", _AGAIN)
     for key in ("categories", "images", "annotations"):
@@ -108,7 +109,9 @@ def _check_categories(path: Path, categories: Sequence[Any]) -> None:
         raise DataError(f"{path}: {NUM_LABELS} categories were expected, got {len(categories)}.", _AGAIN)
     for index, (entry, name) in enumerate(zip(categories, FINE_NAMES, strict=True)):
         if not isinstance(entry, dict) or entry.get("id") != index or entry.get("name") != name:
-            raise DataError(f"{path}: categories[{index}] must be {{id: {index}, name: {name}}} (got {entry}).", _AGAIN)
+            raise DataError(
+                f"{path}: categories[{index}] must be {{id: {index}, name: {name}}} (got {entry!r:.80}).", _AGAIN
+            )
 
 
 def _read_images(path: Path, images: Sequence[Any]) -> dict[str, tuple[str, str]]:

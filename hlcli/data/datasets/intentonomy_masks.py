@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hlcli.data.records import Record
 from hlcli.errors import DataError, named
+from hlcli.json_text import json_decoder
 from hlcli.progress import Progress
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ def read_object_masks(path: Path, image_ids: Collection[str], grid: int = GRID_S
     Raises:
         DataError: when the file is missing or damaged; the message names the entry.
     """
-    wanted, found = set(image_ids), dict[str, _ObjectMask]()
+    wanted, found, seen = set(image_ids), dict[str, _ObjectMask](), set[str]()
     with Progress("Reading object masks", total=len(wanted), unit="image") as bar:
         for name, entry in _entries(path):
+            if name in seen:
+                raise DataError(f"{path}: {name} is there twice.", _AGAIN)
+            seen.add(name)
             image_id = PurePosixPath(name).stem
             if image_id in wanted and image_id not in found:
                 found[image_id] = tuple(_union(f"{path}: {name}", entry, grid).ravel().tolist())
@@ -101,20 +105,20 @@ def read_object_masks(path: Path, image_ids: Collection[str], grid: int = GRID_S
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     """Names and values of the file's one object, one by one: as a whole it would need many times its size in memory."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         yield from _members(text)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", "Give the authors' coco_maskrcnn.json with --masks.") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not JSON: {error.msg} at character {error.pos:,}. It may be cut short.", _AGAIN
         ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", _AGAIN) from error
 
 
 def _members(text: str) -> Iterator[tuple[str, Any]]:
-    decode = json.JSONDecoder().raw_decode
+    decode = json_decoder().raw_decode
     place = _after(text, 0, "{")
     while not text.startswith("}", place):
         name, place = decode(text, place)

@@ -8,7 +8,6 @@ are given or recovered. It has 82,904 training images, not the 98,249 of the pap
 from __future__ import annotations
 
 import filecmp
-import json
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -37,6 +36,7 @@ from hlcli.data.datasets.vg500_names import (
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError, named
+from hlcli.json_text import read_json
 from hlcli.sections import DataSection, Fraction
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,8 @@ def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
         DataError: when the file is missing or of another form.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}.", HINT) from error
     if not isinstance(document, dict):
         raise DataError(f"{path} cannot be read: it does not hold the labels of every image by its name.", HINT)

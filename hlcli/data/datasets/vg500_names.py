@@ -6,7 +6,6 @@ of a number and the images in which objects of that name were marked are nearly 
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from hlcli.data.datasets.assignment import best_assignment
 from hlcli.data.datasets.base import read_lines
 from hlcli.errors import DataError, named
+from hlcli.json_text import parse_json, read_json, without_repetition
 
 NUM_LABELS = 500
 _NUM_CANDIDATES = 1000
@@ -60,16 +60,20 @@ def read_objects(path: Path) -> dict[str, set[str]]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as handle:
-                document: Any = json.load(handle)
+                document: Any = parse_json(handle.read())
         else:
-            with open(path, encoding="utf-8") as handle:
-                document = json.load(handle)
-        return {
-            str(image["image_id"]): {str(thing["names"][0]).strip().lower() for thing in image["objects"]}
-            for image in document
-        }
+            document = read_json(path)
+        return without_repetition([(str(image["image_id"]), _names_of(image["objects"])) for image in document])
     except _UNREADABLE as error:
         raise DataError(f"{path} is not Visual Genome's objects.json: {error!r}.") from error
+
+
+def _names_of(things: Any) -> set[str]:
+    """The first name of every object, in lower case."""
+    names = [thing["names"] for thing in things]
+    if not all(isinstance(given, list) and isinstance(given[0], str) for given in names):
+        raise TypeError("an object has no list of names")
+    return {given[0].strip().lower() for given in names}
 
 
 def recover_names(labels: Mapping[str, Sequence[int]], objects: Mapping[str, set[str]]) -> tuple[_Match, ...]:

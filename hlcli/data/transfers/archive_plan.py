@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
 from hlcli.errors import InputError
 from hlcli.files import free_bytes
+from hlcli.json_text import read_json
 
 MOST_AT_ONCE = 2
 _SPACE_MARGIN = 1.05
@@ -141,12 +141,12 @@ def _is_unverified(source: Source, folder: Path, options: DownloadOptions) -> bo
     """Whether a file that is there should have been compared with its published sum, and was not."""
     try:
         return options.verify and source.checksum is not None and _read_stamp(source, folder)["checksum"] is None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
 
 
 def _read_stamp(source: Source, folder: Path) -> Any:
-    return json.loads(stamp_path(source, folder).read_text(encoding="utf-8"))
+    return read_json(stamp_path(source, folder))
 
 
 def is_unpacked_by_hand(source: Source, folder: Path) -> bool:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlcli.errors import HlcliError
-from hlcli.files import whole_file
+from hlcli.files import whole_file, writing
+from hlcli.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,10 @@ class Manifest:
         self._folder = folder
         self.files: dict[str, Kept] = {}
         for row in read_lines(self._path):
-            if isinstance(row.get("file"), str) and isinstance(row.get("bytes"), int):
-                self.files[row["file"]] = Kept(row["bytes"], row.get("url"), row.get("sha256"))
+            kept = Kept(row.get("bytes", 0), row.get("url"), row.get("sha256"))
+            are_texts = all(isinstance(text, str | None) for text in kept[1:])
+            if isinstance(row.get("file"), str) and type(row.get("bytes")) is int and are_texts:
+                self.files[row["file"]] = kept
 
     def holds(self, file: str) -> bool:
         """Whether the file is listed and still has the length it had when it was complete."""
@@ -94,7 +96,7 @@ class Manifest:
         Raises:
             HlcliError: when the list cannot be written.
         """
-        try:
+        with writing(self._path):
             torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
             with open(self._path, "a", encoding="utf-8") as handle:
                 if torn:  # the last line of a run that was killed
@@ -106,8 +108,6 @@ class Manifest:
                     handle.flush()
 
                 yield add
-        except OSError as error:
-            raise HlcliError(f"{self._path} cannot be written: {error.strerror or error}.") from error
 
 
 def read_failures(folder: Path) -> dict[str, FetchFailure]:
@@ -118,7 +118,8 @@ def read_failures(folder: Path) -> dict[str, FetchFailure]:
             failure = FetchFailure(**row)
         except TypeError:  # of another version: the image is asked for again
             continue
-        failures[failure.id] = failure
+        if isinstance(failure.id, str):
+            failures[failure.id] = failure
     return failures
 
 
@@ -139,8 +140,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with open(path, encoding="utf-8", errors="replace") as handle:
         for line in handle:
+            if not line.strip():
+                continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 continue
             if isinstance(row, dict):

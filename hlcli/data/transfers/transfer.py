@@ -5,7 +5,6 @@ While it is fetched, `name.part` holds the bytes and `name.part.json` what is ne
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -19,7 +18,8 @@ from hlcli.data.transfers.patience import HostUnavailable
 from hlcli.data.transfers.room import MAKE_ROOM, how_to_mend
 from hlcli.data.transfers.session import Refused, Session, Transient
 from hlcli.errors import DownloadError
-from hlcli.files import free_bytes, write_json
+from hlcli.files import free_bytes, sync_folder, write_json
+from hlcli.json_text import read_json
 
 if TYPE_CHECKING:
     import httpx
@@ -118,7 +118,9 @@ class _Part:
 
     def source(self) -> _Source | None:
         try:
-            return _Source(**json.loads(self.sidecar.read_text(encoding="utf-8")))
+            source = _Source(**read_json(self.sidecar))
+            texts = (source.url, source.etag or "", source.last_modified or "")
+            return source if all(isinstance(text, str) for text in texts) and type(source.total or 0) is int else None
         except (OSError, ValueError, TypeError):  # missing, torn, or of another version
             return None
 
@@ -167,6 +169,7 @@ class _Fetch:
         with open(self.part.path, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(self.part.path, self.part.target)
+        sync_folder(self.part.target.parent)
         self.part.sidecar.unlink(missing_ok=True)
 
     def _total(self, source: _Source | None) -> int | None:

@@ -20,6 +20,7 @@ from hlcli.data.transfers.image_fetch import not_an_image
 from hlcli.data.transfers.manifest import Kept, Manifest, read_lines
 from hlcli.errors import HlcliError, named
 from hlcli.files import whole_file, write_json
+from hlcli.json_text import read_json
 from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def sum_before_damage(source: Source, folder: Path) -> Checksum | None:
 def _own_sum(stamp: Path, *, only_damaged: bool = False) -> Checksum | None:
     """The sum that a file had when it was fetched."""
     try:
-        values = json.loads(stamp.read_text(encoding="utf-8"))
+        values = read_json(stamp)
         value = values["sha256"]
         is_asked_for = values.get("damaged", False) or not only_damaged
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no stamp, or one of another version
@@ -129,7 +130,8 @@ def find_changed(sources: Sequence[Source], folder: Path) -> list[Source]:
 
 def _read_list(path: Path) -> dict[str, tuple[int, int]]:
     """Length and CRC-32 of the files of an archive, by their path below the data set's folder."""
-    return {row["file"]: (row["bytes"], row["crc32"]) for row in read_lines(path)}
+    rows = [(row.get("file"), row.get("bytes"), row.get("crc32")) for row in read_lines(path)]
+    return {file: (size, crc) for file, size, crc in rows if type(file) is str and type(size) is type(crc) is int}
 
 
 def _state(path: Path) -> tuple[int, int] | None:

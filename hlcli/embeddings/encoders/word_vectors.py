@@ -17,6 +17,11 @@ from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+_NO_MODEL = (
+    OSError, EOFError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, ImportError, MemoryError,
+)  # fmt: skip
+"""What spaCy raises for a folder that holds no model, or a damaged one."""
+
 _LINES_PER_REPORT = 50_000
 _HEAD = 1 << 16
 """Bytes that are looked at to see whether a file is text."""
@@ -163,7 +168,7 @@ def _load_spacy(spacy: Any, name: str) -> Any:
     folder = Path(name).expanduser()
     try:
         return spacy.load(folder if folder.is_dir() else name)
-    except (OSError, ValueError, KeyError) as error:
+    except _NO_MODEL as error:
         reason = str(error).strip().split("\n", 1)[0]
         if folder.is_dir():
             raise InputError(f"{name} is not a folder of a spaCy model: {reason}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from pydantic import Field, model_validator
 
 from hlcli.embeddings.texts import PREPARED_GRAPH, label_words
-from hlcli.errors import CheckpointError, InputError, RecipeError, named
+from hlcli.errors import CheckpointError, InputError, RecipeError, named, nearest
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Hspnet(MethodSection):
         """
         unknown = next((name for name in self.label_texts if name not in names), None)
         if unknown is not None:
-            near = difflib.get_close_matches(unknown, names, n=1)
+            near = nearest(unknown, names)
             raise RecipeError(
                 f"model.label_texts: {unknown!r} is neither a label nor a parent.",
                 f"Did you mean {near[0]!r}?" if near else "Write `name: words`.",

@@ -1,27 +1,25 @@
-"""Who works on a file of captions, and what made it: both are kept in the hidden file `.OUT.work` beside OUT."""
+"""Who works on a file of results, and what made it: both are kept in the hidden file `.OUT.work` beside OUT."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from hlcli.data.failures import failures_file
 from hlcli.errors import InputError
-
-logger = logging.getLogger(__name__)
+from hlcli.json_text import parse_json
+from hlcli.locks import open_locked, unlock
 
 
 class WorkRecord:
-    """The hidden file beside a file of captions. It stays when the work is done, so that others can compare theirs.
+    """The hidden file beside a file of results. It stays when the work is done, so that others can compare theirs.
 
     Args:
-        out: the file of captions.
-        work: what decides the captions, as JSON gives it back.
+        out: the file of results.
+        work: what decides the results, as JSON gives it back.
     """
 
     def __init__(self, out: Path, work: Mapping[str, Any]) -> None:
@@ -36,26 +34,15 @@ class WorkRecord:
             InputError: when another process is there.
             OSError: when the file cannot be written.
         """
-        self._handle = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held open on purpose
-        try:
-            import fcntl
-
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"Another process writes {self.out}.", "Wait for it, or give another --out.") from error
-        except (ImportError, OSError):  # no flock on this system or disk
-            logger.debug("%s cannot be locked.", self.path)
+        self._handle = open_locked(self.path)
+        if self._handle is None:
+            raise InputError(f"Another process writes {self.out}.", "Wait for it, or give another --out.")
 
     def unlock(self) -> None:
-        """Let others in, even where loader processes still hold the file open."""
-        if self._handle is None:
-            return
-        with suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
-        self._handle.close()
-        self._handle = None
+        """Let others in."""
+        if self._handle is not None:
+            unlock(self._handle)
+            self._handle = None
 
     def write(self) -> None:
         """Say that the finished file was made by this work."""
@@ -73,7 +60,7 @@ class WorkRecord:
         line = self.path.read_bytes()
         differing = differences(line, self.work)
         hint = "Give another --out, or leave --resume out to write it anew."
-        if differing is None or json.loads(line).get("files") != self._digest():
+        if differing is None or parse_json(line).get("files") != self._digest():
             raise InputError(
                 f"{self.out} is finished, but nothing says what made it: {self.path} is not about this file.", hint
             )
@@ -82,14 +69,19 @@ class WorkRecord:
 
     def _digest(self) -> str:
         """Stands for the finished file and the list of failures beside it."""
-        files = (self.out, failures_file(self.out))
-        return hashlib.sha256(b"\n\n".join(file.read_bytes() for file in files if file.exists())).hexdigest()
+        digest = hashlib.sha256()
+        for number, path in enumerate(path for path in (self.out, failures_file(self.out)) if path.exists()):
+            digest.update(b"\n\n" * bool(number))
+            with open(path, "rb") as handle:
+                while part := handle.read(1 << 20):
+                    digest.update(part)
+        return digest.hexdigest()
 
 
 def differences(line: str | bytes, work: Mapping[str, Any]) -> list[str] | None:
     """In what `{"work": …}` is about another work; None when the line does not say."""
     try:
-        other = json.loads(line)["work"]
+        other = parse_json(line)["work"]
         return [name for name in work if other.get(name) != work[name]]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,0 +1,37 @@
+"""Text of others: how it is shown, and whether it can be kept."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Kinds of characters: control, parts of no character (names that are not UTF-8), ends of lines and paragraphs."""
+
+_TURNING = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+"""They turn the direction of writing, so that a line reads otherwise than it is."""
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def is_text(text: str) -> bool:
+    """Whether names of files and UTF-8 files can hold it: it has no NUL and no half of a surrogate pair."""
+    return _NO_TEXT.search(text) is None
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""A text with control characters spelt out, as `\n` and `\x1b`.
+
+    Args:
+        text: a name, or a message with names in it.
+        lines: leave ends of lines as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii")
+        if (unicodedata.category(letter) in _UNPRINTABLE or letter in _TURNING) and not (lines and letter == "\n")
+        else letter
+        for letter in text
+    )
