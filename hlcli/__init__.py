@@ -10,8 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X is meant for others
+    from hlcli.calibration.models import calibrate as calibrate
+    from hlcli.calibration.results import Calibration as Calibration
+    from hlcli.calibration.results import CalibrationScores as CalibrationScores
+    from hlcli.calibration.splits import ThresholdScope as ThresholdScope
     from hlcli.captioning.generated import GeneratedCaption as GeneratedCaption
     from hlcli.captioning.vocabulary import Vocabulary as Vocabulary
+    from hlcli.comparison.models import compare as compare
+    from hlcli.comparison.results import Comparison as Comparison
+    from hlcli.comparison.results import ComparisonTable as ComparisonTable
+    from hlcli.comparison.results import ItemScores as ItemScores
+    from hlcli.comparison.results import MetricDifference as MetricDifference
     from hlcli.conversion import convert as convert
     from hlcli.conversion import export_upstream as export_upstream
     from hlcli.data.datasets.base import DownloadOptions as DownloadOptions
@@ -80,10 +89,15 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.inspection.findings import FindingTopic as FindingTopic
     from hlcli.inspection.findings import Inspection as Inspection
     from hlcli.inspection.findings import SplitCounts as SplitCounts
+    from hlcli.metrics.calibration_maps import CalibrationMap as CalibrationMap
+    from hlcli.metrics.calibration_maps import CalibrationMethod as CalibrationMethod
+    from hlcli.metrics.calibration_maps import LevelMap as LevelMap
     from hlcli.metrics.captioning.summary import CaptionMetrics as CaptionMetrics
     from hlcli.metrics.multilabel import EmptyLabels as EmptyLabels
+    from hlcli.metrics.multilabel import LevelThreshold as LevelThreshold
     from hlcli.metrics.results import LabelRow as LabelRow
     from hlcli.metrics.results import Metrics as Metrics
+    from hlcli.metrics.threshold_tuning import TunedMetric as TunedMetric
     from hlcli.model_folder import LoadedModel as LoadedModel
     from hlcli.model_opening import GivenModel as GivenModel
     from hlcli.model_opening import open_model as open_model
@@ -108,6 +122,8 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.prediction.labels import PredictorOptions as PredictorOptions
     from hlcli.prediction.labels import load as load
     from hlcli.prediction.labels import predict as predict
+    from hlcli.profiling import PhaseTime as PhaseTime
+    from hlcli.profiling import Profile as Profile
     from hlcli.pushing import push as push
     from hlcli.recipe import EvalSection as EvalSection
     from hlcli.recipe import Recipe as Recipe
@@ -149,6 +165,8 @@ _HOMES = {
     "evaluate": "hlcli.evaluation.labels",
     "evaluate_captions": "hlcli.evaluation.captions",
     "score_captions": "hlcli.evaluation.caption_files",
+    "compare": "hlcli.comparison.models",
+    "calibrate": "hlcli.calibration.models",
     "load": "hlcli.prediction.labels",
     "load_captioner": "hlcli.prediction.caption_predictor",
     "open_model": "hlcli.model_opening",
@@ -175,6 +193,7 @@ _HOMES = {
     "failures_file": "hlcli.data.failures",
     "check_caption_file": "hlcli.prediction.caption_files",
     "describe_system": "hlcli.system",
+    "Profile": "hlcli.profiling",
     # What they take
     "Recipe": "hlcli.recipe",
     "Section": "hlcli.section_base",
@@ -192,6 +211,10 @@ _HOMES = {
     "PredictorOptions": "hlcli.prediction.labels",
     "CaptionOptions": "hlcli.prediction.caption_predictor",
     "ThresholdRule": "hlcli.thresholds",
+    "LevelThreshold": "hlcli.metrics.multilabel",
+    "CalibrationMethod": "hlcli.metrics.calibration_maps",
+    "ThresholdScope": "hlcli.calibration.splits",
+    "TunedMetric": "hlcli.metrics.threshold_tuning",
     "GivenImage": "hlcli.prediction.given_images",
     "Images": "hlcli.prediction.given_images",
     "GivenModel": "hlcli.model_opening",
@@ -222,6 +245,14 @@ _HOMES = {
     "LoadedModel": "hlcli.model_folder",
     "Evaluation": "hlcli.evaluation.labels",
     "SplitScores": "hlcli.evaluation.label_scoring",
+    "Calibration": "hlcli.calibration.results",
+    "CalibrationScores": "hlcli.calibration.results",
+    "CalibrationMap": "hlcli.metrics.calibration_maps",
+    "LevelMap": "hlcli.metrics.calibration_maps",
+    "Comparison": "hlcli.comparison.results",
+    "ComparisonTable": "hlcli.comparison.results",
+    "MetricDifference": "hlcli.comparison.results",
+    "ItemScores": "hlcli.comparison.results",
     "Metrics": "hlcli.metrics.results",
     "LabelRow": "hlcli.metrics.results",
     "EmptyLabels": "hlcli.metrics.multilabel",
@@ -242,6 +273,7 @@ _HOMES = {
     "Exported": "hlcli.exporting.models",
     "ExportDifference": "hlcli.exporting.verification",
     "ShippedRecipe": "hlcli.recipe_reading.shipped",
+    "PhaseTime": "hlcli.profiling",
     # What they raise
     "HlcliError": "hlcli.errors",
     "InputError": "hlcli.errors",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from hlcli.backbones import build_backbone
 from hlcli.data.labels import LabelSpace
 from hlcli.data.transforms import EvalTransform, Normalize, TrainTransform
 from hlcli.errors import RecipeError
@@ -114,6 +113,8 @@ def build_encoder(recipe: Recipe, *, initial_weights: bool = True) -> Any:
 
         towers = build_clip(section.name, image_size, pretrained=pretrained, weights=weights, frozen=section.frozen)
         return towers if kind == "clip" else ClipGrid(towers.visual, image_size, name=towers.name)
+    from hlcli.backbones import build_backbone  # timm takes seconds; captions from stored features do without
+
     return build_backbone(
         section.name,
         image_size,
@@ -154,12 +155,13 @@ def train_transform(data: DataSection) -> TrainTransform:
         cutout_fraction=data.cutout_fraction,
         randaugment=data.randaugment,
         resize=data.resize,
+        pixels=data.pixels,
     )
 
 
 def eval_transform(data: DataSection) -> EvalTransform:
     """Resizing only."""
-    return EvalTransform(data.height_width, data.resize)
+    return EvalTransform(data.height_width, data.resize, data.pixels)
 
 
 def normalize(data: DataSection) -> Normalize:

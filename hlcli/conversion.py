@@ -36,7 +36,7 @@ def convert(checkpoint: str | Path, recipe: Recipe, *, out: str | Path, overwrit
         converted
     """
     out = Path(out)
-    _check_folder(out, overwrite)
+    check_model_folder(out, overwrite)
     loaded = open_upstream(Path(checkpoint), recipe)
     save_model(
         out,
@@ -86,14 +86,22 @@ def export_upstream(model: GivenModel, *, out: str | Path, overwrite: bool = Fal
 
 def _left_out(loaded: LoadedModel) -> list[str]:
     """What a model folder holds and a reference's checkpoint does not, in words."""
-    thresholds = loaded.thresholds and f"the thresholds ({', '.join(f'{value:g}' for value in loaded.thresholds)})"
+    shown = ", ".join(
+        f"{value:g}" if isinstance(value, float) else "one per label" for value in loaded.thresholds or ()
+    )
+    thresholds = loaded.thresholds and f"the thresholds ({shown})"
+    calibration = loaded.calibration and f"the calibration of scores ({loaded.calibration.method})"
     names = "the names of the labels" if loaded.vocabulary is None else "the vocabulary"
-    parts = [thresholds, names, *loaded.recipe.model.left_out_upstream(loaded.model), "the recipe"]
+    parts = [thresholds, calibration, names, *loaded.recipe.model.left_out_upstream(loaded.model), "the recipe"]
     return [part for part in parts if part]
 
 
-def _check_folder(path: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but an empty folder or one that holds a model and nothing else."""
+def check_model_folder(path: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but an empty folder or one that holds a model and nothing else.
+
+    Raises:
+        CheckpointError: when something is there that may not be replaced.
+    """
     refuse_existing(path, overwrite)
     if not path.exists():
         return

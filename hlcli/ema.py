@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hlcli.sharding import local_part
+
+
+class _Place(NamedTuple):
+    """A tensor of the average and the one that it trails, by their layers: these may put another in their place."""
+
+    average: nn.Module
+    trained: nn.Module
+    name: str
+    is_copied: bool
 
 
 class Ema:
@@ -28,18 +38,23 @@ class Ema:
         self.copied = frozenset(copied)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._trails = _moving_tensors(model)
+        self._followed: nn.Module | None = None
+        self._places: list[_Place] = []
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards the weights of the trained model."""
+        if model is not self._followed:
+            self._followed, self._places = model, self._places_of(model)
         averages, weights = [], []
-        own, theirs = _tensors(self.model), _tensors(model)
-        for name in self._trails:
-            if own[name].is_floating_point() and name not in self.copied:
-                averages.append(own[name])
-                weights.append(theirs[name])
+        for place in self._places:
+            own = local_part(getattr(place.average, place.name))
+            trained = local_part(getattr(place.trained, place.name))
+            if place.is_copied or not own.is_floating_point():
+                own.copy_(trained)
             else:
-                own[name].copy_(theirs[name])
+                averages.append(own)
+                weights.append(trained)
         torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
 
     @torch.no_grad()
@@ -48,6 +63,15 @@ class Ema:
         theirs = _tensors(model)
         for name, tensor in _tensors(self.model).items():
             tensor.copy_(theirs[name])
+
+    def _places_of(self, model: nn.Module) -> list[_Place]:
+        """Where both networks keep what trails: looked up once, as walking through all layers takes milliseconds."""
+        places = []
+        for full_name in self._trails:
+            layer, _, name = full_name.rpartition(".")
+            own, trained = self.model.get_submodule(layer), model.get_submodule(layer)
+            places.append(_Place(own, trained, name, is_copied=full_name in self.copied))
+        return places
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -66,6 +66,10 @@ def writing(path: Path) -> Iterator[None]:
 
 def _keep(path: Path, former: Path) -> None:
     """Give a file a second name as well; on disks without such names it only gets the new one."""
+    if former.exists() and former.samefile(
+        path
+    ):  # as a kill has left them; a rename would do nothing, and leave `spare`
+        return
     spare = former.with_name(f".{former.name}.tmp{os.getpid()}")
     try:
         os.link(path, spare)

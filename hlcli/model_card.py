@@ -27,6 +27,7 @@ def write_card(description: Mapping[str, Any], repository: str) -> str:
         _usage(description, recipe, repository),
         *_labels(description),
         *_metrics(description["facts"]),
+        *_calibration(description),
         "## Recipe\n\nThe settings of its training, for `hlcli train`; paths are those of its author, without folders.",
         f"<details><summary>All settings</summary>\n\n```yaml\n{recipe.to_yaml()}```\n\n</details>",
     ]
@@ -113,10 +114,15 @@ def _labels(description: Mapping[str, Any]) -> Iterator[str]:
     for level, threshold in zip(levels, thresholds, strict=True):
         names = level["label_names"]
         shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
-        cut = "not tuned" if threshold is None else f"{threshold:.4g}"
-        rows.append(f"| {level['name']} | {len(names):,} | {cut} | {shown.replace('|', '/')} |")
-    what = "An image has the labels whose scores, from 0 to 1, are above the threshold of their level."
+        rows.append(f"| {level['name']} | {len(names):,} | {_cut(threshold)} | {shown.replace('|', '/')} |")
+    what = "An image has the labels whose scores, from 0 to 1, are above their threshold."
     yield "\n".join(["## Labels", "", what, "", *rows])
+
+
+def _cut(threshold: float | list[float] | None) -> str:
+    if threshold is None:
+        return "not tuned"
+    return "one per label" if isinstance(threshold, list) else f"{threshold:.4g}"
 
 
 def _metrics(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -125,3 +131,21 @@ def _metrics(facts: Mapping[str, Any]) -> Iterator[str]:
         head = f"On split `{facts['split']}`, {facts['weights']} weights of epoch {facts['epoch']}; fractions of 1."
         rows = [f"| {name} | {value:.4f} |" for name, value in numbers]
         yield "\n".join(["## Metrics", "", head, "", "| metric | value |", "|---|---|", *rows])
+
+
+def _calibration(description: Mapping[str, Any]) -> Iterator[str]:
+    """How scores were calibrated, and how far they are from probabilities before and after."""
+    told = description["facts"].get("calibration")
+    if "calibration" not in description or not isinstance(told, Mapping):
+        return
+    method = description["calibration"]["method"]
+    head = f"Method `{method}`, fitted on split `{told['split']}`. Expected calibration error, 15 bins; 0 is best."
+    rows = [
+        f"| {row['split']} | {row['level']} | {_share(row['ECE'][0])} | {_share(row['ECE'][1])} |"
+        for row in told["scores"]
+    ]
+    yield "\n".join(["## Calibration", "", head, "", "| split | level | before | after |", "|---|---|---|---|", *rows])
+
+
+def _share(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

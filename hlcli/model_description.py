@@ -10,13 +10,18 @@ from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, DataError, RecipeError
 from hlcli.files import write_json
 from hlcli.json_text import read_json
+from hlcli.metrics.calibration_maps import CalibrationMap
+from hlcli.metrics.multilabel import LevelThreshold
 from hlcli.recipe import Recipe
 
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when older programs can no longer read what is written; what is older is brought up to date on reading."""
+
+_FORMAT_BEFORE_CALIBRATION = 1
+"""Still written for models without calibration and thresholds per label, which older programs understand."""
 
 DESCRIPTION_FILE = "model.json"
 
@@ -29,17 +34,19 @@ class ModelDescription(NamedTuple):
 
     recipe: Recipe
     labels: LabelSpace
-    thresholds: tuple[float, ...] | None
+    thresholds: tuple[LevelThreshold, ...] | None
     facts: dict[str, Any]
     vocabulary: Vocabulary | None = None
+    calibration: CalibrationMap | None = None
 
 
 def write_description(folder: Path, model: ModelDescription) -> None:
     """Write `model.json` into a folder."""
     from hlcli import __version__
 
+    is_plain = model.calibration is None and not any(isinstance(one, tuple) for one in model.thresholds or ())
     description = {
-        "format": _FORMAT,
+        "format": _FORMAT_BEFORE_CALIBRATION if is_plain else _FORMAT,
         "hlcli": __version__,
         "facts": dict(model.facts),
         "thresholds": None if model.thresholds is None else list(model.thresholds),
@@ -47,6 +54,8 @@ def write_description(folder: Path, model: ModelDescription) -> None:
         "labels": model.labels.to_json(),
         "recipe": model.recipe.model_dump(mode="json"),
     }
+    if model.calibration is not None:
+        description["calibration"] = model.calibration.to_json()
     if model.vocabulary is not None:
         description["vocabulary"] = model.vocabulary.to_json()
     write_json(folder / DESCRIPTION_FILE, description)
@@ -96,9 +105,9 @@ def read_description(folder: Path) -> ModelDescription:
     try:
         labels = LabelSpace.from_json(document["labels"])
         recipe = Recipe.from_dict(document["recipe"], source=str(file))
-        thresholds = document["thresholds"]
-        if thresholds is not None and [_is_share(value) for value in thresholds] != [True] * len(labels.levels):
-            raise ValueError(f"thresholds {thresholds!r} are not one number between 0 and 1 per level")
+        thresholds = _read_thresholds(document["thresholds"], labels)
+        told = document.get("calibration")
+        calibration = None if told is None else CalibrationMap.from_json(told, labels.level_sizes)
         _check_images(document, recipe)
         facts, vocabulary = dict(document["facts"]), _read_vocabulary(document, recipe)
     except RecipeError as error:
@@ -106,8 +115,26 @@ def read_description(folder: Path) -> ModelDescription:
         raise RecipeError(error.message, hint if error.hint is None else f"{error.hint} {hint}") from error
     except (ValueError, KeyError, TypeError, DataError) as error:
         raise CheckpointError(f"{file} cannot be read: {error!r}") from error
-    tuned = None if thresholds is None else tuple(map(float, thresholds))
-    return ModelDescription(recipe=recipe, labels=labels, thresholds=tuned, facts=facts, vocabulary=vocabulary)
+    return ModelDescription(recipe, labels, thresholds, facts, vocabulary, calibration)
+
+
+def _read_thresholds(values: Any, labels: LabelSpace) -> tuple[LevelThreshold, ...] | None:
+    """One number for each level, or a list of one per label.
+
+    Raises:
+        ValueError, TypeError: when it is something else.
+    """
+    if values is None:
+        return None
+    found = [tuple(value) if isinstance(value, list) else value for value in values]
+    numbers = [number for value in found for number in (value if isinstance(value, tuple) else (value,))]
+    fit = len(found) == len(labels.levels) and all(
+        not isinstance(value, tuple) or len(value) == size
+        for value, size in zip(found, labels.level_sizes, strict=True)
+    )
+    if not fit or not all(map(_is_share, numbers)):
+        raise ValueError(f"thresholds {values!r:.200} are not one number between 0 and 1 per level, or per label")
+    return tuple(found)
 
 
 def _is_share(value: object) -> bool:

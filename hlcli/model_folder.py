@@ -19,6 +19,8 @@ from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, HlcliError
 from hlcli.files import recover_folder, whole_folder
 from hlcli.hub import local_model
+from hlcli.metrics.calibration_maps import CalibrationMap
+from hlcli.metrics.multilabel import LevelThreshold
 from hlcli.model_description import (
     DESCRIPTION_FILE,
     ModelDescription,
@@ -41,16 +43,18 @@ MODEL_FILES = ("model.safetensors", DESCRIPTION_FILE)
 class LoadedModel(NamedTuple):
     """A network with everything that is needed to use it.
 
-    `thresholds` has one value per level, coarse → fine; None when none were tuned on val.
-    `facts` tells where the weights come from. A captioner has a vocabulary, and no labels.
+    `thresholds` has one value per level, coarse → fine, or one per label; None when none were tuned on val. `facts`
+    tells where the weights come from, `folder` is what was opened. A captioner has a vocabulary, and no labels.
     """
 
     model: nn.Module
     recipe: Recipe
     labels: LabelSpace
-    thresholds: tuple[float, ...] | None
+    thresholds: tuple[LevelThreshold, ...] | None
     facts: dict[str, Any]
     vocabulary: Vocabulary | None = None
+    calibration: CalibrationMap | None = None
+    folder: Path | None = None
 
 
 def save_model(
@@ -59,9 +63,10 @@ def save_model(
     recipe: Recipe,
     labels: LabelSpace,
     *,
-    thresholds: tuple[float, ...] | None,
+    thresholds: tuple[LevelThreshold, ...] | None,
     facts: Mapping[str, Any],
     vocabulary: Vocabulary | None = None,
+    calibration: CalibrationMap | None = None,
 ) -> None:
     """Write a model folder; it replaces an older one only when it is whole."""
     with whole_folder(folder) as building:
@@ -69,9 +74,7 @@ def save_model(
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, building / "model.safetensors")
         except SafetensorError as error:
             raise HlcliError(f"{folder} cannot be written: {error}.") from error
-        description = ModelDescription(
-            recipe=recipe, labels=labels, thresholds=thresholds, facts=dict(facts), vocabulary=vocabulary
-        )
+        description = ModelDescription(recipe, labels, thresholds, dict(facts), vocabulary, calibration)
         write_description(building, description)
 
 
@@ -89,7 +92,7 @@ def read_model(path: str | Path, recipe: Recipe | None = None) -> LoadedModel:
     if path.is_dir():
         recover_folder(path / "model")
         recover_folder(path)
-        return _open_folder(_model_in(path))
+        return _open_folder(model_in(path))._replace(folder=path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist.", "Give a run folder, a model folder or a checkpoint file.")
     if recipe is None:
@@ -109,7 +112,7 @@ def model_facts(path: str | Path) -> dict[str, Any]:
     path = local_model(path, MODEL_FILES)
     if not path.is_dir():
         return {}
-    folder = _model_in(path)
+    folder = model_in(path)
     try:
         return dict(read_document(folder)["facts"])
     except (KeyError, TypeError, ValueError) as error:
@@ -127,7 +130,7 @@ def model_vocabulary(path: str | Path) -> Vocabulary | None:
     path = local_model(path, MODEL_FILES)
     if not path.is_dir():
         return None
-    folder = _model_in(path)
+    folder = model_in(path)
     words = read_document(folder).get("vocabulary")
     try:
         return None if words is None else Vocabulary.from_json(words)
@@ -140,10 +143,10 @@ def copy_model(path: str | Path, folder: Path) -> None:
     path = local_model(path, MODEL_FILES)
     with whole_folder(folder) as building:
         for name in MODEL_FILES:
-            shutil.copyfile(_model_in(path) / name, building / name)
+            shutil.copyfile(model_in(path) / name, building / name)
 
 
-def _model_in(path: Path) -> Path:
+def model_in(path: Path) -> Path:
     """The model folder of a run, or the folder itself."""
     return path / "model" if (path / "model" / "model.json").is_file() else path
 
@@ -200,7 +203,7 @@ def read_weights(path: str | Path, recipe: Recipe, model: nn.Module) -> dict[str
     """
     path = local_model(path, MODEL_FILES)
     if path.is_dir():
-        return _read_safetensors(_model_in(path) / "model.safetensors")
+        return _read_safetensors(model_in(path) / "model.safetensors")
     from hlcli.upstream import read_upstream
 
     return _under_our_names(read_upstream(path).state, recipe.model, model, path)
@@ -267,15 +270,13 @@ def _check_finite(model: nn.Module, source: str) -> None:
     suspects = {name: value for name, value in model.state_dict().items() if not value.sum().isfinite()}
     bad = sorted(name for name, value in suspects.items() if not value.isfinite().all())
     if bad:
-        raise CheckpointError(
-            f"{source}: {_listed(bad, 'with values that are not finite')}.", "Its training failed, or it is damaged."
-        )
+        what = _listed(bad, "with values that are not finite")
+        raise CheckpointError(f"{source}: {what}.", "Its training failed, or it is damaged.")
 
 
 def _listed(names: list[str], what: str) -> str:
-    return f"{len(names)} keys {what}" + (
-        f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
-    )
+    shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+    return f"{len(names)} keys {what}{shown if names else ''}"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -293,8 +294,7 @@ def cpu_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def finite(model: nn.Module) -> bool:
-    """A quick look: whether the sums of all weights are numbers, and no buffer holds NaN or both infinities; of a
-    network that is cut over processes, its parts."""
+    """A quick look at what this process holds: sums of weights are numbers, no buffer has NaN or both infinities."""
     sums = [local_part(parameter.detach()).sum() for parameter in model.parameters()]
     kept = [buffer.sum().nan_to_num(math.nan, 0, 0) for buffer in model.buffers() if buffer.is_floating_point()]
     return bool(torch.stack([value.float() for value in (*sums, *kept)]).isfinite().all())

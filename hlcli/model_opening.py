@@ -10,6 +10,7 @@ from hlcli.building import build_model
 from hlcli.errors import InputError, RecipeError
 from hlcli.model_folder import LoadedModel, read_model, upstream_labels
 from hlcli.model_tasks import check_task
+from hlcli.profiling import phase
 from hlcli.recipe import Recipe
 
 GivenModel = str | Path | LoadedModel
@@ -43,7 +44,8 @@ def open_model(
         recipe = recipe.changed(overrides)
     if model is None:
         return _open_untrained(recipe)
-    loaded = model if isinstance(model, LoadedModel) else read_model(model, recipe)
+    with phase("set-up"):
+        loaded = model if isinstance(model, LoadedModel) else read_model(model, recipe)
     if recipe is None and overrides:
         name = "the model" if isinstance(model, LoadedModel) else model
         recipe = loaded.recipe.changed(overrides, source=f"recipe of {name}")

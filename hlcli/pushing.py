@@ -82,6 +82,7 @@ def _put(model: GivenModel, folder: Path) -> None:
             thresholds=model.thresholds,
             facts=model.facts,
             vocabulary=model.vocabulary,
+            calibration=model.calibration,
         )
         return
     source = local_model(model, MODEL_FILES)

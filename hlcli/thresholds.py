@@ -7,26 +7,27 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hlcli.errors import InputError, named
 from hlcli.json_text import read_json
+from hlcli.metrics.multilabel import LevelThreshold
 
 if TYPE_CHECKING:
-    from hlcli.data.labels import LabelSpace
+    from hlcli.data.labels import LabelSpace, Level
 
 logger = logging.getLogger(__name__)
 
 ThresholdRule = Literal["self", "val"] | float | str | Path
-"""Tuned on the very split that is measured or on val, a number for all levels, or a file of one per level by name;
-other text is a number where it looks like one, else a file."""
+"""Tuned on the very split that is measured or on val, a number for all levels, or a file of one per level by name, or
+of an object with one per label; other text is a number where it looks like one, else a file."""
 
 _DEFAULT = 0.5
 
 
 def choose_thresholds(
-    rule: Sequence[float] | ThresholdRule, labels: LabelSpace, tuned: tuple[float, ...] | None
-) -> tuple[float, ...]:
+    rule: Sequence[LevelThreshold] | ThresholdRule, labels: LabelSpace, tuned: tuple[LevelThreshold, ...] | None
+) -> tuple[LevelThreshold, ...]:
     """Thresholds of a model for images whose labels nobody knows, coarse → fine.
 
     Args:
@@ -45,7 +46,9 @@ def choose_thresholds(
     return chosen
 
 
-def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpace) -> tuple[float, ...] | None:
+def read_thresholds(
+    protocol: Sequence[LevelThreshold] | ThresholdRule, labels: LabelSpace
+) -> tuple[LevelThreshold, ...] | None:
     """Thresholds that need no tuning, coarse → fine; None for `self` and `val`.
 
     Raises:
@@ -60,9 +63,7 @@ def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpac
     if isinstance(protocol, Path):
         try:
             content = read_json(protocol)
-            values = tuple(content[name] for name in names)
-            if not all(type(value) in (int, float) for value in values):
-                raise TypeError(f"{named(values)} are not numbers")
+            values = tuple(_from_file(content[level.name], level) for level in labels.levels)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
@@ -71,13 +72,27 @@ def read_thresholds(protocol: Sequence[float] | ThresholdRule, labels: LabelSpac
     elif isinstance(protocol, int | float):
         values = (float(protocol),) * len(names)
     else:
-        values = tuple(map(float, protocol))
+        values = tuple(tuple(map(float, one)) if isinstance(one, Sequence) else float(one) for one in protocol)
         if len(values) != len(names):
             raise ValueError(f"Expected argument `thresholds` to hold {len(names)} numbers, but got {len(values)}.")
-    if not all(0 < value < 1 for value in values):
+    flat = [number for value in values for number in (value if isinstance(value, tuple) else (value,))]
+    if not all(0 < number < 1 for number in flat):
         where = f"{protocol}: thresholds" if isinstance(protocol, Path) else "Thresholds"
-        raise InputError(f"{where} must lie between 0 and 1 (got {', '.join(map(str, values))}).")
-    return tuple(map(float, values))
+        raise InputError(f"{where} must lie between 0 and 1 (got {named(flat)}).")
+    return values
+
+
+def _from_file(value: Any, level: Level) -> LevelThreshold:
+    """A level's threshold, or those of its labels by name, as numbers.
+
+    Raises:
+        KeyError: when a label is missing.
+        TypeError: when it is something else.
+    """
+    numbers = [value[name] for name in level.label_names] if isinstance(value, dict) else [value]
+    if not all(type(number) in (int, float) for number in numbers):
+        raise TypeError(f"{named(numbers)} are not numbers")
+    return tuple(map(float, numbers)) if isinstance(value, dict) else float(value)
 
 
 def _number_or_file(text: str) -> float | Path:
@@ -87,6 +102,13 @@ def _number_or_file(text: str) -> float | Path:
         return Path(text)
 
 
-def thresholds_to_exceed(thresholds: Sequence[float], *, at_threshold: bool) -> tuple[float, ...]:
+def thresholds_to_exceed(thresholds: Sequence[LevelThreshold], *, at_threshold: bool) -> tuple[LevelThreshold, ...]:
     """Numbers that scores must exceed: where one that equals the threshold counts too, the next smaller ones."""
-    return tuple(math.nextafter(value, 0.0) if at_threshold else value for value in thresholds)
+    if not at_threshold:
+        return tuple(thresholds)
+    return tuple(
+        tuple(math.nextafter(number, 0.0) for number in value)
+        if isinstance(value, tuple)
+        else math.nextafter(value, 0.0)
+        for value in thresholds
+    )

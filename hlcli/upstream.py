@@ -19,15 +19,41 @@ from hlcli.errors import CheckpointError, named
 from hlcli.torch_files import DAMAGE, check_sums, without_advice
 
 _CONTAINERS = ("state_dict", "model")
-# A best score may have been saved as a NumPy number, the state of NumPy's random numbers (HIN) as an array; newer and
-# older NumPy name their makers differently.
+
+
+class _NumberKind:
+    """Takes the place of `numpy.dtype`, whose `__setstate__` dies of values that it does not expect."""
+
+    def __init__(self, kind: str, *_: object) -> None:
+        if not re.fullmatch(r"[biuf][1248]", kind):
+            raise ValueError(f"a NumPy number of kind {kind!r}")
+        self.kind = kind
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.kind = ("<" if state[1] != ">" else ">") + self.kind
+
+
+class _SomeArray:
+    """Takes the place of NumPy arrays, which nobody needs: weights are tensors, scores are numbers."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _number(kind: _NumberKind, content: bytes) -> float | int | bool:
+    """Takes the place of NumPy's function that makes a number of bytes."""
+    return np.frombuffer(content, np.dtype(kind.kind))[0].item()
+
+
 _NUMPY_VALUES: list[Any] = [
-    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    *((np.zeros(1).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.uint32)),
+    (_NumberKind, "numpy.dtype"),
+    (_SomeArray, "numpy.ndarray"),
+    *((_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((_SomeArray, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
+"""A best score may have been saved as a NumPy number, the state of NumPy's random numbers (HIN) as an array; newer and
+older NumPy name their makers differently. NumPy's own unpickling is kept out."""
 
 
 class _Upstream(NamedTuple):
@@ -99,8 +125,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _plain_values(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """Numbers and texts of the top level, NumPy numbers made plain."""
-    values = {key: value.item() if isinstance(value, np.generic) else value for key, value in content.items()}
+    """Numbers and texts of the top level."""
     return {
-        key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, int | float | str)
+        key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, int | float | str)
     }

@@ -32,6 +32,7 @@ FLOORS = {
     "hlcli.data.export": 3,
     "hlcli.data.kept_labels": 3,
     "hlcli.data.loader": 3,
+    "hlcli.data.loader_processes": 3,
     "hlcli.data.preparation": 4,
     "hlcli.data.store": 3,
     "hlcli.data.transforms": 3,
@@ -70,6 +71,7 @@ FLOORS = {
     "hlcli.library_errors": 0,
     "hlcli.locks": 0,
     "hlcli.plain_text": 0,
+    "hlcli.profiling": 0,
     "hlcli.progress": 0,
     "hlcli.torch_files": 0,
     "hlcli.worker_processes": 0,
@@ -97,6 +99,7 @@ HEAVY = {
     "httpx",
     "wordcloud",
     "h5py",
+    "jinja2",
 }
 
 

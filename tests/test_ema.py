@@ -69,3 +69,21 @@ def test_statistics_of_frozen_weights_are_averaged_while_they_move():
         model[0].running_var.fill_(11.0)
     ema.update(model)
     torch.testing.assert_close(ema.model[0].running_var, torch.full((3,), 2.0))
+
+
+def test_a_buffer_that_is_put_in_anothers_place_is_followed():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    ema = Ema(model, 0.5)
+    ema.update(model)
+    model[1].running_mean = torch.full((2,), 8.0)
+    ema.update(model)
+    torch.testing.assert_close(ema.model[1].running_mean, torch.full((2,), 4.0))
+
+
+def test_another_model_can_be_trailed_from_any_step_on():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    ema = Ema(first, 0.5)
+    ema.update(first)
+    expected = torch.lerp(first.weight, second.weight, 0.5)
+    ema.update(second)
+    torch.testing.assert_close(ema.model.weight, expected)

@@ -20,9 +20,10 @@ ROOT = Path(__file__).parent.parent
 
 SHOWN = {
     "download", "plan_download", "preprocess", "init_recipe", "debug_data", "embed_labels", "embed_graph",
-    "embed_images", "train", "plan_training", "evaluate", "evaluate_captions", "load", "load_captioner", "open_model",
-    "predict", "caption", "visualize", "convert", "export_upstream", "export", "push", "Recipe", "LabelSpace", "Run",
-    "Predictor", "Predictions", "CaptionPredictor", "Metrics", "CaptionMetrics", "HlcliError",
+    "embed_images", "train", "plan_training", "evaluate", "evaluate_captions", "compare", "calibrate", "load",
+    "load_captioner", "open_model", "predict", "caption", "visualize", "convert", "export_upstream", "export", "push",
+    "Recipe", "LabelSpace", "Run", "Predictor", "Predictions", "CaptionPredictor", "Metrics", "CaptionMetrics",
+    "HlcliError",
 }  # fmt: skip
 """What is shown by an example: the verbs, what they take, and the classes that they give."""
 

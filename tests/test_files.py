@@ -110,6 +110,16 @@ def test_five_items_are_named_and_the_others_counted(count: int, text: str):
     assert named(range(count)) == text
 
 
+def test_a_file_that_was_killed_between_its_two_names_is_replaced_and_leaves_nothing(tmp_path: Path):
+    path, former = tmp_path / "a", tmp_path / "b"
+    path.write_text("first")
+    former.hardlink_to(path)
+    with whole_file(path, former=former) as handle:
+        handle.write("second")
+    assert (path.read_text(), former.read_text()) == ("second", "first")
+    assert sorted(tmp_path.iterdir()) == [path, former]
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 def test_the_file_that_is_replaced_stays_under_another_name(
     tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_recipe
 
-from hlcli import building
+from hlcli import backbones
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.model_description import ModelDescription
@@ -47,7 +47,7 @@ def test_everything_comes_back(folder: Path):
     assert loaded.labels == recipe.data.label_space()
     assert loaded.thresholds == THRESHOLDS
     assert loaded.facts == {"epoch": 7}
-    assert LoadedModel._fields == ("model", *ModelDescription._fields)
+    assert LoadedModel._fields == ("model", *ModelDescription._fields, "folder")
     assert not loaded.model.training
     torch.manual_seed(0)
     fresh = build_model(recipe, loaded.labels).eval()
@@ -105,8 +105,8 @@ def test_a_label_space_that_does_not_fit_the_weights_is_refused(folder: Path):
 
 
 def test_a_newer_format_is_refused(folder: Path):
-    change(folder, format=2, hlcli="9.9")
-    with pytest.raises(CheckpointError, match="has format 2; this hlcli reads up to 1") as caught:
+    change(folder, format=3, hlcli="9.9")
+    with pytest.raises(CheckpointError, match="has format 3; this hlcli reads up to 2") as caught:
         read_model(folder)
     assert caught.value.hint == "Upgrade: it was written by hlcli 9.9."
 
@@ -172,7 +172,7 @@ def test_weights_that_are_no_real_numbers_are_refused(folder: Path, dtype: torch
 def test_a_network_beyond_memory_is_a_mistake_in_the_recipe(monkeypatch: pytest.MonkeyPatch):
     recipe = tiny_recipe()
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
-        monkeypatch.setattr(building, "build_backbone", Mock(side_effect=error))
+        monkeypatch.setattr(backbones, "build_backbone", Mock(side_effect=error))
         with pytest.raises(RecipeError, match="does not fit into memory"):
             build_model(recipe, recipe.data.label_space())
     with pytest.raises(RecipeError, match=r"hidden_dim"):

@@ -39,7 +39,8 @@ def test_the_wheel_holds_the_package_with_its_recipes_and_nothing_else(wheel: zi
     names = set(wheel.namelist())
     sources = {path.relative_to(SOURCE).as_posix() for path in (SOURCE / "hlcli").rglob("*.py")}
     recipes = {f"hlcli/{path.relative_to(SOURCE).as_posix()}" for path in (SOURCE / "recipes").rglob("*.yaml")}
-    assert sources | recipes | {"hlcli/py.typed", "hlcli/data/datasets/sources.yaml"} <= names
+    templates = {path.relative_to(SOURCE).as_posix() for path in (SOURCE / "hlcli/report/templates").iterdir()}
+    assert sources | recipes | templates | {"hlcli/py.typed", "hlcli/data/datasets/sources.yaml"} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"hlcli"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]

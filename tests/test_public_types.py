@@ -113,7 +113,7 @@ for result in predictor.stream("a.jpg"):
     else:
         reveal_type(result.labels[0].score)  # float
 reveal_type(hlcli.load_captioner(["a", "b"], num_captions=2).caption("a.jpg")[0].caption)  # str
-reveal_type(hlcli.open_model("runs/a").thresholds)  # tuple[float, ...] | None
+reveal_type(hlcli.open_model("runs/a").thresholds)  # tuple[float | tuple[float, ...], ...] | None
 reveal_type(hlcli.evaluate("runs/a").metrics["mAP"])  # float
 reveal_type(hlcli.train(hlcli.Recipe.from_yaml("quickstart"), "runs/a"))  # hlcli.runs.Run
 reveal_type(hlcli.debug_data("shapes").findings[0].what)  # str

@@ -57,6 +57,15 @@ def test_a_score_may_be_a_numpy_number(tmp_path: Path, number: Any, is_zip: bool
     assert value == pytest.approx(float(number))
 
 
+def test_a_numpy_number_of_damaged_kind_harms_nothing(tmp_path: Path) -> None:
+    """NumPy's own reading of it ends the process (segmentation fault)."""
+    path = tmp_path / "model.pth"
+    content = saved({"state_dict": STATE, "best": np.float64(0.5)}, is_zip=False)
+    assert content.count(b"NNNJ\xff") == 1
+    path.write_bytes(content.replace(b"NNNJ\xff", b"\x80NNJ\xff"))
+    assert read_upstream(path).info == {"best": 0.5}
+
+
 def test_the_older_numpy_name_is_known_too(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     content = saved({"state_dict": STATE, "best": np.float64(0.5)}, is_zip=False)

@@ -19,9 +19,10 @@ from hlcli.captioning.slots import fill_slots
 from hlcli.captioning.tokens import caption_tokens
 from hlcli.captioning.vocabulary import PADDING, Vocabulary
 from hlcli.data.images import load_image
-from hlcli.data.loader import make_loader
+from hlcli.data.loader_processes import make_loader
 from hlcli.data.records import Record, Records
 from hlcli.data.section import DataSection
+from hlcli.data.transforms import decode_size, stack_images
 from hlcli.errors import DataError
 from hlcli.features.reading import FeatureFile
 
@@ -34,6 +35,7 @@ class ImageInputs:
         regions: file of region features; None for what the network pools itself.
         max_regions: R; rows beyond it are left out.
         transform: image → tensor [3, H, W] uint8, with the randomness of an epoch and a row.
+        decode_size: (width, height) of the decoded image that is enough for it; None for all that there is.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class ImageInputs:
         grid: FeatureFile | None = None,
         regions: FeatureFile | None = None,
         max_regions: int = 50,
+        decode_size: tuple[int, int] | None = None,
     ) -> None:
         self.transform, self.grid, self.regions, self.max_regions = transform, grid, regions, max_regions
+        self.decode_size = decode_size
 
     def load(self, record: Record, row: int, rng: random.Random) -> dict[str, Tensor]:
         """The parts of one record, by the names of `CaptionInputs`.
@@ -54,7 +58,7 @@ class ImageInputs:
         """
         parts: dict[str, Tensor] = {}
         if self.grid is None:
-            image = load_image(record.image, name=f"{record.image_id} (row {row})")
+            image = load_image(record.image, name=f"{record.image_id} (row {row})", shrink_to=self.decode_size)
             parts["images"] = self.transform(image, rng)
         else:
             parts["grid_features"] = torch.from_numpy(self.grid.read(record.image_id))
@@ -116,7 +120,10 @@ class CaptionRows(Dataset):
             ]
         except DataError as error:
             return error
-        inputs = CaptionInputs(**{name: torch.stack([part[name] for part in parts]) for name in parts[0]})
+        stacks = {"images": stack_images}
+        inputs = CaptionInputs(
+            **{name: stacks.get(name, torch.stack)([part[name] for part in parts]) for name in parts[0]}
+        )
         rows = torch.tensor(list(places))
         if self.pairs is None:
             return CaptionBatch(inputs, rows, self._all_captions(records), None)
@@ -154,6 +161,7 @@ def open_inputs(data: DataSection, transform: Callable[[Image, random.Random], T
         grid=None if data.grid_features is None else FeatureFile(data.grid_features, "grid"),
         regions=None if data.region_features is None else FeatureFile(data.region_features, "region"),
         max_regions=data.max_regions,
+        decode_size=decode_size(data.height_width, data.pixels),
     )
 
 

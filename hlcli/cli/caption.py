@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hlcli.cli.options import AsJson, BatchSize, Overrides, WhichRecipe, Workers
+from hlcli.cli.options import AsJson, BatchSize, Overrides, Profiled, WhichRecipe, Workers
 
 Model = Annotated[
-    Path, typer.Argument(help="Run folder, model folder, hf://OWNER/NAME, or upstream checkpoint (--recipe).")
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Run folder, model folder, hf://OWNER/NAME, or upstream checkpoint (--recipe)."
+    ),
 ]
-Images = Annotated[
-    list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="Files, folders, or patterns in quotes.")
-]
+Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help="Files, folders, or patterns in quotes.")]
 Ensemble = Annotated[
     list[Path] | None, typer.Option(help="Another model to average with, of the same words; may be repeated.")
 ]
@@ -57,6 +58,7 @@ def caption(
     workers: Workers = None,
     recipe: WhichRecipe = None,
     overrides: Overrides = None,
+    profile: Profiled = False,
     as_json: AsJson = False,
 ) -> None:
     """Describe images in sentences, or score a split.
@@ -68,17 +70,19 @@ def caption(
     """
     import hlcli
     from hlcli.cli import caption_report as report
+    from hlcli.cli.profile_report import profiled
 
     report.check_options(images or [], split, out, resume=resume)
-    models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
-    features = hlcli.FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
-    asked = {
-        "temperature": temperature, "top_p": top_p, "seed": seed, "max_words": max_length,
-        "beam_size": beam, "length_penalty": length_penalty, "block_ngrams": block_ngrams,
-    }  # fmt: skip
-    decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
-    predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
-    if split is not None:
-        report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
-        return
-    raise typer.Exit(report.caption_and_show(predictor, images or [], out, resume=resume, as_json=as_json))
+    with profiled(profile, "open_model", "caption", "evaluate_captions"):
+        models = report.open_captioners([model, *(ensemble or [])], recipe, overrides or [])
+        features = hlcli.FeatureSources(grid_features, region_features, backbone_weights, of_data=split is not None)
+        asked = {
+            "temperature": temperature, "top_p": top_p, "seed": seed, "max_words": max_length,
+            "beam_size": beam, "length_penalty": length_penalty, "block_ngrams": block_ngrams,
+        }  # fmt: skip
+        decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
+        predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
+        if split is not None:
+            report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
+            return
+        raise typer.Exit(report.caption_and_show(predictor, images or [], out, resume=resume, as_json=as_json))

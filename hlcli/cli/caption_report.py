@@ -142,14 +142,22 @@ def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
 
 
 def measure_split(
-    predictor: CaptionPredictor, split: str | None, out: Path | None, *, resume: bool = False, as_json: bool
+    predictor: CaptionPredictor,
+    split: str | None,
+    out: Path | None,
+    page: Path | None = None,
+    *,
+    resume: bool = False,
+    as_json: bool,
 ) -> None:
     """Caption a split, score it and show."""
-    result = hlcli.evaluate_captions(predictor, split, out=out, resume=resume)
+    result = hlcli.evaluate_captions(predictor, split, out=out, report=page, resume=resume)
     if not is_first_process():
         return
     if out is not None:
         typer.echo(f"Captions: {out}", err=True)
+    if page is not None:
+        typer.echo(f"Report: {page}", err=True)
     if result.metrics is None:
         typer.echo(f"Split {result.split} has no true captions: there is nothing to score.", err=True)
     elif as_json:
@@ -163,6 +171,7 @@ def measure_captioner(
     loaded: LoadedModel,
     split: str | None,
     out: Path | None,
+    page: Path | None,
     *,
     useless: Mapping[str, object],
     batch_size: int | None,
@@ -181,7 +190,7 @@ def measure_captioner(
     if out is not None:
         hlcli.check_caption_file(out)
     predictor = make_predictor([loaded], loaded.recipe.eval, hlcli.FeatureSources(of_data=True), batch_size, workers)
-    measure_split(predictor, split, out, as_json=as_json)
+    measure_split(predictor, split, out, page, as_json=as_json)
 
 
 def score_files(

@@ -20,8 +20,8 @@ from hlcli.plain_text import printable
 
 INTERRUPTED = 130
 ORDER = (
-    "download", "preprocess", "embed", "init", "debug", "train", "eval", "caption", "visualize", "recipes", "convert",
-    "export", "push", "env",
+    "download", "preprocess", "embed", "init", "debug", "train", "eval", "compare", "calibrate", "caption", "visualize",
+    "recipes", "convert", "export", "push", "env",
 )  # fmt: skip
 """The commands in the order in which one needs them; Typer itself lists groups last."""
 

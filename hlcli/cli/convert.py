@@ -12,7 +12,10 @@ from hlcli.cli.options import Overrides
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="Upstream checkpoint; with --to upstream a run or model folder.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="Upstream checkpoint; with --to upstream a run or model folder."),
+    ],
     out: Annotated[Path, typer.Option(help="Model folder to make; with --to upstream a file.")],
     recipe: Annotated[
         str | None, typer.Option(help="What the upstream checkpoint is.", autocompletion=recipe_names)

@@ -72,7 +72,7 @@ def download(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...", help="Data sets; a wrong name lists those known.", autocompletion=data_set_names
+            metavar="NAME", help="Data sets; a wrong name lists those known.", autocompletion=data_set_names
         ),
     ],
     root: Root = None,

@@ -19,7 +19,10 @@ app = typer.Typer(
 )
 
 Dataset = Annotated[
-    str, typer.Argument(help="Data set; its labels are the store's if it is prepared.", autocompletion=data_set_names)
+    str,
+    typer.Argument(
+        metavar="DATASET", help="Data set; its labels are the store's if it is prepared.", autocompletion=data_set_names
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Embed labels that are bare numbers.")]
 Neighbours = Annotated[int, typer.Option(min=1, help="Nearest labels shown per label.")]

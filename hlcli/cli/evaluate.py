@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
-from hlcli.cli.options import AsJson, BatchSize, Overrides, Workers
+from hlcli.cli.options import AsJson, BatchSize, Overrides, Profiled, Workers
 
 Model = Annotated[
     Path | None,
     typer.Argument(
+        metavar="MODEL",
         help="Run folder, model folder, hf://OWNER/NAME, or upstream checkpoint (--recipe). None for a recipe whose "
-        "method needs no training."
+        "method needs no training.",
     ),
 ]
-MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="[IMAGES]...", help="More images, after --images.")]
+MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help="More images, after --images.")]
 Images = Annotated[
     list[Path] | None, typer.Option(help="Predict images instead: a folder, files, or a pattern in quotes.")
 ]
@@ -38,6 +39,9 @@ Metrics = Annotated[
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
+]
+Page = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Also write one page with curves, tables, images.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Images: go on with --out where it was interrupted.")]
 TopK = Annotated[
@@ -63,6 +67,7 @@ def evaluate(
     references: References = None,
     metrics: Metrics = None,
     out: Out = None,
+    page: Page = None,
     resume: Resume = False,
     top_k: TopK = None,
     recipe: GivenRecipe = None,
@@ -70,11 +75,13 @@ def evaluate(
     batch_size: BatchSize = None,
     workers: Workers = None,
     per_label: Annotated[bool, typer.Option("--per-label", help="Also one row per label.")] = False,
+    profile: Profiled = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a split, predict images, or score a file of captions.
 
     Example: hlcli eval runs/quickstart --split test
+    Example: hlcli eval runs/quickstart --report report.html
     Example: hlcli eval runs/quickstart --images photos --out predictions.jsonl
     Example: hlcli eval model_best.pth.tar --recipe hleg/intentonomy
     Example: hlcli eval --recipe hspnet/zero-shot --set data.dataset=coco
@@ -83,31 +90,34 @@ def evaluate(
     import hlcli
     from hlcli.cli import caption_report
     from hlcli.cli import evaluation_report as report
+    from hlcli.cli.profile_report import profiled
 
     for_labels = {"--images": images or more_images, "--labels": labels, "--thresholds": thresholds,
                   "--top-k": top_k, "--per-label": per_label, "--resume": resume}  # fmt: skip
     if captions is not None or references is not None:
         report.check_caption_overrides(overrides or [])
-        useless = {"MODEL": model, **for_labels, "--out": out, "--recipe": recipe}
+        useless = {"MODEL": model, **for_labels, "--out": out, "--report": page, "--recipe": recipe}
         caption_report.score_files(captions, references, metrics=metrics, split=split, useless=useless, as_json=as_json)
         return
     report.check_metrics_option(metrics)
     given = report.read_recipe(recipe, overrides or [])
     model, places = report.sort_out(model, images or [], more_images or [], given)
-    report.check_options(places, labels, out, split=split, top_k=top_k, per_label=per_label, resume=resume)
-    loaded = hlcli.open_model(model, given, () if given else overrides or ())
-    if loaded.recipe.model.task == "captions":
-        caption_report.measure_captioner(
-            loaded, split, out, useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json
-        )
-        return
-    if places and labels is None:
-        code = report.predict_images(
-            loaded, places, out, resume=resume,
-            thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
+    report.check_options(places, labels, out, page, split=split, top_k=top_k, per_label=per_label, resume=resume)
+    with profiled(profile, "open_model", "evaluate", "predict"):
+        loaded = hlcli.open_model(model, given, () if given else overrides or ())
+        if loaded.recipe.model.task == "captions":
+            caption_report.measure_captioner(
+                loaded, split, out, page,
+                useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json,
+            )  # fmt: skip
+            return
+        if places and labels is None:
+            code = report.predict_images(
+                loaded, places, out, resume=resume,
+                thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
+            )  # fmt: skip
+            raise typer.Exit(code)
+        report.measure_split(
+            loaded, split, places, labels, thresholds,
+            out=out, page=page, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
         )  # fmt: skip
-        raise typer.Exit(code)
-    report.measure_split(
-        loaded, split, places, labels, thresholds,
-        out=out, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
-    )  # fmt: skip

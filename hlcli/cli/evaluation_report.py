@@ -48,6 +48,7 @@ def check_options(
     places: Sequence[Path],
     labels: Path | None,
     out: Path | None,
+    page: Path | None,
     *,
     split: str | None,
     top_k: int | None,
@@ -68,8 +69,9 @@ def check_options(
         raise InputError("--top-k is for images without labels.", "Leave it out, or give --images without --labels.")
     if resume and (measures or out is None):
         raise InputError("--resume goes on with a file of predictions.", "Give --images FOLDER --out FILE.jsonl.")
-    if not measures and per_label:
-        raise InputError("--per-label measures, which needs labels.", "Give --labels FILE.csv, or leave it out.")
+    for option, is_given in (("--per-label", per_label), ("--report", page is not None)):
+        if not measures and is_given:
+            raise InputError(f"{option} measures, which needs labels.", "Give --labels FILE.csv, or leave it out.")
 
 
 def check_metrics_option(metrics: str | None) -> None:
@@ -148,6 +150,7 @@ def measure_split(
     protocol: ThresholdRule | None,
     *,
     out: Path | None,
+    page: Path | None,
     batch_size: int | None,
     workers: int | None,
     per_label: bool,
@@ -161,12 +164,15 @@ def measure_split(
         labels_file=labels,
         thresholds=protocol,
         out=out,
+        report=page,
         batch_size=batch_size,
         workers=workers,
     )
     if is_first_process():
         if out is not None:
             typer.echo(f"Predictions: {out}", err=True)
+        if page is not None:
+            typer.echo(f"Report: {page}", err=True)
         _show_metrics(result, per_label=per_label, as_json=as_json)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Run or model folder, hf://OWNER/NAME, or an upstream checkpoint.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Run or model folder, hf://OWNER/NAME, or an upstream checkpoint.")
+    ],
     to: Annotated[str, typer.Option(help="onnx, or torch for what torch.export.load reads.")],
     out: Annotated[Path, typer.Option(help="File to make, *.onnx or *.pt2; of a captioner a folder.")],
     recipe: Annotated[

@@ -12,7 +12,9 @@ from hlcli.cli.options import AsJson
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="A new folder for the recipe; `hlcli train --recipe FOLDER` then.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder for the recipe; `hlcli train --recipe FOLDER` then.")
+    ],
     images: Annotated[Path, typer.Option(help="Folder of the photos.")],
     labels: Annotated[Path, typer.Option(help="CSV file: names of the photos, and their labels or captions.")],
     hierarchy: Annotated[Path | None, typer.Option(help="YAML tree whose leaves are the labels.")] = None,

@@ -8,8 +8,10 @@ import typer
 
 from hlcli import __version__
 from hlcli.cli import debug, embed, preprocess, recipes
+from hlcli.cli.calibrate import calibrate
 from hlcli.cli.caption import caption
 from hlcli.cli.commands import Command, Commands, ignore_warnings_of_pillow, set_up_logging, stop_on_signals
+from hlcli.cli.compare import compare
 from hlcli.cli.convert import convert
 from hlcli.cli.download import download
 from hlcli.cli.env import env
@@ -22,7 +24,6 @@ from hlcli.cli.visualize import visualize
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,8 +36,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+_GREETING = f"""\
+hlcli {__version__}: hierarchical and multi-label image understanding.
+
+Three ways to begin:
+  hlcli train --recipe quickstart
+      learn from drawn scenes, in minutes on a laptop
+  hlcli init mine --images PHOTOS --labels TABLE.csv
+      learn from photos of your own
+  hlcli recipes list
+      repeat the experiments of the papers
+
+hlcli --help lists all commands, hlcli COMMAND --help shows examples of one."""
+
+
+@app.callback(invoke_without_command=True)
 def hlcli(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
@@ -47,6 +63,9 @@ def hlcli(
 
     Example: hlcli train --recipe quickstart
     """
+    if context.invoked_subcommand is None:
+        typer.echo(_GREETING)
+        return
     set_up_logging(quiet=quiet, debug=debug)
     ignore_warnings_of_pillow()
 
@@ -58,6 +77,8 @@ app.command("init", cls=Command, short_help="Make a recipe for your own photos."
 app.add_typer(debug.app, name="debug", short_help="Find what is wrong with a data set before training.")
 app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
 app.command("eval", cls=Command, short_help="Measure a model, predict images, score captions.")(evaluate)
+app.command("compare", cls=Command, short_help="Compare models on the same images: what is no chance.")(compare)
+app.command("calibrate", cls=Command, short_help="Make scores probabilities; tune thresholds.")(calibrate)
 app.command("caption", cls=Command)(caption)
 app.command("visualize", cls=Command)(visualize)
 app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)

@@ -25,6 +25,8 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; defa
 
 ReplaceFile = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 
+Profiled = Annotated[bool, typer.Option("--profile", help="Say at the end which part of the work took how long.")]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

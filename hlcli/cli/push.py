@@ -12,7 +12,7 @@ from hlcli.cli.options import AsJson
 
 
 def push(
-    model: Annotated[Path, typer.Argument(help="Run folder or model folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run folder or model folder.")],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Made if it is not there.")],
     private: Annotated[bool, typer.Option("--private", help="Only its owner sees a new one.")] = False,
     message: Annotated[str, typer.Option(help="What to call this version.")] = "",

@@ -17,7 +17,8 @@ from hlcli.cli.options import ReplaceFile
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", autocompletion=recipe_names)
+    str,
+    typer.Argument(metavar="NAME", help="A recipe file, or the name of a shipped recipe.", autocompletion=recipe_names),
 ]
 
 
@@ -56,7 +57,7 @@ def show(
 @app.command("copy", cls=Command)
 def copy(
     name: Name,
-    destination: Annotated[Path, typer.Argument(help="A new file, or a folder to put it in.")],
+    destination: Annotated[Path, typer.Argument(metavar="DESTINATION", help="A new file, or a folder to put it in.")],
     overwrite: ReplaceFile = False,
 ) -> None:
     """Copy a recipe, to change it.
@@ -70,9 +71,7 @@ def copy(
 def validate(
     names: Annotated[
         list[str],
-        typer.Argument(
-            metavar="NAME...", help="Recipe files, or names of shipped recipes.", autocompletion=recipe_names
-        ),
+        typer.Argument(metavar="NAME", help="Recipe files, or names of shipped recipes.", autocompletion=recipe_names),
     ],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. optim.lr=1e-4; repeatable.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
-from hlcli.cli.options import AsJson
+from hlcli.cli.options import AsJson, Profiled
 
 
 def train(
@@ -33,6 +33,7 @@ def train(
     num_processes: Annotated[
         int | None, typer.Option(min=1, help="Start this many processes on this machine (one per GPU, or on the CPU).")
     ] = None,
+    profile: Profiled = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe; evaluate after every epoch; keep the last state and the best model.
@@ -52,11 +53,13 @@ def train(
 
         raise typer.Exit(relaunch(_without_processes(sys.argv[1:]), num_processes, cpu=chosen.train.cpu))
     import hlcli
+    from hlcli.cli.profile_report import profiled
     from hlcli.launching import check_launch
 
     check_launch(chosen.train.cpu)  # again below, but first of all before libraries are loaded, which takes seconds
     name = Path(recipe).stem if recipe else "run"
-    run = hlcli.train(chosen, run_dir, name=name, resume=resume, from_best=from_best, overwrite=overwrite)
+    with profiled(profile, "train"):
+        run = hlcli.train(chosen, run_dir, name=name, resume=resume, from_best=from_best, overwrite=overwrite)
     show_run(run, as_json=as_json)
 
 

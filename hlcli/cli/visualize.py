@@ -28,7 +28,7 @@ Split = Annotated[
     str | None,
     typer.Option(
         help="attention, scenes, captions: all images of this split; levels: six of it; labels: count it, default "
-        "train."
+        "train; report: measure it, default test."
     ),
 ]
 Labels = Annotated[
@@ -43,12 +43,18 @@ Labels = Annotated[
 
 def visualize(
     kind: Annotated[
-        str, typer.Argument(help="curves, labels, levels, attention, scenes or captions.", autocompletion=figure_names)
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="curves, labels, levels, attention, scenes, captions or report.",
+            autocompletion=figure_names,
+        ),
     ],
     model: Annotated[
         str,
         typer.Argument(
-            help="Run, model folder or hf://OWNER/NAME; labels: or a recipe; the others: or an upstream checkpoint."
+            metavar="MODEL",
+            help="Run, model folder or hf://OWNER/NAME; labels: or a recipe; the others: or an upstream checkpoint.",
         ),
     ],
     images: Images = None,
@@ -66,7 +72,10 @@ def visualize(
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the files; default MODEL/figures, or ./figures where MODEL is no folder."),
+        typer.Option(
+            help="Folder for the files (report: or FILE.html); default MODEL/figures, or ./figures where MODEL is no "
+            "folder."
+        ),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
     as_json: AsJson = False,

@@ -175,8 +175,7 @@ def _affine(
 
 def _rotate(image: Image.Image, degrees: float) -> Image.Image:
     """Turn counter-clockwise; the corners left empty become grey."""
-    turned = image.convert("RGBA").rotate(degrees)
-    return Image.composite(turned, Image.new("RGBA", turned.size, (*_GREY, 128)), turned).convert(image.mode)
+    return image.rotate(degrees, fillcolor=_GREY)
 
 
 def _fill_square(image: Image.Image, length: int, centre: tuple[int, int]) -> Image.Image:

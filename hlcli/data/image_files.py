@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from hlcli.errors import InputError
@@ -25,21 +26,24 @@ def find_images(places: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: for a place that does not exist or holds no image.
     """
-    found: list[Path] = []
-    for place in map(Path, [places] if isinstance(places, str | Path) else places):
-        if os.path.isdir(place):
-            files = _walk(place)
-            here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-            if len(here) < len(files):
-                logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
-        elif os.path.isfile(place):
-            here = [place]
-        else:
-            here = sorted(path for path in map(Path, glob.iglob(str(place), recursive=True)) if not os.path.isdir(path))
-        if not here:
-            raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
-        found += here
-    return list(dict.fromkeys(found))
+    found = [_images_at(Path(place)) for place in ([places] if isinstance(places, str | Path) else places)]
+    return found[0] if len(found) == 1 else list(dict.fromkeys(path for here in found for path in here))
+
+
+def _images_at(place: Path) -> list[Path]:
+    """The images that one place stands for, each once."""
+    if os.path.isdir(place):
+        files = _walk(place)
+        here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        if len(here) < len(files):
+            logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
+    elif os.path.isfile(place):
+        here = [place]
+    else:
+        here = sorted({path for path in map(Path, glob.iglob(str(place), recursive=True)) if not os.path.isdir(path)})
+    if not here:
+        raise InputError(f"{place}: no image there.", "Give image files, folders, or patterns in quotes.")
+    return here
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -54,9 +58,27 @@ def _walk(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         below.sort()  # two links to one folder: the same one is taken every time
-        found += [Path(place, name) for name in names]
-    return sorted(found, key=lambda path: path.parts)  # as paths are ordered, but faster
+        home = Path(place)
+        found += [home / name for name in names]
+    return sorted(found, key=lambda path: str(path).replace(os.sep, "\0"))  # as paths are ordered, but faster
 
 
 def _unreadable(error: OSError) -> None:
     raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def places_below(image_root: Path) -> Callable[[Path], str]:
+    """Gives the path of a file from that folder on, or its whole path where it lies elsewhere; links are resolved.
+
+    A folder is looked up once, not for each of its images.
+    """
+    root, real_folder = os.path.join(os.path.realpath(image_root), ""), lru_cache(10_000)(os.path.realpath)
+
+    def place_of(path: Path) -> str:
+        folder, name = os.path.split(path)
+        real = os.path.join(real_folder(folder), name)
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+        return real.removeprefix(root)
+
+    return place_of

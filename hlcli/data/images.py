@@ -133,7 +133,8 @@ def upright_rgb(image: Image, *, name: str) -> Image:
     try:
         if image.format == "EPS":
             raise ValueError("it is a PostScript file, which would start another program")
-        return _decode(image, None)
+        found = _decode(image, None)
+        return found.copy() if found is image else found
     except _DECODE_ERRORS as error:
         raise _decode_error(name, _reason(error)) from error
 
@@ -188,7 +189,7 @@ def _to_rgb(image: Image) -> Image:
         raise ValueError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         return _over_white(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _over_white(image: Image) -> Image:

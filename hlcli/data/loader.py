@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.util import Finalize
-from typing import Any, NamedTuple
-from weakref import WeakSet
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from hlcli.data.images import load_image
 from hlcli.data.records import Records
-from hlcli.data.transforms import TrainTransform
+from hlcli.data.transforms import EvalTransform, TrainTransform, stack_images
 from hlcli.errors import DataError
-from hlcli.interrupts import leave_to_parent
 
 
 class LabelBatch(NamedTuple):
     """Images with their labels.
 
-    Shapes: images [B, 3, H, W] uint8; targets [B, L] float32 in {0, 1}; ignore [B, L] bool, True where
-    a label is neither trained nor scored; rows [B] long, the position in the split;
+    Shapes: images [B, 3, H, W] uint8, in memory `torch.channels_last`; targets [B, L] float32 in {0, 1};
+    ignore [B, L] bool, True where a label is neither trained nor scored; rows [B] long, the position in the split;
     object_masks [B, 1, g, g] float32. `parts` is how many equal parts the images of the optimiser step are cut into
     (processes times accumulation steps), this batch being one: a loss that is a sum over the step's images is the
     local sum times this, as gradients of parts are averaged.
@@ -138,7 +133,14 @@ class TrainingImages(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> LabelItem | DataError:
         epoch, row = key
         seed = f"{self.seed}/{epoch}/{row}"
-        item = _load(self.records, row, self.num_labels, lambda image: self.transform(image, random.Random(seed)))
+        transform = self.transform
+        item = _load(
+            self.records,
+            row,
+            self.num_labels,
+            lambda image: transform(image, random.Random(seed)),
+            transform.decode_size,
+        )
         if isinstance(item, LabelItem) and item.object_mask and self.transform.mirrors(random.Random(seed)):
             return item._replace(object_mask=_mirrored(item.object_mask))
         return item
@@ -147,14 +149,14 @@ class TrainingImages(Dataset):
 class EvaluationImages(Dataset):
     """Decoded images of a split, in order."""
 
-    def __init__(self, records: Records, num_labels: int, transform: Callable[[Image], Tensor]) -> None:
+    def __init__(self, records: Records, num_labels: int, transform: EvalTransform) -> None:
         self.records, self.num_labels, self.transform = records, num_labels, transform
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, row: int) -> LabelItem | DataError:
-        return _load(self.records, row, self.num_labels, self.transform)
+        return _load(self.records, row, self.num_labels, self.transform, self.transform.decode_size)
 
 
 class LabelItem(NamedTuple):
@@ -168,11 +170,17 @@ class LabelItem(NamedTuple):
     num_labels: int
 
 
-def _load(records: Records, row: int, num_labels: int, transform: Callable[[Image], Tensor]) -> LabelItem | DataError:
+def _load(
+    records: Records,
+    row: int,
+    num_labels: int,
+    transform: Callable[[Image], Tensor],
+    decode_size: tuple[int, int] | None,
+) -> LabelItem | DataError:
     """Decode and transform one record; an error is handed on, for worker processes would bury it."""
     try:
         record = records[row]
-        image = load_image(record.image, name=f"{record.image_id} (row {row})")
+        image = load_image(record.image, name=f"{record.image_id} (row {row})", shrink_to=decode_size)
     except DataError as error:
         return error
     known = range(num_labels)
@@ -207,7 +215,7 @@ def stack(items: Sequence[LabelItem]) -> LabelBatch:
         side = math.isqrt(len(items[0].object_mask))
         masks = torch.tensor([item.object_mask for item in items]).reshape(-1, 1, side, side)
     return LabelBatch(
-        torch.stack([item.image for item in items]),
+        stack_images([item.image for item in items]),
         targets,
         ignore if bool(ignore.any()) else None,
         torch.tensor([item.row for item in items]),
@@ -219,82 +227,3 @@ def whole_batches(num_rows: int, batch_size: int, rank: int, num_processes: int)
     """Batches of a split in order, dealt out to processes whole: each batch is the same for any number of them."""
     batches = [list(range(i, min(i + batch_size, num_rows))) for i in range(0, num_rows, batch_size)]
     return batches[rank::num_processes]
-
-
-def make_loader(
-    dataset: Dataset,
-    batches: object,
-    *,
-    workers: int,
-    device: torch.device,
-    collate: Callable[[Any], Any] = collate,
-) -> DataLoader:
-    """A loader over ready lists of keys. Its own generator leaves the run's random state alone.
-
-    Args:
-        dataset: gives the item of a key.
-        batches: the keys of each batch.
-        workers: processes that load; 0 for this one.
-        device: where batches go.
-        collate: makes a batch of items, or hands on the first error among them.
-    """
-    loader: DataLoader = DataLoader(
-        dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=workers > 0,
-        worker_init_fn=leave_to_parent,
-        generator=torch.Generator().manual_seed(0),
-        timeout=600 if workers else 0,
-    )
-    _loaders.add(loader)
-    Finalize(loader, _end_loaders, (WeakSet([loader]),), exitpriority=20)  # in processes of multiprocessing itself
-    return loader
-
-
-def batches(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches.
-
-    Raises:
-        DataError: when an image could not be decoded; the message names it and its row.
-    """
-    try:
-        for batch in loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
-    except (DataError, RuntimeError):
-        _end_loaders([loader])
-        raise
-
-
-@contextmanager
-def loading(loader: DataLoader) -> Iterator[Iterator[Any]]:
-    """The loader's batches; its processes end with the block."""
-    iterator = iter(loader)
-    try:
-        yield iterator
-    finally:
-        _end_workers(iterator)
-
-
-def _end_workers(iterator: object) -> None:
-    """End the processes of a loader's iterator in order: left to the garbage collector, each would hold it up for five
-    seconds. Torch has no public way; where it has lost this one, that is all that happens."""
-    if end := getattr(iterator, "_shutdown_workers", None):
-        end()
-    for worker in getattr(iterator, "_workers", ()):
-        worker.kill()  # one that is stuck in an image, and leaves other signals to this process
-
-
-def _end_loaders(loaders: Iterable[DataLoader]) -> None:
-    for loader in list(loaders):
-        if (iterator := getattr(loader, "_iterator", None)) is not None:  # None where this process loads
-            _end_workers(iterator)
-            loader._iterator = None
-
-
-_loaders: WeakSet[DataLoader] = WeakSet()
-atexit.register(_end_loaders, _loaders)  # multiprocessing would end them by what they ignore, and wait without end

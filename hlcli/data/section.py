@@ -46,6 +46,11 @@ class DataSection(Section):
         description="To image_size by stretching, or by scaling the shorter side (bicubic) and cutting out the centre, "
         "as CLIP does.",
     )
+    pixels: Literal["exact", "fast"] = Field(
+        "exact",
+        description="Pillow's pixels, as the papers' programs have them; fast: resized by torch, and large JPEG files "
+        "decoded at 1/2, 1/4 or 1/8 of their size, which changes values a little (docs/image_files.md).",
+    )
     normalization: Literal["imagenet", "clip", "half", "none"] = Field(
         "imagenet",
         description="Mean and deviation of the colours that are taken out; half brings them to -1…1 (what ViT weights "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlcli.data.image_files import places_below
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Columns, Record, Records, Selection
 from hlcli.errors import DataError
@@ -248,10 +249,10 @@ def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_
     )
     folder.mkdir()
     path = folder / "data-00000-of-00001.arrow"
-    positives, images = [0] * num_labels, 0
+    positives, images, place_of = [0] * num_labels, 0, places_below(image_root)
     with ArrowWriter(features=features, path=str(path), writer_batch_size=100) as writer:
         for record in records:
-            writer.write(_row(record, image_root))
+            writer.write(_row(record, place_of))
             images += 1
             for label in record.labels:
                 positives[label] += 1
@@ -271,13 +272,11 @@ def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_
     return {"images": images, "positives": positives, "sha256": digest}
 
 
-def _row(record: Record, image_root: Path) -> dict[str, Any]:
+def _row(record: Record, place_of: Callable[[Path], str]) -> dict[str, Any]:
     if isinstance(record.image, bytes):
         image: dict[str, bytes | str | None] = {"bytes": record.image, "path": None}
     elif isinstance(record.image, Path):
-        path = record.image.resolve()
-        inside = path.is_relative_to(image_root.resolve())
-        image = {"bytes": None, "path": str(path.relative_to(image_root.resolve()) if inside else path)}
+        image = {"bytes": None, "path": place_of(record.image)}
     else:
         raise DataError(f"Image {record.image_id} was not encoded before it was stored.")
     return {

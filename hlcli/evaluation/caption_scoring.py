@@ -22,11 +22,13 @@ from hlcli.captioning.loader import (
 )
 from hlcli.captioning.losses import cross_entropy_loss
 from hlcli.captioning.vocabulary import PADDING, Vocabulary
-from hlcli.data.loader import batches, whole_batches
+from hlcli.data.loader import whole_batches
+from hlcli.data.loader_processes import batches
 from hlcli.data.store import open_records, split_captions
 from hlcli.errors import DataError
 from hlcli.launching import Processes, from_first
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics
+from hlcli.profiling import phase
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.sharding import without_gradients
@@ -110,17 +112,21 @@ class CaptionScorer:
         title = title or f"Captioning {self.split}"
         with without_gradients(models), Progress(title, total=len(self.records), unit="image") as bar:
             for found in batches(self.loader):
-                batch = self.on_device(found)  # type: ignore[arg-type]
+                with phase("data"):
+                    batch = self.on_device(found)  # type: ignore[arg-type]
                 for model, captions, losses in zip(models, said, sums, strict=True):
                     with self.accelerator.autocast():
-                        memory = model.encode(batch.inputs)  # type: ignore[operator]
-                        hypotheses = self.recipe.eval.find_captions(
-                            model.network,  # type: ignore[arg-type]
-                            memory,
-                            first_row=int(batch.rows[0]),
-                        )
+                        with phase("forward"):
+                            memory = model.encode(batch.inputs)  # type: ignore[operator]
+                        with phase("search"):
+                            hypotheses = self.recipe.eval.find_captions(
+                                model.network,  # type: ignore[arg-type]
+                                memory,
+                                first_row=int(batch.rows[0]),
+                            )
                         texts = [image[0] for image in read_captions(hypotheses, self.vocabulary)]
-                        losses.append(_cross_entropy(model, memory, batch))
+                        with phase("forward"):
+                            losses.append(_cross_entropy(model, memory, batch))
                     captions += zip(batch.rows.tolist(), texts, strict=True)
                 share = len(batch.rows) * self.accelerator.num_processes
                 bar.advance(min(share, len(self.records) - bar.count))
@@ -138,9 +144,9 @@ class CaptionScorer:
         texts = [caption.text for caption in ordered]
         if self.accelerator.is_main_process and (silent := texts.count("")):
             logger.warning("%d of %d captions of %s have no word.", silent, len(ordered), self.split)
-        metrics = from_first(
-            self.accelerator, lambda: caption_metrics(texts, self.references, names=self.recipe.eval.caption_metrics)
-        )
+        with phase("metrics"):
+            names = self.recipe.eval.caption_metrics
+            metrics = from_first(self.accelerator, lambda: caption_metrics(texts, self.references, names=names))
         loss = math.fsum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
         return _ScoredCaptions(ordered, metrics, loss)
 

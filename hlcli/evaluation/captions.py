@@ -18,6 +18,7 @@ from hlcli.prediction.caption_predictor import CaptionOptions
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.captions import CaptionPredictor, as_captioner, caption_images
 from hlcli.recipe import Recipe
+from hlcli.report_files import check_report_file
 
 
 class CaptionEvaluation(NamedTuple):
@@ -48,6 +49,7 @@ def evaluate_captions(
     split: str | None = None,
     *,
     out: str | Path | None = None,
+    report: str | Path | None = None,
     resume: bool = False,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -60,6 +62,7 @@ def evaluate_captions(
             where its models read stored features.
         split: default test where there is one, else the recipe's.
         out: file of the captions, `.jsonl` or `.json`; without true captions it is needed.
+        report: also write a page about it, `.html`.
         resume: go on with that file.
         recipe: what an upstream checkpoint is.
         overrides: `section.key=value`, changes of the recipe.
@@ -76,6 +79,7 @@ def evaluate_captions(
         >>> list(hlcli.evaluate_captions("runs/captions", "val").metrics.values)
         ['BLEU-1', 'BLEU-2', 'BLEU-3', 'BLEU-4', 'ROUGE-L', 'CIDEr']
     """
+    report = None if report is None else check_report_file(report)
     if not isinstance(model, CaptionPredictor):
         options.setdefault("features", FeatureSources(of_data=True))
     predictor = as_captioner(model, recipe, overrides, **options)
@@ -100,7 +104,12 @@ def evaluate_captions(
     if is_known and predictor.processes.is_main_process:
         said = [caption.caption for caption in done.captions]
         metrics = caption_metrics(said, references, names=recipe.eval.caption_metrics)
-    return CaptionEvaluation(split, metrics, done.captions, references)
+    result = CaptionEvaluation(split, metrics, done.captions, references)
+    if report is not None and predictor.processes.is_main_process:
+        from hlcli.report.captions import write_caption_report  # it needs this module
+
+        write_caption_report(report, result, predictor)
+    return result
 
 
 def _check_references(references: Sequence[Sequence[str]], split: str, *, has_file: bool) -> bool:

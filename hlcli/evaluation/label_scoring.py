@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hlcli.data.labels import LabelSpace
-from hlcli.data.loader import LabelBatch, batches
+from hlcli.data.loader import LabelBatch
+from hlcli.data.loader_processes import batches
 from hlcli.launching import Processes
 from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
 from hlcli.methods.outputs import level_logits, scene_probs_of
 from hlcli.metrics.hierarchy import lift_scores
+from hlcli.profiling import phase
 from hlcli.progress import Progress
 from hlcli.sharding import without_gradients
 
@@ -76,25 +78,28 @@ def score_split(
     rows, truth = [], []
     with without_gradients(models), Progress(title, total=num_rows, unit="image") as bar:
         for batch in batches(loader):
-            images = normalize(batch.images.to(accelerator.device, non_blocking=True))
+            with phase("data"):
+                images = normalize(batch.images.to(accelerator.device, non_blocking=True))
             for model, parts, scene_parts in zip(models, columns, scenes, strict=True):
-                with accelerator.autocast():
-                    output = model(images)
-                parts.append(_columns(output, batch, criterion, epoch))
+                with phase("forward"):
+                    with accelerator.autocast():
+                        output = model(images)
+                    parts.append(_columns(output, batch, criterion, epoch))
                 if (scene_probs := scene_probs_of(output)) is not None:
                     scene_parts.append(scene_probs.float().cpu())
             rows.append(batch.rows)
             truth.append(_truth(batch))
             bar.advance(min(len(batch.rows) * accelerator.num_processes, num_rows - bar.count))
             check()
-    order = _gather_rows(accelerator, rows, num_rows)
-    truth_matrix = _gather(accelerator, truth, order, 2 * labels.num_labels).astype(bool)
-    targets, ignore = np.split(truth_matrix, 2, axis=1)
-    results = []
-    for parts, scene_parts in zip(columns, scenes, strict=True):
-        scores = _split_scores(_gather(accelerator, parts, order, None), labels, criterion is not None)
-        gathered = _gather(accelerator, scene_parts, order, None)  # [N, S]; S = 0 without scenes
-        results.append(scores._replace(scene_probs=gathered if gathered.shape[1] else None))
+    with phase("communication"):
+        order = _gather_rows(accelerator, rows, num_rows)
+        truth_matrix = _gather(accelerator, truth, order, 2 * labels.num_labels).astype(bool)
+        targets, ignore = np.split(truth_matrix, 2, axis=1)
+        results = []
+        for parts, scene_parts in zip(columns, scenes, strict=True):
+            scores = _split_scores(_gather(accelerator, parts, order, None), labels, criterion is not None)
+            gathered = _gather(accelerator, scene_parts, order, None)  # [N, S]; S = 0 without scenes
+            results.append(scores._replace(scene_probs=gathered if gathered.shape[1] else None))
     return Scored(results, targets, ignore if ignore.any() else None)
 
 

@@ -29,6 +29,7 @@ def describe_labels(loaded: LoadedModel, *, any_size: bool) -> dict[str, Any]:
         "levels": levels,
         "at_threshold": evaluation.at_threshold,
         "consistent": evaluation.consistent,
+        "calibration": "none" if loaded.calibration is None else loaded.calibration.method,
         **_describe_model(loaded),
     }
 

@@ -19,6 +19,7 @@ from hlcli.exporting.graphs import Graph, Tensors, on_cpu, refusal, trace
 from hlcli.exporting.pictures import noise
 from hlcli.exporting.verification import ExportDifference, compare
 from hlcli.methods.outputs import level_logits, level_scores, scene_probs_of
+from hlcli.metrics.calibration_maps import CalibrationMap
 from hlcli.model_folder import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,24 @@ class _LabelGraph(nn.Module):
         normalize: bytes to floats.
         labels: the label space.
         consistent: no label scores above its parent.
+        calibration: how raw scores become calibrated ones, if they do.
     """
 
-    def __init__(self, network: nn.Module, normalize: nn.Module, labels: LabelSpace, *, consistent: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        normalize: nn.Module,
+        labels: LabelSpace,
+        *,
+        consistent: bool,
+        calibration: CalibrationMap | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.normalize, self.is_consistent = network, normalize, consistent
+        self.is_calibrated = calibration is not None and calibration.method != "none"
+        for depth, level in enumerate(calibration.levels if calibration is not None else ()):
+            self.register_buffer(f"slopes{depth}", torch.tensor(level.slopes), persistent=False)  # [L] or [1]
+            self.register_buffer(f"intercepts{depth}", torch.tensor(level.intercepts), persistent=False)
         self.outputs = output_names(labels)
         self.depth = len(labels.levels)
         for depth, parents in enumerate(labels.parents):
@@ -57,10 +71,16 @@ class _LabelGraph(nn.Module):
     def forward(self, inputs: Tensors) -> dict[str, Tensor]:
         """Scores of images uint8 [B, 3, H, W]: of every level [B, L], of scenes [B, S] where the method tells them."""
         output = self.network(self.normalize(inputs["images"]))
-        levels = [_sigmoid(logits.float()) for logits in level_logits(output)]
-        while len(levels) < self.depth:  # a parent scores as its best child
-            children = self.get_buffer(f"children{self.depth - 1 - len(levels)}")
-            levels.insert(0, levels[0][:, children].amax(dim=-1))
+        logits = [part.float() for part in level_logits(output)]
+        while len(logits) < self.depth:  # a parent scores as its best child
+            children = self.get_buffer(f"children{self.depth - 1 - len(logits)}")
+            logits.insert(0, logits[0][:, children].amax(dim=-1))
+        if self.is_calibrated:
+            logits = [
+                part * self.get_buffer(f"slopes{depth}") + self.get_buffer(f"intercepts{depth}")
+                for depth, part in enumerate(logits)
+            ]
+        levels = [_sigmoid(part) for part in logits]
         if self.is_consistent:
             for depth in range(self.depth - 1):
                 above = levels[depth][:, self.get_buffer(f"parents{depth}")]
@@ -111,7 +131,13 @@ class LabelExport:
         self.loaded = loaded._replace(model=on_cpu(loaded.model))
         self.normalize = normalize(recipe.data)
         network = recipe.model.for_export(copy.deepcopy(self.loaded.model))
-        module = _LabelGraph(network, self.normalize, loaded.labels, consistent=recipe.eval.consistent).eval()
+        module = _LabelGraph(
+            network,
+            self.normalize,
+            loaded.labels,
+            consistent=recipe.eval.consistent,
+            calibration=loaded.calibration,
+        ).eval()
         self.image_size = recipe.data.height_width
         images = {"images": noise(2, self.image_size)}
         self.graph = Graph("scores", module, images, {"images": {0: "batch", 2: "height", 3: "width"}})
@@ -159,9 +185,15 @@ class LabelExport:
     def _expected(self, images: Tensor) -> dict[str, Tensor]:
         """What `hlcli eval` calculates, in full precision."""
         output: Any = self.loaded.model(self.normalize(images))
-        levels = level_scores(output, self.loaded.labels, consistent=self.loaded.recipe.eval.consistent)
+        levels = level_scores(
+            output,
+            self.loaded.labels,
+            consistent=self.loaded.recipe.eval.consistent,
+            calibration=self.loaded.calibration,
+            dtype=torch.float32 if self.loaded.calibration is None else torch.float64,
+        )
         names = output_names(self.loaded.labels)
-        scores = {name: torch.from_numpy(level) for name, level in zip(names, levels, strict=True)}
+        scores = {name: torch.from_numpy(level).float() for name, level in zip(names, levels, strict=True)}
         scene_probs = scene_probs_of(output)
         return scores if scene_probs is None else {**scores, _SCENES: scene_probs}
 

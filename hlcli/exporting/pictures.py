@@ -41,8 +41,10 @@ def pictures(data: DataSection, photos: Sequence[Path]) -> Tensor:
     """
     transform = eval_transform(data)
     if photos:
-        return torch.stack([transform(load_image(path, name=str(path))) for path in photos])
+        enough = transform.decode_size
+        images = [transform(load_image(path, name=str(path), shrink_to=enough)) for path in photos]
+        return torch.stack(images).contiguous()
     from hlcli.data.datasets.shapes import Shapes
 
     records = Shapes(num_test=_MOST_PICTURES // 2, render_size=min(max(16, *data.height_width), 4096)).records("test")
-    return torch.stack([transform(load_image(record.image)) for record in records])
+    return torch.stack([transform(load_image(record.image)) for record in records]).contiguous()

@@ -217,7 +217,7 @@ class _DetectorExtractor(nn.Module):
 
     def forward(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[_Parts]:
         """Arrays of images uint8 [3, H, W] of any sizes."""
-        regions = self.detector([image.float() / 255 for image in images])
+        regions = self.detector([image.contiguous().float() / 255 for image in images])
         return [
             {
                 "features": found.features.cpu().numpy(),

@@ -28,7 +28,7 @@ from hlcli.figures.images import (
 )
 from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
-from hlcli.metrics.multilabel import above_threshold
+from hlcli.metrics.multilabel import LevelThreshold, above_threshold
 from hlcli.model_opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
@@ -157,7 +157,7 @@ def _suggest_children(labels: LabelSpace, depth: int, name: str) -> str | None:
 
 
 def choose(
-    item: Item, look: Look, labels: LabelSpace, wanted: Wanted, thresholds: Sequence[float]
+    item: Item, look: Look, labels: LabelSpace, wanted: Wanted, thresholds: Sequence[LevelThreshold]
 ) -> tuple[_Place, ...]:
     """The labels to show of one image: the named ones as named, then true and predicted ones, best first.
 
@@ -182,7 +182,7 @@ class _Page(NamedTuple):
     file_format: str
     labels: LabelSpace
     wanted: Wanted
-    thresholds: Sequence[float]
+    thresholds: Sequence[LevelThreshold]
     raw_size: tuple[int, int] | None
 
     def draw(self, stem: str, photo: Photo, look: Look) -> list[Path]:

@@ -75,6 +75,12 @@ def _captions() -> Draw:
     return draw_captions
 
 
+def _report() -> Draw:
+    from hlcli.report.drawing import draw_report
+
+    return draw_report
+
+
 KINDS = (
     _Kind("curves", (), _curves),
     _Kind("labels", ("split", "labels", "recipe"), _labels),
@@ -82,6 +88,7 @@ KINDS = (
     _Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
     _Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
     _Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
+    _Kind("report", ("split", "recipe"), _report),
 )
 
 
@@ -104,11 +111,13 @@ def visualize(
     Args:
         kind: `curves` (how a run went), `labels` (the label tree with counts), `levels` (where the model looks for
             the best labels of each level), `attention` (where it looks for chosen labels), `scenes` (the kinds of
-            scene it tells apart), `captions` (where a captioner looks for each word).
+            scene it tells apart), `captions` (where a captioner looks for each word), `report` (all that is known of
+            a model and how it does on a split, as one web page).
         model: a run folder; for all but `curves` also a model folder; for `labels` also a recipe, for the others
             also an upstream checkpoint (then with `recipe`); for all but `curves` also a loaded model.
-        out: folder for the files; default `figures` inside the run or model folder, else `./figures`.
-        file_format: png, svg or pdf.
+        out: folder for the files, of a report also its own name; default `figures` inside the run or model folder,
+            else `./figures`.
+        file_format: png, svg or pdf; a report has none.
         overrides: `section.key=value`, changes of the recipe.
         **options: see `FigureOptions`; each kind takes those that `KINDS` lists.
 

@@ -19,7 +19,6 @@ from hlcli.data.store import StoreSplit, open_records
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.labels import check_labels, default_split
 from hlcli.methods.base import LevelMaps, MethodSection
-from hlcli.methods.outputs import level_scores
 from hlcli.model_tasks import check_task
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe, section_classes
@@ -147,7 +146,7 @@ class Look(NamedTuple):
 def look_at(predictor: Predictor, method: MethodSection, images: Sequence[Image.Image]) -> list[Look]:
     """Scores and maps of decoded images; at least one."""
     found = _level_maps(predictor, method, torch.stack([predictor.transform(image) for image in images]))
-    scores = level_scores(found, predictor.labels, consistent=predictor.is_consistent)
+    scores = predictor.level_scores(found)
     maps = [level.float().cpu().numpy() for level in found.attention_maps]
     return [Look(tuple(level[i] for level in scores), tuple(level[i] for level in maps)) for i in range(len(images))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +57,20 @@ def without_ignored(scores: ArrayLike, targets: ArrayLike, ignore: ArrayLike | N
         return checked, flags
     ignored = as_flags(ignore, "ignore", checked.shape)
     return np.where(ignored, checked.dtype.type(-np.inf), checked), flags & ~ignored
+
+
+def as_cuts(thresholds: Sequence[float], dtype: np.dtype, *, inclusive: bool = False) -> Floats:
+    """What `as_cut` gives, of thresholds [L] of all labels.
+
+    Raises:
+        ValueError: when one is not finite.
+    """
+    exact = np.asarray(thresholds, dtype=np.float64)
+    if not np.isfinite(exact).all():
+        raise ValueError(f"Expected argument `threshold` to be finite, but got {thresholds}")
+    cuts = exact.astype(dtype)
+    is_too_high = cuts >= exact if inclusive else cuts > exact
+    return np.where(is_too_high, np.nextafter(cuts, dtype.type(-np.inf)), cuts)
 
 
 def as_cut(threshold: float, dtype: np.dtype, *, inclusive: bool = False) -> np.floating:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hlcli.metrics.arguments import Flags, Floats, as_cut, as_flags, as_scores, without_ignored
+from hlcli.metrics.arguments import Flags, Floats, as_cut, as_cuts, as_flags, as_scores, without_ignored
 from hlcli.metrics.ranking import CHUNK_ELEMENTS, rankings
 
 THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.05, 0.95, 19).tolist())
@@ -20,6 +20,9 @@ THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.05, 0.95, 19).tolist())
 
 Interpolation = Literal["interpolated", "plain", "eleven_point"]
 EmptyLabels = Literal["skip", "zero", "nan"]
+
+LevelThreshold = float | tuple[float, ...]
+"""The threshold of a level: one number for all labels, or one per label."""
 
 _MAX_UINT8 = 255
 
@@ -121,13 +124,19 @@ def mean_average_precision(per_label: ArrayLike, empty: EmptyLabels = "skip") ->
     return float(values.mean()) if values.size else float("nan")
 
 
-def above_threshold(scores: ArrayLike, threshold: float, *, inclusive: bool = False) -> Flags:
+def above_threshold(scores: ArrayLike, threshold: LevelThreshold, *, inclusive: bool = False) -> Flags:
     """Predictions [N, L]: which scores are above the threshold, compared exactly whatever their type.
+
+    The threshold may be one per label, [L].
 
     `inclusive` also takes those that equal it, as SALGL and SGRE do.
     """
     checked = as_scores(scores)
-    return checked > as_cut(threshold, checked.dtype, inclusive=inclusive)
+    if not isinstance(threshold, tuple):
+        return checked > as_cut(threshold, checked.dtype, inclusive=inclusive)
+    if len(threshold) != checked.shape[1]:
+        raise ValueError(f"Expected argument `threshold` to hold {checked.shape[1]} numbers, but got {len(threshold)}")
+    return checked > as_cuts(threshold, checked.dtype, inclusive=inclusive)
 
 
 def top_k_predictions(scores: ArrayLike, k: int, *, threshold: float | None = None) -> Flags:
@@ -186,8 +195,10 @@ def f1_curve(
     sizes = counts.label_predicted + flags.sum(axis=0)  # [T, L]
     per_label = _ratio(2 * counts.label_hits, sizes)
     micro = _ratio(2 * counts.label_hits.sum(axis=1), sizes.sum(axis=1))
-    per_image = _ratio(2 * counts.image_hits, counts.image_predicted + flags.sum(axis=1, dtype=np.int32))  # [T, N]
-    return _F1Curve(micro, per_label.mean(axis=1), per_image.mean(axis=1), per_label)
+    true = flags.sum(axis=1, dtype=np.int32)  # [N]
+    both = zip(counts.image_hits, counts.image_predicted, strict=True)  # one by one: together they are large
+    samples = [_ratio(2 * hits.astype(np.int32), predicted + true).mean() for hits, predicted in both]
+    return _F1Curve(micro, per_label.mean(axis=1), np.array(samples), per_label)
 
 
 class _Counts(NamedTuple):
@@ -195,15 +206,15 @@ class _Counts(NamedTuple):
 
     label_predicted: NDArray[np.int64]  # [T, L]
     label_hits: NDArray[np.int64]  # [T, L]
-    image_predicted: NDArray[np.int32]  # [T, N]
-    image_hits: NDArray[np.int32]  # [T, N]
+    image_predicted: NDArray[np.unsignedinteger]  # [T, N], just wide enough for the number of labels
+    image_hits: NDArray[np.unsignedinteger]  # [T, N]
 
 
 def _count(scores: Floats, targets: Flags, cuts: Sequence[np.floating]) -> _Counts:
     """Count label by label, where all is contiguous; images are counted in bytes, 255 labels at a time."""
     num_images, num_labels = scores.shape
     labels = np.zeros((2, len(cuts), num_labels), dtype=np.int64)
-    images = np.zeros((2, len(cuts), num_images), dtype=np.int32)
+    images = np.zeros((2, len(cuts), num_images), dtype=np.min_scalar_type(num_labels))
     step = min(_MAX_UINT8, max(1, CHUNK_ELEMENTS // num_images))
     for start in range(0, num_labels, step):
         chunk = slice(start, start + step)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hlcli.metrics.multilabel import EmptyLabels
+from hlcli.metrics.multilabel import EmptyLabels, LevelThreshold
 
 _EMPTY_POLICY: Mapping[str, str] = {"skip": "left out of mAP", "zero": "counted as 0 in mAP", "nan": "mAP is n/a"}
 LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
@@ -15,7 +15,8 @@ LOWER_IS_BETTER = frozenset({"loss", "hierarchy/orphans"})
 
 
 class LabelRow(NamedTuple):
-    """What was measured for one label; `AP` is NaN where it has no positives and is not counted as 0."""
+    """What was measured for one label, predicted above its `threshold`; `AP` is NaN where it has no positives and is
+    not counted as 0."""
 
     level: str
     name: str
@@ -24,6 +25,7 @@ class LabelRow(NamedTuple):
     F1: float
     precision: float
     recall: float
+    threshold: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Metrics(Mapping[str, float]):
         num_images: number of images that were scored.
         empty_labels: number of labels, over all levels, without a positive image.
         empty_policy: what average precision does with them: `skip`, `zero` or `nan`.
+        label_thresholds: level → thresholds of its labels, where these differ; the level's `threshold` is NaN then.
 
     Examples:
         >>> numbers = {"mAP": 0.5, "threshold": 0.3, "coarse/mAP": 0.75, "coarse/threshold": 0.4}
@@ -61,6 +64,7 @@ class Metrics(Mapping[str, float]):
     num_images: int = 0
     empty_labels: int = 0
     empty_policy: EmptyLabels = "skip"
+    label_thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> float:
         return self.numbers[name]
@@ -85,20 +89,23 @@ class Metrics(Mapping[str, float]):
         return "\n".join([*(line.rstrip() for line in lines), self.note()])
 
     @property
-    def thresholds(self) -> tuple[float, ...]:
+    def thresholds(self) -> tuple[LevelThreshold, ...]:
         """The thresholds that were used, coarse → fine; those of one split can be given to the next evaluation."""
-        return tuple(self.numbers[metric_name(level, "threshold", self.levels)] for level in self.levels)
+        return tuple(
+            self.label_thresholds.get(level, self.numbers[metric_name(level, "threshold", self.levels)])
+            for level in self.levels
+        )
 
     def by_level(self) -> dict[str, tuple[str, ...]]:
         """Plain metric name → its values as text, coarse → fine; empty where a level lacks that metric."""
         plain = [name for name in self.numbers if "/" not in name]
-        return {
-            name: tuple(
-                _as_text(self.numbers[full]) if (full := metric_name(level, name, self.levels)) in self.numbers else ""
-                for level in self.levels
-            )
-            for name in plain
-        }
+        return {name: tuple(self._cell(level, name) for level in self.levels) for name in plain}
+
+    def _cell(self, level: str, name: str) -> str:
+        if name == "threshold" and level in self.label_thresholds:
+            return "per label"
+        full = metric_name(level, name, self.levels)
+        return _as_text(self.numbers[full]) if full in self.numbers else ""
 
     def others(self) -> dict[str, str]:
         """The metrics that belong to no level, as text."""

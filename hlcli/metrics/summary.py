@@ -5,6 +5,7 @@ A metric is a function and its line in one of two tables: `PER_LEVEL` or `OVER_L
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from hlcli.metrics import multilabel
 from hlcli.metrics.arguments import Flags, Floats, as_flags, as_scores
 from hlcli.metrics.hierarchy import consistent_scores, hierarchical_f1, lift_ignored, orphan_share
-from hlcli.metrics.multilabel import EmptyLabels, Interpolation
+from hlcli.metrics.multilabel import EmptyLabels, Interpolation, LevelThreshold
 from hlcli.metrics.results import LabelRow, Metrics, metric_name
 from hlcli.metrics.scenes import scene_entropy
 
@@ -51,10 +52,15 @@ class Measured(NamedTuple):
     targets: Flags  # [N, L], without ignored ones
     predictions: Flags  # [N, L], without ignored ones
     ignore: Flags | None  # [N, L]
-    threshold: float
+    thresholds: tuple[float, ...]  # [L]
     average_precision: Floats  # [L]
     f1: multilabel.F1
     options: MetricOptions
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of all labels; NaN where they have different ones."""
+        return self.thresholds[0] if len(set(self.thresholds)) == 1 else float("nan")
 
 
 class _Whole(NamedTuple):
@@ -126,7 +132,7 @@ def summarise(
     labels: LabelSpace,
     options: MetricOptions | None = None,
     *,
-    thresholds: Sequence[float] | None = None,
+    thresholds: Sequence[LevelThreshold] | None = None,
     ignore: ArrayLike | None = None,
     scene_probs: ArrayLike | None = None,
 ) -> Metrics:
@@ -137,12 +143,35 @@ def summarise(
         level_targets: the same shapes, 0 or 1.
         labels: the label space: names, tree, subsets.
         options: which definitions.
-        thresholds: one per level, coarse → fine; None tunes each level's on these very scores.
+        thresholds: coarse → fine, a number per level or one per label; None tunes each level's on these very scores.
         ignore: [N, L] of the finest level, 1 where an image is left out for a label; a parent is left out
             where one of its children is and none is true.
         scene_probs: [N, S], adds `scene/entropy`.
     """
     options = options or MetricOptions()
+    levels = measure_levels(level_scores, level_targets, labels, options, thresholds=thresholds, ignore=ignore)
+    rows = tuple(row for level in levels for row in _label_rows(level))
+    return Metrics(
+        numbers=_name_all(_Whole(levels, labels, scene_probs)),
+        labels=rows,
+        levels=tuple(level.name for level in labels.levels),
+        num_images=len(levels[0].scores),
+        empty_labels=sum(row.positives == 0 for row in rows),
+        empty_policy=options.empty_labels,
+        label_thresholds={level.level.name: level.thresholds for level in levels if math.isnan(level.threshold)},
+    )
+
+
+def measure_levels(
+    level_scores: Sequence[ArrayLike],
+    level_targets: Sequence[ArrayLike],
+    labels: LabelSpace,
+    options: MetricOptions,
+    *,
+    thresholds: Sequence[LevelThreshold] | None = None,
+    ignore: ArrayLike | None = None,
+) -> list[Measured]:
+    """What `summarise` makes metrics of, coarse → fine; arguments as there."""
     scores, targets = _as_levels(level_scores, level_targets, labels)
     if thresholds is not None and len(thresholds) != len(scores):
         raise ValueError(f"Expected argument `thresholds` to hold {len(scores)} numbers, but got {len(thresholds)}")
@@ -152,23 +181,14 @@ def summarise(
     if ignore is not None:
         ignored = lift_ignored(targets[-1], as_flags(ignore, "ignore", scores[-1].shape), labels.parents)
     chosen = [None] * len(scores) if thresholds is None else thresholds
-    levels = [_measure(*level, options) for level in zip(labels.levels, scores, targets, chosen, ignored, strict=True)]
-    rows = tuple(row for level in levels for row in _label_rows(level))
-    return Metrics(
-        numbers=_name_all(_Whole(levels, labels, scene_probs)),
-        labels=rows,
-        levels=tuple(level.name for level in labels.levels),
-        num_images=len(scores[0]),
-        empty_labels=sum(row.positives == 0 for row in rows),
-        empty_policy=options.empty_labels,
-    )
+    return [_measure(*level, options) for level in zip(labels.levels, scores, targets, chosen, ignored, strict=True)]
 
 
 def _measure(
     level: Level,
     scores: Floats,
     targets: Flags,
-    threshold: float | None,
+    threshold: LevelThreshold | None,
     ignore: Flags | None,
     options: MetricOptions,
 ) -> Measured:
@@ -183,7 +203,8 @@ def _measure(
         scores, targets, ignore=ignore, interpolation=options.average_precision, empty=options.empty_labels
     )
     f1 = multilabel.f1_scores(predictions, targets)
-    return Measured(level, scores, targets, predictions, ignore, float(threshold), ap, f1, options)
+    each = threshold if isinstance(threshold, tuple) else (float(threshold),) * len(level)
+    return Measured(level, scores, targets, predictions, ignore, each, ap, f1, options)
 
 
 def _label_rows(measured: Measured) -> list[LabelRow]:
@@ -192,9 +213,10 @@ def _label_rows(measured: Measured) -> list[LabelRow]:
         measured.predictions, measured.targets, undefined=float(measured.options.undefined_as_one)
     )
     columns = (measured.targets.sum(axis=0), measured.average_precision, measured.f1.per_label, precision, recall)
+    values = (*(column.tolist() for column in columns), measured.thresholds)
     return [
         LabelRow(measured.level.name, name, *row)
-        for name, *row in zip(measured.level.label_names, *(column.tolist() for column in columns), strict=True)
+        for name, *row in zip(measured.level.label_names, *values, strict=True)
     ]
 
 

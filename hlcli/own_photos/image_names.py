@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -21,13 +22,24 @@ class ImageNames:
 
     def __init__(self, folder: Path, files: Iterable[Path]) -> None:
         self.folder = folder
-        self.names = [path.relative_to(folder).as_posix() for path in files]
+        depth = len(folder.parts)
+        self.names = ["/".join(path.parts[depth:]) for path in files]
         self._paths = set(self.names)
-        self._folders = {_key(str(above)) for name in self.names for above in PurePosixPath(name).parents}
-        self._near: dict[str, list[str]] = {}
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        """The folders above images, as keys; only for names that are no path, as what follows."""
+        homes = {PurePosixPath(name.rpartition("/")[0]) for name in self.names}
+        return {_key(str(folder)) for home in homes for folder in (home, *home.parents)}
+
+    @cached_property
+    def _near(self) -> dict[str, list[str]]:
+        """The images whose path, or whose name with or without its ending, has a key."""
+        near: dict[str, list[str]] = {}
         for name in self.names:
             for key in {_key(name), _key(_without_ending(name)), *map(_key, _last_parts(name))}:
-                self._near.setdefault(key, []).append(name)
+                near.setdefault(key, []).append(name)
+        return near
 
     def find(self, written: str) -> str | None:
         """The image's path in the folder, parts separated by `/`; None where no file can be meant.

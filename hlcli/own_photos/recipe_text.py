@@ -118,6 +118,9 @@ def _section(name: str, rows: _Rows) -> list[str]:
     return [f"{name}:", *(f"  {shown[key]:{width}}  # {rows[key][1]}".rstrip(" #") for key in rows)]
 
 
+_FAST = ("fast", "large photos load sooner; exact is for the papers' own numbers")
+
+
 def _data(facts: Facts, *, captions: bool) -> _Rows:
     rows: dict[str, tuple[Any, str]] = {
         "dataset": ("folder", ""),
@@ -131,12 +134,14 @@ def _data(facts: Facts, *, captions: bool) -> _Rows:
     if captions:
         rows["resize"] = ("crop", "as the backbone's own training did")
         rows["normalization"] = ("clip", "colours as the backbone knows them")
+        rows["pixels"] = _FAST
         count = facts.num_captions
         least = 1 if count < 2_000 else 2 if count < 20_000 else 5
         rows["min_word_count"] = (least, "rarer words count as unknown")
         return rows
     side = 224 if facts.image_side >= 224 else max(64, facts.image_side // 32 * 32)
     rows["image_size"] = (side, "pixels; larger sees more and costs its square")
+    rows["pixels"] = _FAST
     rows["randaugment"] = (True, "random changes of colour and shape: other photos in every epoch")
     rows["horizontal_flip"] = (True, "false where left and right are not the same, as in writing")
     return rows

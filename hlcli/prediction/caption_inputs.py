@@ -218,4 +218,4 @@ def _method(loaded: LoadedModel) -> Any:
 def _view(loaded: LoadedModel) -> tuple[Any, ...]:
     """How images become tensors."""
     data = loaded.recipe.data
-    return data.height_width, data.resize, data.normalization
+    return data.height_width, data.resize, data.normalization, data.pixels

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -42,11 +41,13 @@ class Photo:
 
     def __init__(self, name: str, source: ImageSource) -> None:
         self.name, self.source = name, source
+        self._decoded: dict[tuple[int, int] | None, PIL.Image.Image] = {}
 
-    @cached_property
-    def image(self) -> PIL.Image.Image:
-        """The decoded image."""
-        return load_image(self.source, name=self.name)
+    def decoded(self, enough: tuple[int, int] | None) -> PIL.Image.Image:
+        """The decoded image; see `load_image` for (width, height) that is enough."""
+        if enough not in self._decoded:
+            self._decoded[enough] = load_image(self.source, name=self.name, shrink_to=enough)
+        return self._decoded[enough]
 
     def ids(self) -> Iterator[str]:
         """What a feature file may call it: the whole path, less and less of it, the name without its ending."""
@@ -79,10 +80,11 @@ class _Picture:
     """Loads the image itself."""
 
     transform: Callable[[PIL.Image.Image], Tensor]
+    decode_size: tuple[int, int] | None = None
 
     def __call__(self, photo: Photo) -> Tensor:
         """The image as the transform gives it."""
-        return self.transform(photo.image)
+        return self.transform(photo.decoded(self.decode_size))
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,11 @@ class StoredFeatures:
                     )
 
 
+def _picture(data: DataSection) -> _Picture:
+    transform = eval_transform(data)
+    return _Picture(transform, transform.decode_size)
+
+
 def picture_part(data: DataSection, device: torch.device) -> Part:
     """Images [B, 3, H, W] as a data section describes them, for a captioner's own image encoder."""
     to_floats = normalize(data).to(device)
@@ -139,7 +146,7 @@ def picture_part(data: DataSection, device: torch.device) -> Part:
     def compute(images: list[Tensor]) -> dict[str, Tensor]:
         return {"images": to_floats(torch.stack(images).to(device))}
 
-    return Part(_Picture(eval_transform(data)), compute)
+    return Part(_picture(data), compute)
 
 
 def stored_grid_part(path: Path, width: int, device: torch.device) -> Part:
@@ -190,7 +197,7 @@ def encoded_grid_part(recipe: Recipe, weights: Path | None, width: int, device: 
     def compute(images: list[Tensor]) -> dict[str, Tensor]:
         return {"grid_features": encoder(to_floats(torch.stack(images).to(device)))}
 
-    return Part(_Picture(eval_transform(recipe.data)), compute)
+    return Part(_picture(recipe.data), compute)
 
 
 def extracted_grid_part(

@@ -31,6 +31,7 @@ from hlcli.prediction.caption_parts import StoredFeatures
 from hlcli.prediction.caption_rows import Caption, make_caption
 from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import check_at_least, in_order
+from hlcli.profiling import phase
 from hlcli.recipe import EvalSection, Recipe
 
 _Item = TypeVar("_Item")
@@ -162,9 +163,11 @@ class CaptionPredictor:
         """Captions of every photo, best first."""
         if not photos:
             return []
-        inputs = self.inputs.compute(photos)
-        with self.autocast():
-            memory = self._together.encode(inputs)
+        with phase("forward"):
+            inputs = self.inputs.compute(photos)
+            with self.autocast():
+                memory = self._together.encode(inputs)
+        with phase("search"), self.autocast():
             found = self.decoding.find_captions(
                 self._together.network, memory, self.num_captions, first_row=photos[0].row
             )

@@ -14,9 +14,10 @@ import torch
 from accelerate.utils import gather_object
 from torch.utils.data import Dataset
 
-from hlcli.data.loader import loading, make_loader
+from hlcli.data.loader_processes import loading, make_loader
 from hlcli.launching import Processes
 from hlcli.library_errors import as_ours
+from hlcli.profiling import each
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -48,7 +49,7 @@ def in_order(
     own = _own_batches(items, batch_size, processes)
     loader = make_loader(_Loads(load), own, workers=workers, device=torch.device("cpu"), collate=list)
     with as_ours(), loading(loader) as batches:
-        for batch in batches:
+        for batch in each(batches, "data"):
             found = [work(batch) if batch else []]
             for results in gather_object(found) if processes.num_processes > 1 else found:
                 yield from results

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 import numpy as np
 
 from hlcli.data.labels import LabelSpace
-from hlcli.metrics.multilabel import above_threshold
+from hlcli.metrics.multilabel import LevelThreshold, above_threshold
 
 
 class PredictedLabel(NamedTuple):
@@ -85,7 +85,7 @@ def make_prediction(
     name: str,
     levels: tuple[np.ndarray, ...],
     labels: LabelSpace,
-    thresholds: Sequence[float],
+    thresholds: Sequence[LevelThreshold],
     *,
     top_k: int | None = None,
     scene_probs: np.ndarray | None = None,
@@ -96,7 +96,7 @@ def make_prediction(
         name: of the image.
         levels: scores of every level, coarse → fine, each [L of the level].
         labels: the label space.
-        thresholds: one per level.
+        thresholds: one per level, or per label.
         top_k: so many labels of each level, whatever the thresholds.
         scene_probs: probabilities of scenes [S].
     """

@@ -23,6 +23,7 @@ from hlcli.errors import DataError, InputError
 from hlcli.features.extractors import weights_sum
 from hlcli.launching import find_processes
 from hlcli.methods.outputs import level_scores, scene_probs_of
+from hlcli.metrics.multilabel import LevelThreshold
 from hlcli.model_folder import LoadedModel
 from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
 from hlcli.model_tasks import check_task
@@ -30,6 +31,7 @@ from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import check_at_least, in_order
 from hlcli.prediction.label_files import check_prediction_file, prediction_file
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Predictions, Scene, make_prediction
+from hlcli.profiling import phase
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.thresholds import ThresholdRule, choose_thresholds, thresholds_to_exceed
@@ -42,8 +44,8 @@ class Predictor:
 
     Args:
         loaded: what `open_model` gives.
-        thresholds: one per level, coarse → fine; or one for all, a file with one per level by name, or `val` for the
-            model's own, tuned on val; default the recipe's fixed one, the model's own, or 0.5.
+        thresholds: coarse → fine, one per level or a tuple of one per label; or one for all, a file of them by name,
+            or `val` for the model's own, tuned on val; default the recipe's fixed one, the model's own, or 0.5.
         batch_size: images per step.
         workers: loader processes.
         cpu: stay on the CPU.
@@ -63,7 +65,7 @@ class Predictor:
         self,
         loaded: LoadedModel,
         *,
-        thresholds: Sequence[float] | ThresholdRule | None = None,
+        thresholds: Sequence[LevelThreshold] | ThresholdRule | None = None,
         batch_size: int | None = None,
         workers: int = 0,
         cpu: bool = False,
@@ -119,6 +121,11 @@ class Predictor:
             workers=self.workers,
         )
 
+    def level_scores(self, output: NamedTuple) -> list[np.ndarray]:
+        """Scores [B, L] of every level, coarse → fine, of what the network answers; calibrated, if the model is."""
+        calibration = self.loaded.calibration
+        return level_scores(output, self.labels, consistent=self.is_consistent, calibration=calibration)
+
     @torch.inference_mode()
     def _predict_batch(self, items: list[tuple[str, Tensor | str]]) -> list[Prediction | Failure]:
         tensors = [item for _, item in items if isinstance(item, Tensor)]
@@ -136,19 +143,20 @@ class Predictor:
 
     def _score(self, images: Tensor) -> list[tuple[tuple[np.ndarray, ...], np.ndarray | None]]:
         """Per image its scores of every level, and the probabilities of scenes from a network that tells them."""
-        with self.autocast():
-            output = self.model(self.normalize(images.to(self.device)))
-        levels = level_scores(output, self.labels, consistent=self.is_consistent)
-        scene_probs = scene_probs_of(output)
-        scenes = [None] * len(images) if scene_probs is None else list(scene_probs.float().cpu().numpy())
+        with phase("forward"):
+            with self.autocast():
+                output = self.model(self.normalize(images.to(self.device)))
+            levels = self.level_scores(output)
+            scene_probs = scene_probs_of(output)
+            scenes = [None] * len(images) if scene_probs is None else list(scene_probs.float().cpu().numpy())
         return list(zip(zip(*levels, strict=True), scenes, strict=True))
 
 
-def _choose_thresholds(given: Sequence[float] | ThresholdRule | None, loaded: LoadedModel) -> tuple[float, ...]:
+def _choose_thresholds(given: Any, loaded: LoadedModel) -> tuple[LevelThreshold, ...]:
     """Those given, else the recipe's fixed one, else those tuned on val, else 0.5 with a warning."""
     if isinstance(given, str) and given == "self":
         raise InputError("--thresholds self needs labels.", "Give --labels FILE.csv, a number, or `val`.")
-    rule = loaded.recipe.eval.threshold if given is None else given
+    rule: Sequence[LevelThreshold] | ThresholdRule = loaded.recipe.eval.threshold if given is None else given
     chosen = choose_thresholds(rule, loaded.labels, loaded.thresholds)
     return thresholds_to_exceed(chosen, at_threshold=loaded.recipe.eval.at_threshold)
 
@@ -163,7 +171,7 @@ class _Decoder:
         """The image's name, with the image [3, H, W] or the reason."""
         name, source = named
         try:
-            return name, self.transform(load_image(source, name=name))
+            return name, self.transform(load_image(source, name=name, shrink_to=self.transform.decode_size))
         except DataError as error:
             return name, error.message
 
@@ -171,7 +179,7 @@ class _Decoder:
 class PredictorOptions(TypedDict, total=False):
     """What a `Predictor` can be asked for; it says what each means."""
 
-    thresholds: Sequence[float] | ThresholdRule | None
+    thresholds: Sequence[LevelThreshold] | ThresholdRule | None
     batch_size: int | None
     workers: int
     cpu: bool
@@ -268,13 +276,15 @@ def predict(
 def _work_of(predictor: Predictor) -> dict[str, Any]:
     """What decides the predictions, beside the images."""
     recipe, data = predictor.loaded.recipe, predictor.loaded.recipe.data
+    calibration = predictor.loaded.calibration
     return {
+        "calibration": calibration and calibration.to_json(),
         "model": weights_sum(predictor.model),
         "labels": [[level.name, *level.label_names] for level in predictor.labels.levels],
         "thresholds": list(predictor.thresholds),
         "number of labels": predictor.top_k,
         "consistency": predictor.is_consistent,
-        "image size": [*data.height_width, data.resize, data.normalization],
+        "image size": [*data.height_width, data.resize, data.normalization, data.pixels],
         "precision": recipe.train.precision,
         "batch size": predictor.batch_size,
     }

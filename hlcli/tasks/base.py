@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from hlcli.data.loader import BatchOrder
     from hlcli.data.records import Records
     from hlcli.inspection.findings import Finding
+    from hlcli.metrics.multilabel import LevelThreshold
 
 
 class Scores(NamedTuple):
     """What an evaluation says of some weights."""
 
     numbers: dict[str, float | None]  # all metrics by name, `loss` among them
-    thresholds: tuple[float, ...] | None = None  # one per level of labels; None where they play no part
+    thresholds: tuple[LevelThreshold, ...] | None = None  # one per level of labels; None where they play no part
 
 
 class Task(Protocol):

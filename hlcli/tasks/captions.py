@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -28,7 +27,7 @@ from hlcli.data.loader import BatchOrder
 from hlcli.data.section import DataSection
 from hlcli.data.store import open_records, split_captions
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.evaluation.caption_scoring import CaptionScorer
+from hlcli.evaluation.caption_scoring import CaptionScorer, on_device
 from hlcli.features.layout import FeatureKind
 from hlcli.features.reading import FeatureFile
 from hlcli.files import write_json
@@ -143,12 +142,9 @@ class CaptionTask:
 
     def on_device(self, batch: CaptionBatch, parts: int) -> CaptionBatch:
         """Move a batch and turn its images into floats."""
-        batch = self.scorer.on_device(batch)
-        images = batch.inputs.images
-        if images is None or not self.recipe.train.channels_last:
-            return batch
-        images = images.contiguous(memory_format=torch.channels_last)
-        return batch._replace(inputs=batch.inputs._replace(images=images))
+        normalize = self.scorer.normalize
+        to_floats = normalize.channels_last if self.recipe.train.channels_last else normalize
+        return on_device(batch, self.accelerator.device, to_floats)
 
     def losses(self, model: nn.Module, batch: CaptionBatch, criterion: nn.Module, *, epoch: int) -> Terms:
         """What the objective says."""

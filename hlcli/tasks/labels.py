@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from hlcli.building import build_model, normalize, train_transform
 from hlcli.data.kept_labels import check_kept_labels, open_training_records, write_kept_labels
-from hlcli.data.loader import BatchOrder, LabelBatch, TrainingImages, make_loader
+from hlcli.data.loader import BatchOrder, LabelBatch, TrainingImages
+from hlcli.data.loader_processes import make_loader
 from hlcli.data.store import open_label_space, open_records
 from hlcli.evaluation.label_scoring import score_split
 from hlcli.evaluation.labels import evaluation_loader, measure
@@ -94,9 +95,8 @@ class LabelTask:
         device = self.accelerator.device
         tensors = {name: part for name, part in batch._asdict().items() if isinstance(part, torch.Tensor)}
         moved = {name: part.to(device, non_blocking=True) for name, part in tensors.items()}
-        images = self.normalize(moved.pop("images"))
-        if self.recipe.train.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
+        to_floats = self.normalize.channels_last if self.recipe.train.channels_last else self.normalize
+        images = to_floats(moved.pop("images"))
         return batch._replace(images=images, parts=parts, **moved)
 
     def losses(self, model: nn.Module, batch: LabelBatch, criterion: nn.Module, *, epoch: int) -> Terms:

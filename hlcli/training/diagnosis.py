@@ -163,7 +163,7 @@ def _look_at(training: Training, batch: Any) -> _Cause | None:
     rows = _bad_rows(batch)
     images = tuple(training.task.train_records[row].image_id for row in rows)
     training.optimizer.zero_grad()
-    with _watched_layers(training.model) as layers, training.accelerator.autocast():
+    with watched_layers(training.model) as layers, training.accelerator.autocast():
         terms = training.task.losses(training.model, batch, training.criterion, epoch=training.progression.epoch)
     loss = torch.stack(list(terms.trained.values())).sum()
     values = {name: float(value.detach()) for name, value in {**terms.trained, **terms.noted}.items()}
@@ -186,7 +186,7 @@ def _look_at(training: Training, batch: Any) -> _Cause | None:
 
 
 @contextmanager
-def _watched_layers(model: nn.Module) -> Iterator[list[str]]:
+def watched_layers(model: nn.Module) -> Iterator[list[str]]:
     """The names of modules whose output is not finite, in the order in which they come."""
     found: list[str] = []
 

@@ -67,8 +67,14 @@ def last_good_state(training: Training) -> str:
     """Where it lies, as the end of a hint, and how to go on from the best model; nothing before there is any."""
     run = training.run
     place = f"; the last good state is in {run.checkpoint_file}" if run.checkpoint_file.is_file() else ""
+    return place + best_model(training)
+
+
+def best_model(training: Training) -> str:
+    """How to go on from it, as the end of a hint; nothing before there is one."""
+    run = training.run
     best = f". A new run goes on from the best model by train.init_weights={run.folder}"
-    return place + (best if (run.model_folder / "model.json").is_file() else "")
+    return best if (run.model_folder / "model.json").is_file() else ""
 
 
 def record_event(training: Training, event: str, split: str, weights: str, metrics: Mapping[str, float | None]) -> None:

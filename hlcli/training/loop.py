@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hlcli.building import self_contained
-from hlcli.data.loader import batches as load_batches
+from hlcli.data.loader_processes import batches as load_batches
 from hlcli.errors import HlcliError, LostProcessError, RecipeError
 from hlcli.interrupts import Interrupts
 from hlcli.launching import from_first, make_accelerator
 from hlcli.library_errors import as_ours
 from hlcli.metrics.results import as_gain
 from hlcli.optim import apply_schedule, schedule_point
+from hlcli.profiling import phase
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
 from hlcli.runs import Run, choose_folder
@@ -77,7 +78,7 @@ def train(
         accelerator = make_accelerator(cpu=settings.cpu, precision=settings.precision)
         try:
             with as_ours(), deterministic(settings.deterministic):
-                with interrupts.at_once():
+                with phase("set-up"), interrupts.at_once():
                     shards_networks(accelerator)  # what cannot be trained with is refused before anything is made
                     run = _agree_on_folder(accelerator, run_dir, name, resume=resume, overwrite=overwrite)
                     training = set_up(recipe, run, accelerator, interrupts, resume=resume, from_best=from_best)
@@ -132,7 +133,7 @@ def _run_epochs(training: Training) -> None:
         save(training)
         is_last = progression.epoch + 1 == settings.epochs
         if is_last or (progression.epoch + 1) % training.recipe.eval.every_epochs == 0:
-            with training.interrupts.at_once():  # the state is saved, and evaluations can be long
+            with phase("evaluation"), training.interrupts.at_once():  # the state is saved, and evaluations can be long
                 progression.is_finished = evaluate_epoch(training)
         is_best = progression.best_epoch == progression.epoch
         progression.epoch, progression.step_in_epoch = progression.epoch + 1, 0
@@ -181,20 +182,30 @@ def _step(training: Training, batches: Iterator[Any]) -> None:
     for part, batch in enumerate(islice(batches, parts)):
         is_last = part + 1 == parts
         with nullcontext() if is_last else accelerator.no_sync(training.wrapped):
-            weights.append(_backward(training, training.task.on_device(batch, training.order.parts), 1.0 / parts))
-    _share_gradients(training)
-    _weigh(training, [weight for weight in weights if weight is not None])
+            with phase("data"):
+                batch = training.task.on_device(batch, training.order.parts)
+            weights.append(_backward(training, batch, 1.0 / parts))
+    with phase("communication"):
+        _share_gradients(training)
+        _weigh(training, [weight for weight in weights if weight is not None])
+    with phase("optimiser"):
+        _update(training)
+    progression.step += 1
+    progression.step_in_epoch += 1
+    training.window_steps += 1
+
+
+def _update(training: Training) -> None:
+    """Clip the gradients, look at them, step, average."""
+    settings, accelerator = training.recipe.train, training.accelerator
     norm, others = None, [training.model, training.criterion]
     if settings.clip_norm is not None:
         norm, others = accelerator.clip_grad_norm_(training.wrapped.parameters(), settings.clip_norm), others[1:]
     training.watch.look(training.window["loss"], [p for part in others for p in part.parameters()], norm)
     training.optimizer.step()
     training.optimizer.zero_grad()
-    if training.ema is not None and progression.epoch >= settings.ema_start_epoch:
+    if training.ema is not None and training.progression.epoch >= settings.ema_start_epoch:
         training.ema.update(training.model)
-    progression.step += 1
-    progression.step_in_epoch += 1
-    training.window_steps += 1
 
 
 def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | None:
@@ -203,14 +214,15 @@ def _backward(training: Training, batch: Any, share: float) -> torch.Tensor | No
     Returns:
         What the part weighs, where a step has several that do not weigh alike: its gradients are so many times larger.
     """
-    with training.accelerator.autocast():
+    with phase("forward"), training.accelerator.autocast():
         terms = training.task.losses(training.wrapped, batch, training.criterion, epoch=training.progression.epoch)
     loss = torch.stack(list(terms.trained.values())).sum()
     weight = terms.weight if training.order.parts > 1 else None
     factor = share if weight is None else weight
     if not is_cut(training.model):  # the gradients of a loss that is none are none, on all processes: none takes a step
         factor = factor * (loss.detach() * 0 + 1)
-    training.accelerator.backward(loss * factor)
+    with phase("backward"):
+        training.accelerator.backward(loss * factor)
     for name, value in {"loss": loss, **terms.trained, **terms.noted}.items():
         value = value.detach().double() * share
         training.window[name] = training.window[name] + value if name in training.window else value

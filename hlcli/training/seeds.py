@@ -13,4 +13,8 @@ def seed_step(seed: int, step: int, process: int) -> None:
     The CPU's generator looks at the low 32 bits alone, so all that decides is mixed into them.
     """
     digest = hashlib.sha256(f"{seed}/{step}/{process}".encode()).digest()
-    torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    number = int.from_bytes(digest[:8], "big") >> 1
+    if torch.accelerator.is_available():
+        torch.manual_seed(number)
+    else:  # the same, without a note of the whole call stack for each kind of device that is not there
+        torch.default_generator.manual_seed(number)

@@ -6,13 +6,15 @@ import logging
 import math
 from typing import NamedTuple
 
+from accelerate.utils import gather_object
 from torch import nn
 
 from hlcli.errors import RecipeError, TrainingError
 from hlcli.metrics.results import as_gain
 from hlcli.sharding import put_together, share_buffers, whole
 from hlcli.tasks.base import Scores
-from hlcli.training.log import last_good_state, record_event
+from hlcli.training.diagnosis import watched_layers
+from hlcli.training.log import best_model, record_event
 from hlcli.training.state import Training
 
 logger = logging.getLogger(__name__)
@@ -78,13 +80,25 @@ def _evaluate(training: Training) -> list[Candidate]:
     for (weights, model), scores in zip(models.items(), found, strict=True):
         loss = scores.numbers["loss"]
         if loss is None or not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss on {recipe.eval.split} is {loss} after epoch {progression.epoch + 1} ({weights} weights).",
-                f"Lower optim.lr{last_good_state(training)}.",
-            )
+            raise _failure(training, weights, model, loss)
         record_event(training, "evaluation", recipe.eval.split, weights, scores.numbers)
         candidates.append(Candidate(weights, model, scores, _value(recipe.select_by, scores.numbers)))
     return candidates
+
+
+def _failure(training: Training, weights: str, model: nn.Module, loss: float | None) -> TrainingError:
+    """The error of weights that were saved, as they are numbers, but whose loss is none: in which layer it begins."""
+    model.eval()
+    with whole([model]), watched_layers(model) as own:
+        epoch, check = training.progression.epoch, training.interrupts.check
+        training.task.evaluate([model], training.criterion, epoch=epoch, check=check)
+    layers = [layer for layers in gather_object([own[:1]]) for layer in layers]
+    where = f"the first layer whose output is not finite is {layers[0]}" if layers else "all layers are finite"
+    place = f"on {training.recipe.eval.split} after epoch {training.progression.epoch + 1} ({weights} weights)"
+    return TrainingError(
+        f"The loss {place} is {loss}: {where}.",
+        f"--resume would measure the same weights again: lower optim.lr and begin anew{best_model(training)}.",
+    )
 
 
 def _value(name: str, numbers: dict[str, float | None]) -> float:

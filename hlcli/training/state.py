@@ -20,6 +20,7 @@ from hlcli.launching import from_first, share_cores
 from hlcli.metrics.results import as_gain
 from hlcli.model_folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
+from hlcli.profiling import phase, watch_communication
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 from hlcli.sharding import is_cut, load_model_state, load_optimizer_state, put_together, shard, shards_networks
@@ -115,6 +116,7 @@ def set_up(
         recipe, run, accelerator, task, order, loader, model, model if in_parts else accelerator.prepare_model(model),
         ema, criterion, optimizer, interrupts, checkpoints.Progression(), watch,
     )  # fmt: skip
+    watch_communication(training.wrapped)
     _restore(training, checkpoint)
     if accelerator.is_main_process:
         announce(training, findings)
@@ -128,7 +130,9 @@ def _optimizer(
     optimizer = build_optimizer(recipe.optim, model, recipe.model.lr_factors(), criterion)
     leaves_weights = accelerator.scaler is None and not is_cut(model)
     watch = Watch(accelerator.device, optimizer if leaves_weights else None)
-    return accelerator.prepare_optimizer(optimizer, device_placement=False), watch
+    if accelerator.scaler is not None:  # else Accelerate's wrapper does nothing, yet looks for packages in every step
+        optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
+    return optimizer, watch
 
 
 def _check_batch_norms(model: nn.Module) -> None:
@@ -244,6 +248,11 @@ def _clear(run: Run) -> None:
 
 def save(training: Training, path: Path | None = None) -> None:
     """Write all state, unless it has gone bad; `path` is the run's last checkpoint unless given."""
+    with phase("saving"):
+        _save(training, path)
+
+
+def _save(training: Training, path: Path | None) -> None:
     flush(training)
     parts = parts_of(training)
     if training.ema is not None:

@@ -15,7 +15,7 @@ from hlcli.captioning import slots
 from hlcli.captioning.batch import CaptionBatch
 from hlcli.captioning.loader import CaptionRows, ImageInputs, make_caption_loader
 from hlcli.captioning.vocabulary import SPECIAL_TOKENS, Vocabulary
-from hlcli.data.loader import batches
+from hlcli.data.loader_processes import batches
 from hlcli.data.records import Record
 from hlcli.errors import DataError
 from hlcli.features.reading import FeatureFile, FeatureWriter

@@ -37,6 +37,17 @@ def failing_app(error: BaseException) -> typer.Typer:
     return app
 
 
+def test_alone_it_greets_and_names_ways_to_begin_that_exist() -> None:
+    done = runner.invoke(main.app, [])
+    assert done.exit_code == 0
+    ways = [line.split() for line in done.stdout.splitlines() if line.startswith("  hlcli ")]
+    assert [way[1] for way in ways] == ["train", "init", "recipes"]
+    assert ways[0][-1] in hlcli.list_recipes()
+    for way in ways:
+        assert runner.invoke(main.app, [way[1], "--help"]).exit_code == 0
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RANK")}
     return subprocess.run(
@@ -62,7 +73,8 @@ def test_every_command_has_help_that_begins_with_an_example():
 
 def test_commands_are_listed_whole_and_in_the_order_in_which_one_needs_them():
     lines = runner.invoke(main.app, ["--help"]).output.split("Commands:\n")[1].splitlines()
-    order = ["download", "preprocess", "embed", "init", "debug", "train", "eval", "caption", "visualize", "recipes"]
+    order = ["download", "preprocess", "embed", "init", "debug", "train", "eval", "compare"]
+    order += ["calibrate", "caption", "visualize", "recipes"]
     order += ["convert", "export", "push", "env"]
     assert [line.split()[0] for line in lines] == order
     assert not [line for line in lines if line.endswith("...")]
@@ -105,10 +117,6 @@ def test_a_wrong_command_line_gives_2(words):
     result = runner.invoke(main.app, words)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
-
-
-def test_no_words_show_the_help():
-    assert "Usage: " in runner.invoke(main.app, []).output
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_loss_that_explodes_in_the_last_step_is_a_clear_failure(tmp_path: Path
     settings = ("optim.lr=1e30", "train.batch_size=48", "train.ema_decay=null")
     recipe = recipe_file(tmp_path, *settings)
     done = run("train", "--recipe", recipe, "--run", tmp_path / "run")
-    failed(done, "after epoch 1", "Lower optim.lr", code=1)
+    failed(done, "after epoch 1", "lower optim.lr", code=1)
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 1)
 

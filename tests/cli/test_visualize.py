@@ -117,12 +117,12 @@ def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
     [
         (
             ["curve", "RUN"],
-            "There is no figure 'curve'; there are curves, labels, levels, attention, scenes, captions.",
+            "There is no figure 'curve'; there are curves, labels, levels, attention, scenes, captions, report.",
             "Did you mean curves?",
         ),
         (
             ["curves", "RUN", "--split", "val"],
-            "curves has no use for --split; it is for labels, levels, attention, scenes and captions.",
+            "curves has no use for --split; it is for labels, levels, attention, scenes, captions and report.",
             None,
         ),
         (["levels", "RUN", "--raw"], "levels has no use for --raw; it is for attention.", None),

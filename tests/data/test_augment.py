@@ -67,6 +67,13 @@ def test_rotation_is_counter_clockwise_over_grey():
     assert (turned[0, 0] == 128).all()
 
 
+@pytest.mark.parametrize("level", range(1, 10))
+def test_rotation_gives_the_pixels_of_the_reference_which_composes_over_grey(level, photo):
+    turned = photo.convert("RGBA").rotate(operation_value("Rotate", level))
+    expected = Image.composite(turned, Image.new("RGBA", turned.size, (128, 128, 128, 128)), turned).convert("RGB")
+    assert apply_operation(photo, "Rotate", level).tobytes() == expected.tobytes()
+
+
 def test_randaugment_cutout_excludes_its_far_edge(photo):
     pixels = np.asarray(apply_operation(photo, "Cutout", 5, 1, (10, 12)))  # 11 pixels: 10 - 5 … 10 + 5
     changed = (pixels == (125, 122, 113)).all(axis=2)

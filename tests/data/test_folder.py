@@ -11,6 +11,7 @@ from PIL import Image
 
 from hlcli.data.datasets.folder import Folder, labelled_records, read_hierarchy, read_table
 from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Columns
 from hlcli.data.store import open_label_space, open_records, split_names
 from hlcli.errors import DataError
 
@@ -239,3 +240,15 @@ def test_any_text_gives_rows_or_our_error(tmp_path: Path, text: str):
         except DataError:
             continue
         assert all(isinstance(record.image, Path) and record.image.is_file() for record in records)
+
+
+def test_records_are_made_when_asked_for_and_columns_say_the_same(tmp_path: Path, photos: Path):
+    labels = label_file(tmp_path, "image,labels,captions\na.jpg,dog; cat;dog,A dog.|A cat.\nb.jpg,,\n")
+    records = labelled_records(photos, labels, LabelSpace.flat(["cat", "cow", "dog"]))
+    assert records[0] == records[0]
+    assert records[0] is not records[0]
+    assert isinstance(records, Columns)
+    assert records.image_ids() == [record.image_id for record in records] == ["a.jpg", "b.jpg"]
+    assert records.labels() == [record.labels for record in records] == [(0, 2), ()]
+    assert records.captions() == [record.captions for record in records] == [("A dog.", "A cat."), ()]
+    assert records.image_paths() == [record.image for record in records] == [photos / "a.jpg", photos / "b.jpg"]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.images import load_image
-from hlcli.data.loader import EvaluationImages, batches, make_loader
+from hlcli.data.loader import EvaluationImages
+from hlcli.data.loader_processes import batches, make_loader
 from hlcli.data.store import open_label_space, open_records, split_names
 from hlcli.data.transforms import EvalTransform
 from hlcli.errors import DataError

@@ -251,3 +251,13 @@ def test_no_global_setting_of_pillow_changes():
         load_image(_truncated())
     load_image(encode(photo()))
     assert before == (PIL.Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+def test_an_rgb_file_is_not_copied_but_an_image_of_the_callers_is():
+    image = load_image(encode(photo()))
+    assert (image.mode, image.tobytes()) == ("RGB", photo().tobytes())
+    assert image.resize((20, 12)).tobytes() == photo().resize((20, 12)).tobytes()  # its file is closed by now
+    own = photo()
+    given = upright_rgb(own, name="own")
+    own.paste((0, 0, 0), (0, 0, 40, 24))
+    assert given.tobytes() == photo().tobytes()

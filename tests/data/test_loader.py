@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlcli.data.loader import BatchOrder, LabelItem, batches, collate, make_loader, stack, whole_batches
+from hlcli.data.loader import BatchOrder, LabelItem, collate, stack, whole_batches
+from hlcli.data.loader_processes import batches, make_loader
 from hlcli.errors import DataError
 
 

@@ -18,7 +18,7 @@ from hlcli.data.datasets.coco import Coco, CocoOptions
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.datasets.voc import Voc2007Options
-from hlcli.data.encoding import encode_image
+from hlcli.data.encoding import describe_encoding, encode_image
 from hlcli.data.export import write_exports
 from hlcli.data.images import load_image
 from hlcli.data.preparation import preprocess
@@ -74,6 +74,18 @@ def test_the_shorter_side_is_shrunk_and_never_enlarged(photos: Path, tmp_path: P
     assert Image.open(io.BytesIO(record.image)).format == "JPEG"
     before = np.asarray(Image.open(photos / "tall.png").resize((16, 40), Image.Resampling.LANCZOS), dtype=float)
     assert abs(np.asarray(load_image(record.image), dtype=float) - before).mean() < 12
+
+
+def test_large_photos_are_stored_almost_as_from_a_full_decode(tmp_path: Path):
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((645, 483), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=92)
+    whole = Image.open(tmp_path / "large.jpg").resize((85, 64), Image.Resampling.LANCZOS)
+    stored_bytes = encode_image(Record("large.jpg", tmp_path / "large.jpg"), 64).image
+    assert isinstance(stored_bytes, bytes)
+    found = load_image(stored_bytes)
+    assert found.size == whole.size
+    assert abs(np.asarray(found, dtype=float) - np.asarray(whole, dtype=float)).mean() < 2.5
+    assert "1/2 to 1/8" in describe_encoding(64)
 
 
 def test_drawn_images_become_png_with_the_same_pixels(tmp_path: Path):

@@ -14,6 +14,7 @@ from pycocoevalcap.cider.cider import Cider
 
 from hlcli.metrics.captioning.bleu import bleu
 from hlcli.metrics.captioning.cider import CiderD, DocumentFrequencies, cider, cider_d, document_frequencies
+from hlcli.metrics.captioning.resampled import caption_measure
 from hlcli.metrics.captioning.rouge import rouge_l
 from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, caption_metrics
 from hlcli.sections import Eval
@@ -273,3 +274,19 @@ def test_recipes_and_metrics_agree_on_the_names_of_metrics() -> None:
     names = get_args(get_args(Eval.model_fields["caption_metrics"].annotation)[0])
     assert set(names) == set(METRICS)
     assert Eval().caption_metrics == WITHOUT_JAVA
+
+
+def test_metrics_of_captions_drawn_anew_are_those_of_the_drawn_captions():
+    """BLEU from summed counts, ROUGE-L as a mean; CIDEr's weights of n-grams stay those of the whole set."""
+    rng = np.random.default_rng(0)
+    whole = caption_metrics(HYPOTHESES, REFERENCES)
+    measure = caption_measure(whole, HYPOTHESES, REFERENCES)
+    assert measure(np.arange(len(HYPOTHESES))) == pytest.approx(dict(whole.values))
+    for _ in range(5):
+        rows = np.sort(rng.integers(len(HYPOTHESES), size=len(HYPOTHESES)))
+        drawn = caption_metrics([HYPOTHESES[row] for row in rows], [REFERENCES[row] for row in rows])
+        found = measure(rows)
+        assert {name: found[name] for name in drawn.values if name != "CIDEr"} == pytest.approx(
+            {name: value for name, value in drawn.values.items() if name != "CIDEr"}
+        )
+        assert found["CIDEr"] == pytest.approx(whole.per_image["CIDEr"][rows].mean())

@@ -17,7 +17,7 @@ from warm_programs import WarmProgram, run_two
 
 import hlcli
 from hlcli.captioning.batch import CaptionInputs
-from hlcli.data import loader
+from hlcli.data import loader_processes
 from hlcli.errors import HlcliError, InputError
 from hlcli.launching import find_processes
 from hlcli.model_folder import read_model
@@ -200,7 +200,7 @@ def test_a_loader_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
         def __iter__(self) -> Iterator[Any]:
             return iter(())
 
-    monkeypatch.setattr(loader, "DataLoader", NoBatches)
+    monkeypatch.setattr(loader_processes, "DataLoader", NoBatches)
     processes = find_processes(cpu=True, precision="fp32")
     for workers in (2, 0):
         assert list(image_stream.in_order([1, 2], int, list, processes, batch_size=1, workers=workers)) == []

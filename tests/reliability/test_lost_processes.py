@@ -173,7 +173,7 @@ def test_time_outs_are_numbers_of_minutes(tmp_path: Path):
 
 LAUNCHERS = {
     "hlcli": [sys.executable, "-m", "hlcli", "train", "--num-processes", "2"],
-    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "-m",
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m",
                  "hlcli", "--", "train"],
     "accelerate": [sys.executable, "-m", "accelerate.commands.launch", *TWO, "-m", "hlcli", "train"],
 }  # fmt: skip

@@ -24,8 +24,8 @@ from torch.utils.data import Dataset
 from warm_programs import run_warm, start_group
 
 import hlcli
-from hlcli.data.loader import batches as load_batches
-from hlcli.data.loader import loading, make_loader
+from hlcli.data.loader_processes import batches as load_batches
+from hlcli.data.loader_processes import loading, make_loader
 from hlcli.interrupts import STOPS, Interrupts
 from hlcli.recipe import Recipe
 from hlcli.runs import Run

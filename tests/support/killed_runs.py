@@ -118,7 +118,7 @@ def ended_runs(folder: Path) -> list[Run]:
 def assert_same_end(first: Run, second: Run) -> None:
     """All that two runs leave is the same, but for times, places and the log."""
     names = [{p.relative_to(run.folder).as_posix() for p in run.folder.rglob("*")} for run in (first, second)]
-    assert names[0] == names[1]
+    assert names[0] == names[1], sorted(names[0] ^ names[1])
     assert first.metrics_file.read_bytes() == second.metrics_file.read_bytes()
     for name in ("model/model.safetensors", "model/model.json"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name

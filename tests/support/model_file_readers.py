@@ -28,6 +28,7 @@ from hlcli.embeddings.labels import open_label_embeddings
 from hlcli.embeddings.texts import TextRules, label_texts
 from hlcli.encoders.clip_models import inline_clip_name
 from hlcli.encoders.loading import refuse_foreign_code
+from hlcli.metrics.calibration_maps import CalibrationMap, LevelMap
 from hlcli.model_description import ModelDescription, read_description, write_description
 from hlcli.recipe import Recipe
 from hlcli.recipe_reading.text import write_yaml
@@ -66,6 +67,17 @@ def _described(recipe: Recipe, labels: LabelSpace, words: Vocabulary | None = No
         return folder / "model.json"
 
     return make
+
+
+def _calibrated(folder: Path) -> Path:
+    """Slopes and thresholds of every label of one level, and one for all labels of the other."""
+    sizes = _TREE.level_sizes
+    maps = LevelMap((0.5,), (0.0,)), LevelMap((0.75,) * sizes[1], (-0.25,) * sizes[1])
+    thresholds = 0.5, (0.25,) * sizes[1]
+    calibration = CalibrationMap("platt", maps)
+    facts: dict[str, Any] = {"epoch": 3}
+    write_description(folder, ModelDescription(Recipe.from_dict(FULL), _TREE, thresholds, facts, None, calibration))
+    return folder / "model.json"
 
 
 def _described_again(model: ModelDescription, path: Path) -> ModelDescription:
@@ -137,6 +149,7 @@ def model_readers() -> list[Reader]:
         ),
         Reader("--set", text_file("set.txt", "optim.lr=1e-3\ntrain.epochs=3\ndata.skip=[a, 'b']"), _set_words),
         Reader("model.json of labels", _described(Recipe.from_dict(FULL), labels), _description, _described_again),
+        Reader("model.json with calibration", _calibrated, _description, _described_again),
         Reader(
             "model.json of captions",
             _described(captioner_recipe(), LabelSpace.empty(), words),
@@ -147,6 +160,11 @@ def model_readers() -> list[Reader]:
         Reader("meta.json", _store("meta.json"), lambda path: split_names(_stored(path.parent))),
         Reader("status.json", json_file("status.json", {"state": "failed", "exit_code": 1}), _state),
         Reader("metrics.jsonl", text_file("metrics.jsonl", _EVENTS), _events),
+        Reader(
+            "thresholds of labels",
+            json_file("l.json", {"coarse": 0.25, "fine": dict.fromkeys(labels.label_names, 0.5)}),
+            lambda path: read_thresholds(path, labels),
+        ),
         Reader(
             "thresholds", json_file("t.json", {"coarse": 0.25, "fine": 0.5}), lambda path: read_thresholds(path, labels)
         ),

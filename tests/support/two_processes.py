@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from programs import group_variables
 from torch.multiprocessing import start_processes
+
+# The first backward pass of a process starts a thread per device, and a process with such threads cannot be forked.
+# There is none yet when tests are collected; some of them load libraries that announce devices which are not there.
+torch.ones((), requires_grad=True).backward()
 
 
 def in_two_processes(work: Callable[..., None], *arguments: Any, **environment: str) -> None:

@@ -11,11 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_recipe
+from tiny_captions import tiny_captions
 from warm_programs import WarmProgram, run_warm
 
 import hlcli
 from hlcli.errors import CheckpointError, RecipeError, TrainingError
 from hlcli.runs import Run
+from hlcli.training import selection
+from hlcli.training.state import Training
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +228,27 @@ def test_one_kind_of_weights_can_be_evaluated_alone(tiny, tmp_path: Path, weight
     evaluations = [event for event in run.events() if event["event"] == "evaluation"]
     assert [event["weights"] for event in evaluations] == [weights] * 2
     assert run.best_model()["weights"] == weights
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layer"),
+    [(tiny_recipe("train.epochs=1"), "head.encoder.layers.0"), (tiny_captions("train.epochs=1"), "network.decoder")],
+    ids=["labels", "captions"],
+)
+def test_a_loss_that_is_none_in_an_evaluation_alone_names_the_layer_where_it_begins(
+    recipe: hlcli.Recipe, layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = selection._evaluate
+
+    def spoil(training: Training) -> list[selection.Candidate]:
+        spoilt = training.model.get_submodule(layer)
+        spoilt.register_forward_hook(lambda module, _, output: output if module.training else output * float("inf"))
+        return real(training)
+
+    monkeypatch.setattr(selection, "_evaluate", spoil)
+    with pytest.raises(
+        TrainingError, match=r"The loss on val after epoch 1 \(regular weights\) is (nan|inf): "
+    ) as caught:
+        hlcli.train(recipe, tmp_path / "run")
+    assert f"the first layer whose output is not finite is {layer}" in str(caught.value)
+    assert "begin anew" in str(caught.value.hint)

@@ -9,12 +9,14 @@ import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from functools import cached_property
 from pathlib import Path
+from sys import intern
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr
 
+from hlcli.data.datasets.folder_rows import FolderRecords, FolderRow
 from hlcli.data.labels import LabelSpace
-from hlcli.data.records import Record, Records
+from hlcli.data.records import Records
 from hlcli.errors import DataError, named, nearest
 from hlcli.sections import DataSection, Fraction
 
@@ -25,20 +27,10 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _SAVE_AS_TEXT = "In Excel: Save As, CSV UTF-8."
 
 
-class _Row(NamedTuple):
-    """One line of the label file."""
-
-    line: int
-    image: str
-    labels: tuple[str, ...]
-    split: str
-    captions: tuple[str, ...]
-
-
 class Table(NamedTuple):
     """A label file; one of captions has no column of labels."""
 
-    rows: list[_Row]
+    rows: list[FolderRow]
     has_labels: bool
 
 
@@ -72,7 +64,7 @@ class Folder(DataSection):
         return read_table(self.labels, self.val_fraction, self.test_fraction)
 
     @property
-    def _rows(self) -> list[_Row]:
+    def _rows(self) -> list[FolderRow]:
         return self._table.rows
 
     @cached_property
@@ -123,12 +115,13 @@ def labelled_records(images: Path, labels_file: Path, labels: LabelSpace) -> Rec
 
 
 def _make_records(
-    rows: list[_Row], images: Path, labels_file: Path, labels: LabelSpace, *, refuse_absent: bool = True
+    rows: list[FolderRow], images: Path, labels_file: Path, labels: LabelSpace, *, refuse_absent: bool = True
 ) -> Records:
     """Records of the rows, once every image (unless absent ones may be) and label is known to exist."""
     if not images.is_dir():
         raise DataError(f"{images} is not a folder of images.")
-    missing = [row for row in rows if refuse_absent and not os.path.isfile(images / row.image)]
+    folder = str(images)  # a `Path` for every image takes longer than asking for it
+    missing = [row for row in rows if refuse_absent and not os.path.isfile(os.path.join(folder, row.image))]
     if missing:
         shown = named([f"{row.image} (line {row.line})" for row in missing])
         raise DataError(
@@ -143,15 +136,7 @@ def _make_records(
             f"{labels_file}: {len(unknown)} labels are not in the label space: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the file.",
         )
-    return [
-        Record(
-            row.image,
-            images / row.image,
-            tuple(sorted(index[name] for name in set(row.labels))),
-            captions=row.captions,
-        )
-        for row in rows
-    ]
+    return FolderRecords(rows, images, index)
 
 
 def read_hierarchy(path: Path) -> LabelSpace:
@@ -254,7 +239,7 @@ def _columns(path: Path, first_line: list[str]) -> dict[str, int]:
 
 def _read_row(
     path: Path, number: int, line: list[str], columns: dict[str, int], val_fraction: float, test_fraction: float
-) -> _Row:
+) -> FolderRow:
     if len(line) != len(columns):
         raise DataError(
             f"{path}, line {number}: {len(columns)} columns were expected, got {len(line)}.",
@@ -266,11 +251,12 @@ def _read_row(
     split = cells.get("split") or _drawn_split(cells["image"], val_fraction, test_fraction)
     if split not in SPLITS:
         raise DataError(f"{path}, line {number}: split must be train, val or test (got {split!r}).")
-    labels = tuple(part.strip() for part in cells.get("labels", "").split(";") if part.strip())
+    # One text for all rows that say the same, as there may be millions of them.
+    labels = tuple(intern(part.strip()) for part in cells.get("labels", "").split(";") if part.strip())
     captions = tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip())
     if "labels" not in columns and not captions:
         raise DataError(f"{path}, line {number}: {cells['image']} has no caption.", "Separate several by `|`.")
-    return _Row(number, cells["image"], labels, split, captions)
+    return FolderRow(number, cells["image"], labels, intern(split), captions)
 
 
 def _drawn_split(image: str, val_fraction: float, test_fraction: float) -> str:
