@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from hleg_step import children
 from PIL import Image
 from plain_hleg import PlainHead as PlainHleg
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     num_labels: int | None
     precision: str
     average: bool
+    checkpointing: bool = False  # ours alone
 
 
 class Plain(nn.Module):
@@ -81,7 +83,11 @@ def recipe_of(case: Case, folder: Path) -> Recipe:
         data = write_photos(folder, case)
     sections: dict[str, dict[str, Any]] = {
         "data": {**data, "image_size": size, "workers": 0},
-        "backbone": {"name": "clip:tiny" if case.method == "hspnet" else case.backbone, "pretrained": False},
+        "backbone": {
+            "name": "clip:tiny" if case.method == "hspnet" else case.backbone,
+            "pretrained": False,
+            "gradient_checkpointing": case.checkpointing,
+        },
         "model": {"method": case.method},
         "schedule": {"schedule": "onecycle"},
         "train": {"epochs": 1000, "batch_size": rows, "cpu": True, "precision": case.precision},
@@ -111,7 +117,7 @@ def training_of(case: Case, folder: Path) -> tuple[Training, Any]:
 
 
 def plain_of(training: Training) -> Plain:
-    """The plain network with our weights."""
+    """The plain network with our weights, in torch's own memory layout."""
     model: Any = training.model
     head, labels = model.head, training.task.labels  # type: ignore[attr-defined]
     width, num_labels = model.backbone.num_features, labels.num_labels
@@ -131,4 +137,7 @@ def plain_of(training: Training) -> Plain:
         plain = make(width, num_labels, head.label_embeddings.shape[1])
         state = rename(dict(model.state_dict()), model)
         plain.load_state_dict({name: state[name] for name in plain.state_dict()})
-    return Plain(copy.deepcopy(model.backbone), plain).train()
+    backbone = copy.deepcopy(model.backbone)
+    if training.recipe.backbone.gradient_checkpointing:
+        backbone.model.set_grad_checkpointing(False)
+    return Plain(backbone, plain).to(memory_format=torch.contiguous_format).train()

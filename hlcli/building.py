@@ -125,6 +125,7 @@ def build_encoder(recipe: Recipe, *, initial_weights: bool = True) -> Any:
         frozen=section.frozen,
         class_token=section.class_token,
         position_antialias=section.position_antialias,
+        gradient_checkpointing=section.gradient_checkpointing,
     )
 
 

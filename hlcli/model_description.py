@@ -69,7 +69,8 @@ def read_document(folder: Path) -> dict[str, Any]:
     """
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
-        hint = "The run has not finished its first evaluation." if (folder / "recipe.yaml").is_file() else None
+        is_run = (folder / "recipe.yaml").is_file()
+        hint = "The run has not finished its first evaluation." if is_run else "Give a run folder or a model folder."
         raise CheckpointError(f"{folder} holds no model: {DESCRIPTION_FILE} is missing.", hint)
     try:
         document = read_json(file)

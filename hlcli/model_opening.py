@@ -82,7 +82,10 @@ def _with_recipe(loaded: LoadedModel, recipe: Recipe) -> LoadedModel:
         ("normalization", made_for.normalization, asked.normalization),
     ):
         if old != new:
-            raise RecipeError(f"data.{key} is {new}, but the model was trained with {old}.", "Give that one.")
+            wanted = str(list(old) if isinstance(old, tuple) else old).replace(" ", "")
+            raise RecipeError(
+                f"data.{key} is {new}, but the model was trained with {old}.", f"Give --set data.{key}={wanted}."
+            )
     if loaded.recipe.model.task == "captions":  # its section knows the widths of stored features
         recipe = recipe.model_copy(update={"model": loaded.recipe.model})
     return loaded._replace(recipe=recipe)

@@ -11,8 +11,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -32,20 +34,29 @@ class Progress:
         total: how many units there are in all; None when nobody knows.
         unit: one of them, in the singular: `step`, `image`.
         start: units that were done before, by a run that is now resumed; they do not count for the rate.
+        after: units of the same work that follow this piece, such as the steps of later epochs.
         enabled: False shows nothing at all.
     """
 
     _screen: ClassVar[RichProgress | None] = None  # shared by displays that run inside each other
 
     def __init__(
-        self, title: str, *, total: int | None = None, unit: str = "item", start: int = 0, enabled: bool = True
+        self,
+        title: str,
+        *,
+        total: int | None = None,
+        unit: str = "item",
+        start: int = 0,
+        after: int = 0,
+        enabled: bool = True,
     ) -> None:
         self.title = title
         self.total = total
         self.unit = unit
         self.count = start
         self._start = start
-        self._enabled = enabled and logger.isEnabledFor(logging.INFO) and os.environ.get("RANK", "0") == "0"
+        self._after = after
+        self._enabled = enabled and _is_shown()
         self._notes = ""
         self._bar: TaskID | None = None
         self._owns_screen = False
@@ -60,7 +71,7 @@ class Progress:
                 Progress._screen.start()
                 self._owns_screen = True
             self._bar = Progress._screen.add_task(
-                self.title, total=self.total, completed=self.count, speed="", notes=""
+                self.title, total=self.total, completed=self.count, after=self._after, speed="", notes="", ended=""
             )
         return self
 
@@ -84,13 +95,16 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None and Progress._screen is not None:
-            self._leave_screen(Progress._screen)
+            self._leave_screen(Progress._screen, stopped=kind is not None)
         elif self._enabled:
             logger.info(self._last_line(stopped=kind is not None))
 
-    def _leave_screen(self, screen: RichProgress) -> None:
-        """Keep the outermost bar in sight, take away those inside it."""
-        if self._owns_screen:
+    def _leave_screen(self, screen: RichProgress, *, stopped: bool) -> None:
+        """Keep the outermost bar in sight and say how it ended, take away those inside it."""
+        if self._owns_screen and self._bar is not None:
+            ended = f"{'stopped after' if stopped else 'in'} {duration(time.monotonic() - self._began)}"
+            total = self.count if self.total is None and not stopped else self.total
+            screen.update(self._bar, total=total, ended=ended, speed=self._speed())
             screen.stop()
             Progress._screen = None
         elif self._bar is not None:
@@ -103,7 +117,8 @@ class Progress:
         return (self.count - self._start) / seconds if seconds > 0 else 0.0
 
     def _speed(self) -> str:
-        return f"{_short(self._rate())} {self.unit}/s"
+        rate = self._rate()
+        return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} {self.unit}/s"
 
     def _line(self) -> str:
         """`Training: 37/100 steps, 4.2 step/s, 0:15 left, loss 0.12`."""
@@ -111,7 +126,9 @@ class Progress:
         parts = [count, self._speed()]
         rate = self._rate()
         if self.total is not None and rate > 0:
-            parts.append(f"{duration(max(self.total - self.count, 0) / rate)} left")
+            left = max(self.total - self.count, 0)
+            whole = f", {duration((left + self._after) / rate)} in all" if self._after else ""
+            parts.append(f"{duration(left / rate)} left{whole}")
         return f"{self.title}: {', '.join([*parts, self._notes] if self._notes else parts)}"
 
     def _last_line(self, *, stopped: bool) -> str:
@@ -134,21 +151,106 @@ def _on_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _is_shown() -> bool:
+    """Whether messages of level INFO are, and this is the first process."""
+    return logger.isEnabledFor(logging.INFO) and os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """Say on a terminal what a silent stretch is spent on, such as `Loading`; the words go away when anything else is
+    written to stderr, or with the block. What is written to stdout must wait until then.
+
+    Args:
+        title: what is being done.
+    """
+    if Progress._screen is not None or not (_is_shown() and _on_terminal()):
+        yield
+        return
+    words = _WaitingWords(sys.stderr, f"{title} …")
+    sys.stderr = words  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        words.remove()
+
+
+class _WaitingWords:
+    """Stands for stderr while words wait there; what is written takes their place."""
+
+    def __init__(self, stream: TextIO, words: str) -> None:
+        self._stream, self._are_there = stream, True
+        stream.write(words)
+        stream.flush()
+
+    def write(self, text: str) -> int:
+        self.remove()
+        return self._stream.write(text)
+
+    def remove(self) -> None:
+        """Take the words away, and give stderr back."""
+        if self._are_there:
+            self._are_there = False
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+        if sys.stderr is self:  # type: ignore[comparison-overlap]
+            sys.stderr = self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def print_line(text: str) -> None:
+    """Write a line of results to stdout: above the bar if there is one and both are on the terminal."""
+    if Progress._screen is not None and sys.stdout.isatty():
+        from rich.text import Text
+
+        Progress._screen.console.print(Text(text), soft_wrap=True)
+    else:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
 def _rich_screen() -> RichProgress:
-    """Title, bar, count, rate, time gone, time left, notes."""
+    """Title, bar, count, rate, time, notes; where there is little room, bar and notes give way and nothing else."""
     from rich import progress
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Column
+    from rich.text import Text
+
+    class Bar(progress.ProgressColumn):
+        """Leaves its room to the notes when the work is over."""
+
+        _bar = progress.BarColumn(bar_width=24)
+
+        def render(self, task: progress.Task) -> RenderableType:
+            return Text() if task.fields["ended"] and task.fields["notes"] else self._bar.render(task)
+
+    class Clock(progress.ProgressColumn):
+        """Time left of this piece and of all; what it took when it is done."""
+
+        def render(self, task: progress.Task) -> Text:
+            if task.fields["ended"] or task.time_remaining is None or not task.speed:
+                return Text(task.fields["ended"] or duration(task.elapsed or 0))
+            after = task.fields["after"] / task.speed
+            whole = f", {duration(task.time_remaining + after)} in all" if after else ""
+            return Text(f"{duration(task.time_remaining)} left{whole}")
+
+    class Notes(progress.ProgressColumn):
+        """As much as there is room for."""
+
+        def render(self, task: progress.Task) -> Text:
+            return Text(task.fields["notes"], no_wrap=True, overflow="ellipsis")
 
     return progress.Progress(
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=24),
-        progress.MofNCompleteColumn(),
+        Bar(table_column=Column(no_wrap=False)),
+        progress.MofNCompleteColumn(table_column=Column(no_wrap=True)),
         progress.TextColumn("{task.fields[speed]}"),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[notes]}"),
+        Clock(table_column=Column(no_wrap=True)),
+        Notes(table_column=Column(no_wrap=False)),
         console=Console(stderr=True),
+        redirect_stdout=False,  # results go where they were sent; print_line writes them above the bar
     )
 
 

@@ -81,7 +81,10 @@ class Run:
             CheckpointError: when the folder is not a run.
         """
         if not self.recipe_file.is_file():
-            raise CheckpointError(f"{self.folder} is not a run: it has no recipe.yaml.")
+            raise CheckpointError(
+                f"{self.folder} is not a run: it has no recipe.yaml.",
+                "Name the folder that `hlcli train` wrote, as runs/NAME.",
+            )
         return self.recipe_file
 
     def best_model(self) -> dict[str, Any]:

@@ -39,6 +39,9 @@ class Backbone(Section):
     position_antialias: bool = Field(
         True, description="Resize a transformer's learned positions as timm does; false: plain bicubic, as the papers."
     )
+    gradient_checkpointing: bool = Field(
+        False, description="Train in less memory: run the blocks of a timm model twice, for about a quarter more time."
+    )
 
 
 class _Optimizer(Section):

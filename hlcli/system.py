@@ -72,7 +72,8 @@ def _devices() -> str:
         import torch
 
         if not torch.cuda.is_available():
-            return f"cpu ({os.cpu_count()} cores, {torch.get_num_threads()} threads)"
+            threads = torch.get_num_threads()
+            return f"cpu ({os.cpu_count()} cores, {threads} thread{'' if threads == 1 else 's'})"
         return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     except Exception as error:  # noqa: BLE001 - a broken library can raise anything
         return f"unknown: torch does not work ({type(error).__name__}: {error})"

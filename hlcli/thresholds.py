@@ -65,8 +65,9 @@ def read_thresholds(
             content = read_json(protocol)
             values = tuple(_from_file(content[level.name], level) for level in labels.levels)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = "there is no such file" if isinstance(error, FileNotFoundError) else repr(error)
             raise InputError(
-                f"{protocol} holds no thresholds for {', '.join(names)}: {error!r}.",
+                f"{protocol} holds no thresholds for {', '.join(names)}: {reason}.",
                 f"Write a JSON object: {json.dumps(dict.fromkeys(names, 0.5))}.",
             ) from error
     elif isinstance(protocol, int | float):

@@ -74,7 +74,7 @@ def read_upstream(path: Path | str) -> _Upstream:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} is not a file.", "Give the path of a checkpoint file.")
+        raise CheckpointError(f"{path} is not a file.", "Give a checkpoint file, a run folder or a model folder.")
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a mapping of names to weights.")

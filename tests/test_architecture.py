@@ -100,6 +100,9 @@ HEAVY = {
     "wordcloud",
     "h5py",
     "jinja2",
+    "sklearn",
+    "scipy",
+    "umap",
 }
 
 
@@ -212,6 +215,25 @@ def test_no_condition_names_a_method_or_a_data_set():
 def test_init_files_below_the_top_are_empty():
     full = [name for name, path in modules().items() if path.name == "__init__.py" and name != "hlcli"]
     assert [name for name in full if modules()[name].read_text(encoding="utf-8").strip()] == []
+
+
+def test_functions_that_draw_never_save():
+    """They give figures back; what becomes a file goes through one function, which writes it whole."""
+    saving = [
+        f"{module}: {node.attr}"
+        for module, path in modules().items()
+        if module != "hlcli.visualization.saving"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"savefig", "print_figure", "pyplot"}
+    ]
+    drawing = [
+        f"{module}: {name}"
+        for module, path in modules().items()
+        if module.startswith("hlcli.visualization.") and module != "hlcli.visualization.saving"
+        for name in imports_of(path)
+        if name.startswith(("hlcli.files", "pathlib", "matplotlib.pyplot"))
+    ]
+    assert saving + drawing == []
 
 
 def test_no_module_is_named_like_a_library_that_it_could_hide():

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from programs import SOURCE, program_environment
+from source_files import imports_of
+
+PROJECT = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTIONS = {
+    "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "umap": "umap-learn", "open_clip": "open-clip-torch",
+    "pydantic_core": "pydantic", "triton": "torch",
+}  # fmt: skip
+"""Libraries that are imported by another name than they are installed by, or come with another one."""
 
 
 def build(source: Path, target: str, out: Path) -> Path:
@@ -50,10 +61,30 @@ def test_the_metadata_says_what_is_needed(wheel: zipfile.ZipFile):
     [name] = [name for name in wheel.namelist() if name.endswith("/METADATA")]
     lines = wheel.read(name).decode().splitlines()
     assert "Requires-Python: >=3.11" in lines
-    for extra in ("text", "clip", "cvt", "export", "track", "wandb", "mlflow", "test", "dev"):
+    for extra in EXTRAS:
         assert f"Provides-Extra: {extra}" in lines
     [entry] = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert "hlcli = hlcli.__main__:start" in wheel.read(entry).decode()
+
+
+def test_the_readme_names_every_extra():
+    [line] = [line for line in (SOURCE / "README.md").read_text(encoding="utf-8").splitlines() if "Extras: " in line]
+    assert set(re.findall(r"`(\w+)`", line)) == set(EXTRAS)
+
+
+def test_what_the_code_imports_is_asked_for():
+    """A library that only comes along with another one may stop doing so."""
+    asked = {
+        re.match(r"[\w-]+", text)[0].lower().replace("_", "-")
+        for texts in (PROJECT["dependencies"], *EXTRAS.values())
+        for text in texts
+    }
+    used = {
+        name.partition(".")[0]
+        for path in (SOURCE / "hlcli").rglob("*.py")
+        for name in imports_of(path, in_functions=True)
+    } - sys.stdlib_module_names
+    assert {name for name in used if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in asked} == set()
 
 
 def test_the_sdist_makes_the_same_wheel(wheel: zipfile.ZipFile, sdist: Path, tmp_path: Path):

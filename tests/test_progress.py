@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from hlcli import progress
-from hlcli.progress import Progress, duration
+from hlcli.progress import Progress, duration, print_line, waiting
 
 
 class Clock:
@@ -129,6 +129,103 @@ def test_on_a_terminal_a_bar_shows_count_rate_and_notes(messages, monkeypatch):
     assert shown.rstrip().endswith("loss 0.25")
     assert Progress._screen is None
     assert messages() == []
+
+
+def take_terminal(monkeypatch) -> Terminal:
+    """A terminal of 80 columns in the place of stderr; pytest takes that back between a fixture and its test."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("RANK", raising=False)
+    return terminal
+
+
+def last_line(terminal: Terminal) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rstrip().splitlines()[-1].split("\r")[-1]
+
+
+def test_in_80_columns_only_bar_and_notes_give_way(messages, monkeypatch):
+    terminal = take_terminal(monkeypatch)
+    with Progress("Epoch 10/40", total=1283, unit="step", after=5000) as bar:
+        bar.advance(1283)
+        bar.note(loss=3.8901, hard_first=3.537, fine=0.3533, lr=0.0021)
+    line = last_line(terminal)
+    assert len(line) <= 80
+    assert re.search(r"^Epoch 10/40 [━ ]*1283/1283 \S+ step/s in 0:00 loss 3.89 .*…$", line), line
+
+
+def test_at_the_end_the_notes_have_the_room_of_the_bar(messages, monkeypatch):
+    terminal = take_terminal(monkeypatch)
+    with Progress("Epoch 9/10", total=62, unit="step") as bar:
+        bar.note(loss=0.906, hard_first=0.8275, fine=0.0785)
+        bar.advance(62)
+    assert last_line(terminal).rstrip().endswith("in 0:00 loss 0.906 hard_first 0.8275 fine 0.0785")
+
+
+def test_work_that_is_cut_short_says_so_and_work_of_unknown_length_ends_full(messages, monkeypatch):
+    terminal = take_terminal(monkeypatch)
+
+    def fail() -> None:
+        with Progress("Training", total=9, unit="step") as bar:
+            bar.advance(4)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert "4/9" in last_line(terminal)
+    assert last_line(terminal).rstrip().endswith("stopped after 0:00")
+    with Progress("Reading", unit="line") as bar:
+        bar.advance(12)
+    assert "12/12" in last_line(terminal)
+
+
+def test_without_a_terminal_the_time_of_all_that_follows_is_told_too(clock, messages):
+    with Progress("Epoch 1/3", total=100, unit="step", after=200) as bar:
+        clock.now += 40
+        bar.advance(50)
+    assert messages()[0] == "Epoch 1/3: 50/100 steps, 1.25 step/s, 0:40 left, 3:20 in all"
+
+
+def test_results_stand_above_the_bar_on_a_terminal_and_are_alone_in_a_file(messages, monkeypatch, capsys):
+    terminal = take_terminal(monkeypatch)
+    with Progress("Captioning", total=1) as bar:
+        print_line("a.jpg: [red]a dog")
+        bar.advance()
+    assert capsys.readouterr().out == "a.jpg: [red]a dog\n"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with Progress("Captioning", total=1) as bar:
+        print_line("b.jpg: a cat")
+        bar.advance()
+    assert re.search(r"(^|\r|K)b\.jpg: a cat\n", terminal.getvalue())
+
+
+def test_words_that_wait_give_way_to_whatever_is_written(messages, monkeypatch):
+    terminal = take_terminal(monkeypatch)
+    with waiting("Loading"):
+        assert terminal.getvalue() == "Loading …"
+        sys.stderr.write("a warning\n")
+        assert terminal.getvalue() == "Loading …\r\x1b[2Ka warning\n"
+        with Progress("Work", total=1) as bar:
+            bar.advance()
+        assert "1/1" in last_line(terminal)
+    assert sys.stderr is terminal
+    before = len(terminal.getvalue())
+    with waiting("Loading"):
+        pass
+    assert terminal.getvalue()[before:] == "Loading …\r\x1b[2K"
+
+
+@pytest.mark.parametrize("how", ["quiet", "no terminal"])
+def test_nothing_waits_where_nobody_looks(how, messages, caplog, monkeypatch):
+    terminal = take_terminal(monkeypatch)
+    if how == "quiet":
+        caplog.set_level(logging.WARNING, logger="hlcli")
+    else:
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with waiting("Loading"):
+        pass
+    assert terminal.getvalue() == ""
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (750, "12:30"), (3723, "1:02:03")])

@@ -45,7 +45,8 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 def test_commands_use_the_public_interface_alone():
     """Beside it: how this process is started, stopped and seen, which is no business of the library's users."""
-    own = ("hlcli.cli", "hlcli.interrupts", "hlcli.launching", "hlcli.library_errors", "hlcli.plain_text")
+    own = ("hlcli.cli", "hlcli.interrupts", "hlcli.launching", "hlcli.library_errors", "hlcli.plain_text",
+           "hlcli.progress")  # fmt: skip
     inner = [
         f"{path}: {name}"
         for path in (ROOT / "cli").glob("*.py")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.next_steps import suggest
 from hlcli.cli.options import AsJson, BatchSize, Overrides, WhichRecipe, Workers
 
 
@@ -42,19 +43,23 @@ def calibrate(
     """
     import hlcli
     from hlcli.cli.calibrate_report import show
+    from hlcli.progress import waiting
 
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or ())
-    found = hlcli.calibrate(
-        model,
-        method=method,  # type: ignore[arg-type]  # checked there
-        thresholds=thresholds,  # type: ignore[arg-type]
-        by=by,  # type: ignore[arg-type]
-        split=split,
-        out=out,
-        overwrite=overwrite,
-        recipe=given,
-        overrides=() if given else overrides or (),
-        batch_size=batch_size,
-        workers=workers,
-    )
+    with waiting("Loading"):
+        found = hlcli.calibrate(
+            model,
+            method=method,  # type: ignore[arg-type]  # checked there
+            thresholds=thresholds,  # type: ignore[arg-type]
+            by=by,  # type: ignore[arg-type]
+            split=split,
+            out=out,
+            overwrite=overwrite,
+            recipe=given,
+            overrides=() if given else overrides or (),
+            batch_size=batch_size,
+            workers=workers,
+        )
     show(found, as_json=as_json)
+    if not as_json:
+        suggest("eval", model if out is None else out)

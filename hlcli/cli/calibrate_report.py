@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import say
 from hlcli.launching import is_first_process
 from hlcli.plain_text import printable
 
@@ -41,7 +41,7 @@ def show(found: Calibration, *, as_json: bool) -> None:
         shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
         text = f"{level}: {len(names):,} labels with few examples share their level's: {shown}."
         console.print(Text(printable(text)))
-    typer.echo(f"Model: {found.folder}", err=True)
+    say(f"Model: {found.folder}")
 
 
 def _map_table(found: Calibration) -> Table:

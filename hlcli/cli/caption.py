@@ -31,21 +31,33 @@ def caption(
     model: Model,
     images: Images = None,
     split: Annotated[str | None, typer.Option(help="Caption this split of the data set instead and score it.")] = None,
-    beam: Annotated[int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest caption, its end mark counted.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy; default the recipe's.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Longest caption in words, its end mark counted; default the recipe's.")
+    ] = None,
     num_captions: Annotated[int, typer.Option(help="Captions per image.")] = 1,
     length_penalty: Annotated[
-        float | None, typer.Option(help="Power of the length that log-probabilities are divided by; 0 favours short.")
+        float | None,
+        typer.Option(
+            help="Power of the length that log-probabilities are divided by; 0 favours short; default the recipe's."
+        ),
     ] = None,
     block_ngrams: Annotated[
-        int | None, typer.Option(help="Never repeat so many words in a row within a caption; 0 may.")
+        int | None,
+        typer.Option(help="Never repeat so many words in a row within a caption; 0 may; default the recipe's."),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Draw words instead of searching the likeliest.")] = False,
     temperature: Annotated[
-        float | None, typer.Option(help="--sample: above 1 makes rare words likelier, below 1 rarer.")
+        float | None,
+        typer.Option(help="--sample: above 1 makes rare words likelier, below 1 rarer; default the recipe's."),
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="--sample: only the likeliest words, which together reach this probability.")
+        float | None,
+        typer.Option(
+            help="--sample: only the likeliest words, which together reach this probability; default the recipe's."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="--sample: of the draws; default 0.")] = None,
     ensemble: Ensemble = None,
@@ -83,6 +95,11 @@ def caption(
         decoding = report.change_decoding(models[0].recipe.eval, asked, sample=sample)
         predictor = report.make_predictor(models, decoding, features, batch_size, workers, num_captions)
         if split is not None:
+            code = 0
             report.measure_split(predictor, split, out, resume=resume, as_json=as_json)
-            return
-        raise typer.Exit(report.caption_and_show(predictor, images or [], out, resume=resume, as_json=as_json))
+        else:
+            code = report.caption_and_show(predictor, images or [], out, resume=resume, as_json=as_json)
+    if not as_json:
+        report.suggest_captions(model, images or [], out)
+    if code:
+        raise typer.Exit(code)

@@ -10,9 +10,12 @@ import typer
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import asked_images, say, suggest
 from hlcli.launching import is_first_process
 from hlcli.plain_text import printable
+from hlcli.progress import print_line, waiting
 
 if TYPE_CHECKING:
     from hlcli.evaluation.captions import CaptionEvaluation
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
     from hlcli.recipe import EvalSection
 
-FAILED_SOME = 3
 NUM_EXAMPLES = 3
 NO_WORD = "(no word)"
 OPTIONS = {
@@ -84,7 +86,8 @@ def open_captioners(paths: Sequence[Path], recipe: str | None, overrides: Sequen
         InputError: when one cannot be used, or is no captioner.
     """
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides)
-    return [hlcli.open_model(path, given, () if given else overrides, task="captions") for path in paths]
+    with waiting("Loading"):
+        return [hlcli.open_model(path, given, () if given else overrides, task="captions") for path in paths]
 
 
 def make_predictor(
@@ -112,16 +115,17 @@ def caption_and_show(
     """Caption and show; returns the exit code."""
     is_first = is_first_process()
     show = _show_caption if is_first and out is None and not as_json else None
-    done = hlcli.caption(predictor, images, out=out, resume=resume, show=show)
+    with waiting("Loading"):
+        done = hlcli.caption(predictor, images, out=out, resume=resume, show=show)
     if is_first:
         _show_rest(done, out, as_json=as_json)
-    return FAILED_SOME if done.failures else 0
+    return SOME_FAILED if done.failures else 0
 
 
 def _show_caption(caption: Caption) -> None:
-    typer.echo(printable(f"{caption.image}: {caption.caption or NO_WORD}"))
+    print_line(printable(f"{caption.image}: {caption.caption or NO_WORD}"))
     for other in caption.alternatives:
-        typer.echo(printable(f"    {other.text}"))
+        print_line(printable(f"    {other.text}"))
 
 
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
@@ -133,7 +137,7 @@ def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
         }
         print_json({**document, "out": str(out)} if out else document)
     elif out is not None:
-        typer.echo(f"Captions: {out}", err=True)
+        say(f"Captions: {out}")
     for failure in done.failures if out is None else done.failures[:5]:
         typer.echo(f"failed: {printable(failure.error)}", err=True)
     if done.failures:
@@ -151,13 +155,14 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Caption a split, score it and show."""
-    result = hlcli.evaluate_captions(predictor, split, out=out, report=page, resume=resume)
+    with waiting("Loading"):
+        result = hlcli.evaluate_captions(predictor, split, out=out, report=page, resume=resume)
     if not is_first_process():
         return
     if out is not None:
-        typer.echo(f"Captions: {out}", err=True)
+        say(f"Captions: {out}")
     if page is not None:
-        typer.echo(f"Report: {page}", err=True)
+        say(f"Report: {page}")
     if result.metrics is None:
         typer.echo(f"Split {result.split} has no true captions: there is nothing to score.", err=True)
     elif as_json:
@@ -165,6 +170,18 @@ def measure_split(
     else:
         _show_table(result.split, result.metrics)
         _show_examples(result)
+
+
+def suggest_captions(model: Path | None, images: Sequence[Path] = (), out: Path | None = None) -> None:
+    """What to type after captions of a split, or of images."""
+    if model is None:
+        return
+    if not images:
+        suggest("caption", model, "FOLDER")
+    elif out is None:
+        suggest("caption", model, asked_images(images), "--out", "captions.jsonl")
+    else:
+        suggest("visualize", "captions", model, "--images", asked_images(images))
 
 
 def measure_captioner(

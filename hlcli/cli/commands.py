@@ -13,12 +13,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hlcli import HlcliError
+from hlcli.cli.help_text import write_help
 from hlcli.interrupts import STOPS
 from hlcli.launching import is_first_process, leave_exit_code
 from hlcli.library_errors import as_ours
 from hlcli.plain_text import printable
 
 INTERRUPTED = 130
+SOME_FAILED = 3
+"""Exit code of work that is finished, but for some items, which are listed."""
 ORDER = (
     "download", "preprocess", "embed", "init", "debug", "train", "eval", "compare", "calibrate", "caption", "visualize",
     "recipes", "convert", "export", "push", "env",
@@ -31,17 +34,26 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write examples, usage, text and options."""
-        self.help = _write_examples(self.help or "", formatter)
-        super().format_help(ctx, formatter)
+        write_help(self, ctx, formatter)
 
 
-class Commands(TyperGroup):
-    """The top of the command line: turns errors that users can mend into a message and an exit code."""
+class Group(TyperGroup):
+    """Commands below a command, with help that looks like theirs."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write examples, usage, text, options and commands."""
-        self.help = _write_examples(self.help or "", formatter)
-        super().format_help(ctx, formatter)
+        write_help(self, ctx, formatter)
+
+
+class Commands(Group):
+    """The top of the command line: turns errors that users can mend into a message and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take --quiet and --debug behind the command's name too, where people write them."""
+        end = args.index("--") if "--" in args else len(args)
+        general = [word for word in args[:end] if word in ("--quiet", "--debug")]
+        others = [word for word in args[:end] if word not in ("--quiet", "--debug")]
+        return super().parse_args(ctx, [*general, *others, *args[end:]])
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands, in the order in which one needs them; others last."""
@@ -75,15 +87,6 @@ def stop_on_signals() -> None:
     """Let SIGTERM and SIGUSR1, which job schedulers send, end any command as Ctrl-C does."""
     for number in STOPS[1:]:
         signal.signal(number, signal.default_int_handler)
-
-
-def _write_examples(text: str, formatter: Any) -> str:
-    """Write the example lines of a help text as they are; returns the other lines."""
-    lines = text.splitlines()
-    for line in lines:
-        if line.startswith("Example:"):
-            formatter.write(f"{line}\n")
-    return "\n".join(line for line in lines if not line.startswith("Example:"))
 
 
 def _show_error(error: HlcliError) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
+from hlcli.cli.next_steps import suggest
 from hlcli.cli.options import AsJson, BatchSize, Overrides, Workers
 
 
@@ -40,16 +41,21 @@ def compare(
     """
     import hlcli
     from hlcli.cli.compare_report import show
+    from hlcli.progress import waiting
 
-    found = hlcli.compare(
-        models,
-        split=split,
-        metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
-        resamples=resamples,
-        recipe=None if recipe is None else hlcli.Recipe.from_yaml(recipe),
-        overrides=overrides or (),
-        out=out,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    given = None if recipe is None else hlcli.Recipe.from_yaml(recipe)
+    with waiting("Loading"):
+        found = hlcli.compare(
+            models,
+            split=split,
+            metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
+            resamples=resamples,
+            recipe=given,
+            overrides=overrides or (),
+            out=out,
+            batch_size=batch_size,
+            workers=workers,
+        )
     show(found, out, as_json=as_json)
+    if out is None and not as_json:
+        suggest("compare", *models, "--out", "comparison.md")

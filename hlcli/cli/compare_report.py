@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import say
 from hlcli.launching import is_first_process
 from hlcli.plain_text import printable
 
@@ -23,7 +23,7 @@ def show(found: Comparison, out: Path | None, *, as_json: bool) -> None:
     if not is_first_process():
         return
     if out is not None:
-        typer.echo(f"Comparison: {out}", err=True)
+        say(f"Comparison: {out}")
     if as_json:
         print_json(found.to_json())
         return

@@ -30,14 +30,20 @@ def convert(
     Example: hlcli convert runs/quickstart --to upstream --out model_best.pth.tar
     """
     import hlcli
+    from hlcli.cli.next_steps import suggest
+    from hlcli.progress import waiting
 
     if to == "upstream":
-        made = hlcli.export_upstream(checkpoint, out=out, overwrite=overwrite)
+        with waiting("Converting"):
+            made = hlcli.export_upstream(checkpoint, out=out, overwrite=overwrite)
     elif to != "model":
         raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).")
     elif recipe is None:
         raise hlcli.InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
     else:
         given = hlcli.Recipe.from_yaml(recipe, overrides or [])
-        made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
+        with waiting("Converting"):
+            made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
     typer.echo(str(made))
+    if to == "model":
+        suggest("eval", made, "--images", "FOLDER")

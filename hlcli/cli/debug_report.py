@@ -27,6 +27,8 @@ FEW_LABELS = 10
 FEW_NAMES = 5
 """So many images or labels of a finding."""
 
+_CAPTION_HEADINGS = ("captions", "without captions")
+
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -73,10 +75,11 @@ def _split_table(found: Inspection) -> Table:
     from rich.text import Text
 
     table = Table("split")
-    for heading in ("images", "labels per image", "without labels", "captions", "without captions"):
+    has_captions = any(counts.captions for counts in found.splits)
+    for heading in ("images", "labels per image", "without labels", *_CAPTION_HEADINGS[: 2 * has_captions]):
         table.add_column(heading, justify="right")
     for counts in found.splits:
-        whole = (counts.without_labels, counts.captions, counts.without_captions)
+        whole = (counts.without_labels, *(counts.captions, counts.without_captions)[: 2 * has_captions])
         name = Text(printable(counts.split))
         table.add_row(name, f"{counts.images:,}", f"{counts.labels_per_image:.2f}", *(f"{n:,}" for n in whole))
     return table

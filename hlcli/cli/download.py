@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.completion import data_set_names
 from hlcli.cli.options import Root
-
-SOME_MISSING = 3
 
 Annotations = Annotated[
     list[Path] | None,
@@ -108,6 +107,7 @@ def download(
     """
     import hlcli
     from hlcli.cli import download_report as report
+    from hlcli.cli.next_steps import command_line, in_root, say, suggest
 
     names, files = report.sort_out(names, annotations or [])
     options = hlcli.DownloadOptions(
@@ -119,6 +119,7 @@ def download(
     report.show_terms(names, root, with_licence=not accept_licence, verify=options.verify)
     if dry_run:
         report.show_plan(names, root, options)
+        suggest("download", *names, *in_root(root))
         return
     reports = hlcli.download(names, root, options)
     if not accept_licence:
@@ -126,4 +127,5 @@ def download(
     for made in reports:
         report.show(made, max_missing)
     if any(made.missing_share > max_missing or made.unverified for made in reports):
-        raise typer.Exit(SOME_MISSING)
+        raise typer.Exit(SOME_FAILED)
+    say("Next: " + "; ".join(command_line("preprocess", made.name, *in_root(root)) for made in reports))

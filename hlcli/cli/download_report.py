@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.filesize import decimal
 
 import hlcli
 
@@ -62,10 +64,25 @@ def note_licences(names: Sequence[str], root: Path | None) -> None:
 
 def show_plan(names: Sequence[str], root: Path | None, options: DownloadOptions) -> None:
     """What would be fetched."""
-    rows = hlcli.plan_download(names, root, options)
-    typer.echo(f"{'file':45} {'state':15} to fetch")
+    rows = [row._replace(size=_in_units(row.size)) for row in hlcli.plan_download(names, root, options)]
+    files = [row for row in rows if row.state]
+    widths = [
+        max(len(cell) for cell in column) for column in zip(("file", "state"), *(row[:2] for row in files), strict=True)
+    ]
+    typer.echo(f"{'file':{widths[0]}}  {'state':{widths[1]}}  to fetch")
     for row in rows:
-        typer.echo(f"{row.what:45} {row.state:15} {row.size}")
+        if row.state:
+            typer.echo(f"{row.what:{widths[0]}}  {row.state:{widths[1]}}  {row.size}")
+        else:
+            typer.echo(f"{row.what}: {row.size}")
+
+
+def _in_units(size: str) -> str:
+    """Numbers of bytes as people read them."""
+    units = {"bytes": 1, "MB": 1_000_000}
+    return re.sub(
+        r"(\d[\d,]*) (bytes|MB)", lambda found: decimal(int(found[1].replace(",", "")) * units[found[2]]), size
+    )
 
 
 def show(report: DownloadReport, max_missing: float) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from hlcli.cli.commands import Command
+from hlcli.cli.commands import Command, Group
 from hlcli.cli.completion import data_set_names
 from hlcli.cli.embed_images import images
 from hlcli.cli.options import AsJson, ReplaceFile, Root, data_keys
 
 app = typer.Typer(
-    help="Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions.",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -35,16 +35,23 @@ Encoder = Annotated[
 ]
 Variant = Annotated[
     str | None,
-    typer.Option(help="With pooling paper: salgl (tokens marked as second sentence) or sgre (unmarked)."),
+    typer.Option(
+        help="With pooling paper: salgl (tokens marked as second sentence) or sgre (unmarked); default salgl."
+    ),
 ]
 
 
 @app.callback()
 def embed() -> None:
-    """Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions."""
+    """Make label vectors for SALGL and SGRE, HSPNet's graph, or image features for captions.
+
+    Example: hlcli embed labels voc2007
+    Example: hlcli embed graph coco --set hierarchy=true
+    Example: hlcli embed images photos --backbone clip:ViT-B-32
+    """
 
 
-@app.command("labels", cls=Command)
+@app.command("labels", cls=Command, short_help="Vectors of label names, for SALGL and SGRE.")
 def labels(
     dataset: Dataset,
     root: Root = None,
@@ -61,7 +68,10 @@ def labels(
     variant: Variant = None,
     average: Annotated[bool, typer.Option("--average", help="GloVe: mean of the words instead of their sum.")] = False,
     names: Annotated[
-        Path | None, typer.Option(help="Texts for labels: YAML `label: text`, or .txt with one line per label.")
+        Path | None,
+        typer.Option(
+            help="Texts for labels: YAML `label: text`, or .txt with one line per label; default the names themselves."
+        ),
     ] = None,
     template: Annotated[str, typer.Option(help="Around every text, e.g. 'a photo of a {}'.")] = "{}",
     verbatim: Annotated[
@@ -79,20 +89,26 @@ def labels(
     """
     import hlcli
     from hlcli.cli.embedding_report import show
+    from hlcli.cli.next_steps import suggest_training
+    from hlcli.progress import waiting
 
-    path, made = hlcli.embed_labels(
-        hlcli.data_section(dataset, root, overrides or [], source="hlcli embed labels"),
-        encoder,
-        out=out,
-        overwrite=overwrite,
-        normalize=normalize,
-        texts=hlcli.TextRules(names, template, verbatim=verbatim, numbers=force),
-        options=hlcli.EncoderOptions(pooling, variant, average),
-    )
+    section = hlcli.data_section(dataset, root, overrides or [], source="hlcli embed labels")
+    with waiting("Loading"):
+        path, made = hlcli.embed_labels(
+            section,
+            encoder,
+            out=out,
+            overwrite=overwrite,
+            normalize=normalize,
+            texts=hlcli.TextRules(names, template, verbatim=verbatim, numbers=force),
+            options=hlcli.EncoderOptions(pooling, variant, average),
+        )
     show(path, made, neighbours, as_json=as_json)
+    if not as_json:
+        suggest_training(section.name, "label_embeddings", out)
 
 
-@app.command("graph", cls=Command)
+@app.command("graph", cls=Command, short_help="How alike labels and their parents are, for HSPNet.")
 def graph(
     dataset: Dataset,
     root: Root = None,
@@ -115,7 +131,10 @@ def graph(
     pooling: Annotated[str | None, typer.Option(help="Text models: paper, cls or mean; default what fits.")] = None,
     names: Annotated[
         Path | None,
-        typer.Option(help="Texts for labels and parents: YAML `name: text`, or .txt, a line per label, then parent."),
+        typer.Option(
+            help="Texts for labels and parents: YAML `name: text`, or .txt, a line per label, then parent; default the "
+            "names themselves."
+        ),
     ] = None,
     verbatim: Annotated[bool, typer.Option("--verbatim", help="Keep underscores; else they become blanks.")] = False,
     force: Force = False,
@@ -129,6 +148,8 @@ def graph(
     """
     import hlcli
     from hlcli.cli.graph_report import show
+    from hlcli.cli.next_steps import suggest_training
+    from hlcli.progress import waiting
 
     section = hlcli.data_section(dataset, root, overrides or [], source="hlcli embed graph")
     if source is not None:
@@ -138,16 +159,19 @@ def graph(
             )
         path, made = hlcli.import_graph(section, source, out=out, overwrite=overwrite)
     else:
-        path, made = hlcli.embed_graph(
-            section,
-            encoder,
-            templates=templates or None,
-            out=out,
-            overwrite=overwrite,
-            texts=hlcli.TextRules(names, verbatim=verbatim, numbers=force),
-            options=hlcli.EncoderOptions(pooling),
-        )
+        with waiting("Loading"):
+            path, made = hlcli.embed_graph(
+                section,
+                encoder,
+                templates=templates or None,
+                out=out,
+                overwrite=overwrite,
+                texts=hlcli.TextRules(names, verbatim=verbatim, numbers=force),
+                options=hlcli.EncoderOptions(pooling),
+            )
     show(path, made, neighbours, as_json=as_json)
+    if not as_json:
+        suggest_training(section.name, "graph", out)
 
 
-app.command("images", cls=Command)(images)
+app.command("images", cls=Command, short_help="Image features for captioning: grid, region or global.")(images)

@@ -35,7 +35,10 @@ References = Annotated[
     Path | None, typer.Option(help="--captions: the true ones, COCO's annotations or Karpathy's file.")
 ]
 Metrics = Annotated[
-    str | None, typer.Option(help="--captions: of BLEU, METEOR, ROUGE-L, CIDEr, SPICE, separated by commas.")
+    str | None,
+    typer.Option(
+        help="--captions: of BLEU, METEOR, ROUGE-L, CIDEr, SPICE, separated by commas; default those without Java."
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Write predictions to FILE.jsonl, .csv or .parquet; captions: .jsonl, .json.")
@@ -91,6 +94,7 @@ def evaluate(
     from hlcli.cli import caption_report
     from hlcli.cli import evaluation_report as report
     from hlcli.cli.profile_report import profiled
+    from hlcli.progress import waiting
 
     for_labels = {"--images": images or more_images, "--labels": labels, "--thresholds": thresholds,
                   "--top-k": top_k, "--per-label": per_label, "--resume": resume}  # fmt: skip
@@ -104,20 +108,28 @@ def evaluate(
     model, places = report.sort_out(model, images or [], more_images or [], given)
     report.check_options(places, labels, out, page, split=split, top_k=top_k, per_label=per_label, resume=resume)
     with profiled(profile, "open_model", "evaluate", "predict"):
-        loaded = hlcli.open_model(model, given, () if given else overrides or ())
+        with waiting("Loading"):
+            loaded = hlcli.open_model(model, given, () if given else overrides or ())
         if loaded.recipe.model.task == "captions":
             caption_report.measure_captioner(
                 loaded, split, out, page,
                 useless=for_labels, batch_size=batch_size, workers=workers, as_json=as_json,
             )  # fmt: skip
+            if not as_json:
+                caption_report.suggest_captions(model)
             return
+        code = 0
         if places and labels is None:
             code = report.predict_images(
                 loaded, places, out, resume=resume,
                 thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k, as_json=as_json,
             )  # fmt: skip
-            raise typer.Exit(code)
-        report.measure_split(
-            loaded, split, places, labels, thresholds,
-            out=out, page=page, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
-        )  # fmt: skip
+        else:
+            report.measure_split(
+                loaded, split, places, labels, thresholds,
+                out=out, page=page, batch_size=batch_size, workers=workers, per_label=per_label, as_json=as_json,
+            )  # fmt: skip
+    if not as_json:
+        report.suggest_more(model, loaded.recipe, places, labels, out, page)
+    if code:
+        raise typer.Exit(code)

@@ -10,9 +10,12 @@ import typer
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import asked_images, figures_of, say, suggest
 from hlcli.launching import is_first_process
 from hlcli.plain_text import printable
+from hlcli.progress import waiting
 
 if TYPE_CHECKING:
     from hlcli.data.failures import Failure
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
     from hlcli.prediction.label_rows import Prediction
     from hlcli.recipe import Recipe
     from hlcli.thresholds import ThresholdRule
-
-FAILED_SOME = 3
 
 
 def sort_out(
@@ -111,11 +112,12 @@ def predict_images(
 ) -> int:
     """Predict and show; returns the exit code."""
     workers = loaded.recipe.data.workers if workers is None else workers
-    predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
-    predictions, failures = hlcli.predict(predictor, places, out=out, resume=resume)
+    with waiting("Loading"):
+        predictor = hlcli.Predictor(loaded, thresholds=thresholds, batch_size=batch_size, workers=workers, top_k=top_k)
+        predictions, failures = hlcli.predict(predictor, places, out=out, resume=resume)
     if is_first_process():
         _show_predictions(predictions, failures, out, as_json=as_json)
-    return FAILED_SOME if failures else 0
+    return SOME_FAILED if failures else 0
 
 
 def _show_predictions(
@@ -134,12 +136,31 @@ def _show_predictions(
 
         Console().print(prediction_table(predictions))
     else:
-        typer.echo(f"Predictions: {out}", err=True)
+        say(f"Predictions: {out}")
     for failure in failures if out is None else failures[:5]:
         typer.echo(f"failed: {printable(failure.error)}", err=True)
     if failures:
         where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
         typer.echo(f"{len(failures)} images could not be decoded{where}.", err=True)
+
+
+def suggest_more(
+    model: Path | None, recipe: Recipe, places: Sequence[Path], labels: Path | None, out: Path | None, page: Path | None
+) -> None:
+    """What to type after `hlcli eval MODEL` of labels."""
+    if model is None:
+        return
+    figures = [kind for kind in figures_of(recipe) if kind != "scenes"]
+    if places and labels is None:
+        where = ["--images", asked_images(places)]
+        if out is None:
+            suggest("eval", model, *where, "--out", "predictions.jsonl")
+        elif figures:
+            suggest("visualize", figures[0], model, *where)
+    elif page is None and not places:
+        suggest("eval", model, "--report", "report.html")
+    else:
+        suggest("eval", model, "--images", "FOLDER")
 
 
 def measure_split(
@@ -157,22 +178,23 @@ def measure_split(
     as_json: bool,
 ) -> None:
     """Measure and show."""
-    result = hlcli.evaluate(
-        loaded,
-        split=split,
-        images=places[0] if places else None,
-        labels_file=labels,
-        thresholds=protocol,
-        out=out,
-        report=page,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    with waiting("Loading"):
+        result = hlcli.evaluate(
+            loaded,
+            split=split,
+            images=places[0] if places else None,
+            labels_file=labels,
+            thresholds=protocol,
+            out=out,
+            report=page,
+            batch_size=batch_size,
+            workers=workers,
+        )
     if is_first_process():
         if out is not None:
-            typer.echo(f"Predictions: {out}", err=True)
+            say(f"Predictions: {out}")
         if page is not None:
-            typer.echo(f"Report: {page}", err=True)
+            say(f"Report: {page}")
         _show_metrics(result, per_label=per_label, as_json=as_json)
 
 

@@ -39,12 +39,14 @@ def export(
     Example: hlcli export runs/quickstart-caption --to onnx --out captioner
     """
     import hlcli
+    from hlcli.progress import waiting
 
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
-    made = hlcli.export(
-        model, out=out, to=to, recipe=given, overrides=() if given else overrides or (), images=images or (),
-        overwrite=overwrite,
-    )  # fmt: skip
+    with waiting("Exporting"):
+        made = hlcli.export(
+            model, out=out, to=to, recipe=given, overrides=() if given else overrides or (), images=images or (),
+            overwrite=overwrite,
+        )  # fmt: skip
     _show(made, as_json=as_json)
 
 

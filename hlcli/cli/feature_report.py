@@ -11,8 +11,11 @@ from rich.filesize import decimal
 
 import hlcli
 from hlcli import InputError
+from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import suggest, suggest_training
 from hlcli.launching import is_first_process
+from hlcli.progress import waiting
 
 if TYPE_CHECKING:
     from hlcli.features.embedding import FeatureReport
@@ -26,8 +29,6 @@ CHOICES: dict[str, Any] = {
 }
 FROM_SECTION = ("image_size", "resize", "normalization")
 """Options that a data section may give with `--set`."""
-
-FAILED = 3
 
 
 def find_source(
@@ -85,7 +86,8 @@ def show_plan(
     as_json: bool,
 ) -> None:
     """How large the file would be."""
-    plan = hlcli.plan_images(source, options, out=out, splits=splits, dtype=dtype)
+    with waiting("Loading"):
+        plan = hlcli.plan_images(source, options, out=out, splits=splits, dtype=dtype)
     if as_json:
         document = {
             "file": str(plan.path),
@@ -124,11 +126,16 @@ def embed(
         as_json: print one JSON document.
         how: what else `embed_images` takes.
     """
-    report = hlcli.embed_images(source, options, out=out, splits=splits, **how)
+    with waiting("Loading"):
+        report = hlcli.embed_images(source, options, out=out, splits=splits, **how)
     if not is_first_process():
         return 0
     _show(report, as_json=as_json)
-    return FAILED if report.failures else 0
+    if isinstance(source, Path) and options.kind != "global" and not as_json:
+        suggest("caption", "MODEL", source, f"--{options.kind}-features", report.path)
+    elif not isinstance(source, Path) and not as_json:
+        suggest_training(source.name)
+    return SOME_FAILED if report.failures else 0
 
 
 def import_tsv(

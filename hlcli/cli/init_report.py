@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import say
 from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def show(started: StartedRecipe, *, as_json: bool) -> None:
         f"{settings.model.name} on {settings.backbone.name}, {height}×{width} pixels, {settings.train.epochs} epochs "
         f"of {started.splits['train'] // settings.train.batch_size:,} steps"
     )
-    typer.echo(f"next: hlcli debug data {folder}; hlcli train --recipe {folder}")
+    say(f"Next: hlcli debug data {folder}; hlcli train --recipe {folder}")
 
 
 def _rows(started: StartedRecipe) -> Iterator[tuple[str, str]]:

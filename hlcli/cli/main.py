@@ -57,7 +57,9 @@ def hlcli(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and more messages.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only, no progress.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show warnings and errors only: no progress, no hints.")
+    ] = False,
 ) -> None:
     """Hierarchical and multi-label image understanding: download, preprocess, train, evaluate, predict, look.
 
@@ -77,14 +79,14 @@ app.command("init", cls=Command, short_help="Make a recipe for your own photos."
 app.add_typer(debug.app, name="debug", short_help="Find what is wrong with a data set before training.")
 app.command("train", cls=Command, short_help="Train a recipe; keep the last state and the best model.")(train)
 app.command("eval", cls=Command, short_help="Measure a model, predict images, score captions.")(evaluate)
-app.command("compare", cls=Command, short_help="Compare models on the same images: what is no chance.")(compare)
+app.command("compare", cls=Command, short_help="Compare models on the same images, with intervals.")(compare)
 app.command("calibrate", cls=Command, short_help="Make scores probabilities; tune thresholds.")(calibrate)
 app.command("caption", cls=Command)(caption)
 app.command("visualize", cls=Command)(visualize)
 app.command("convert", cls=Command, short_help="Turn a reference's checkpoint into a model, or back.")(convert)
 app.command("export", cls=Command, short_help="Write a model for programs without hlcli: ONNX, torch.export.")(export)
 app.command("push", cls=Command, short_help="Put a model on the Hugging Face hub.")(push)
-app.add_typer(recipes.app, name="recipes")
+app.add_typer(recipes.app, name="recipes", short_help="List, show, copy and check recipes.")
 app.command("env", cls=Command, short_help="Versions, devices and data sets found, for bug reports.")(env)
 
 

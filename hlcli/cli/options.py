@@ -12,7 +12,12 @@ from hlcli.cli.completion import recipe_names
 Root = Annotated[Path | None, typer.Option(help="Data root; default $HLCLI_DATA, else ./data.")]
 
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change a setting of the recipe, e.g. optim.lr=1e-4; may be repeated.",
+    ),
 ]
 
 WhichRecipe = Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import say
 
 if TYPE_CHECKING:
     from hlcli.data.preparation import Preparation
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def show(made: Preparation, *, as_json: bool) -> None:
     """Where the store is and what is in it."""
     for path in made.exported:
-        typer.echo(f"Exported {path}", err=True)
+        say(f"Exported {path}")
     counts = {split: counts["images"] for split, counts in made.meta["counts"].items()}
     if as_json:
         document = {"store": str(made.folder), "images": counts, "failures": len(made.failures)}

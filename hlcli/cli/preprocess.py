@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from hlcli.cli.commands import SOME_FAILED, Group
 from hlcli.cli.options import AsJson, Root, data_keys
 
 
-class DataSets(TyperGroup):
+class DataSets(Group):
     """One command per data set, made from its section when it is asked for: `hlcli --help` needs none of them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -46,7 +46,9 @@ class DataSets(TyperGroup):
 
 app = typer.Typer(
     cls=DataSets,
-    help="Turn a data set's official layout into a store that training reads. "
+    help="Example: hlcli preprocess voc2007\n"
+    "Example: hlcli preprocess coco --image-size 448\n"
+    "Turn a data set's official layout into a store that training reads. "
     "`hlcli preprocess NAME --help` lists the options of each.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -77,6 +79,7 @@ def preprocess(
 ) -> None:
     """Prepare a data set; `name` and `options` come from its command, the others are common to all."""
     import hlcli
+    from hlcli.cli.next_steps import in_root, suggest
     from hlcli.cli.preparation_report import show
 
     section = hlcli.data_section(name, root, overrides or [], source="hlcli preprocess")
@@ -86,4 +89,6 @@ def preprocess(
     )  # fmt: skip
     show(made, as_json=as_json)
     if made.failures:
-        raise typer.Exit(3)
+        raise typer.Exit(SOME_FAILED)
+    if not as_json:
+        suggest("debug", "data", name, *in_root(root))

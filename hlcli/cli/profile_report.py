@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hlcli.launching import is_first_process
+from hlcli.progress import waiting
 
 if TYPE_CHECKING:
     from hlcli import PhaseTime
@@ -29,8 +30,9 @@ def profiled(is_wanted: bool, *verbs: str) -> Iterator[None]:
     try:
         with profile:
             profile.begin("libraries")
-            for verb in verbs:
-                getattr(hlcli, verb)
+            with waiting("Loading"):
+                for verb in verbs:
+                    getattr(hlcli, verb)
             profile.end()
             yield
     finally:

@@ -15,7 +15,7 @@ def push(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run folder or model folder.")],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Made if it is not there.")],
     private: Annotated[bool, typer.Option("--private", help="Only its owner sees a new one.")] = False,
-    message: Annotated[str, typer.Option(help="What to call this version.")] = "",
+    message: Annotated[str, typer.Option(help="What to call this version; default one that names hlcli.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Put a model on the Hugging Face hub, with a card that says what it is.
@@ -26,10 +26,14 @@ def push(
     Example: hlcli eval hf://jane/shapes --images photos
     """
     import hlcli
+    from hlcli.cli.next_steps import suggest
+    from hlcli.progress import waiting
 
-    address = hlcli.push(model, repository, private=private, message=message)
+    with waiting("Loading"):
+        address = hlcli.push(model, repository, private=private, message=message)
     name = f"hf://{repository.removeprefix('hf://')}"
     if as_json:
         print_json({"model": name, "address": address})
     else:
         typer.echo(f"{name}: {address}")
+        suggest("eval", name, "--images", "FOLDER")

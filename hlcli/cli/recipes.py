@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +11,13 @@ import typer
 
 import hlcli
 from hlcli import InputError, RecipeError
-from hlcli.cli.commands import Command
+from hlcli.cli.commands import Command, Group
 from hlcli.cli.completion import recipe_names
 from hlcli.cli.json_output import print_json
-from hlcli.cli.options import ReplaceFile
+from hlcli.cli.next_steps import suggest
+from hlcli.cli.options import AsJson, Overrides, ReplaceFile
 
-app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[
     str,
@@ -22,10 +25,17 @@ Name = Annotated[
 ]
 
 
+@app.callback()
+def recipes() -> None:
+    """List, show, copy and check recipes.
+
+    Example: hlcli recipes list
+    Example: hlcli recipes copy quickstart mine.yaml
+    """
+
+
 @app.command("list", cls=Command)
-def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
-) -> None:
+def list_(as_json: AsJson = False) -> None:
     """List the shipped recipes.
 
     Example: hlcli recipes list
@@ -34,17 +44,35 @@ def list_(
     if as_json:
         print_json([row._asdict() for row in rows], indent=1)
         return
-    table = [("name", "method", "data set", "what it is"), *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    for row in table:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        typer.echo("  ".join([*cells, row[3]]).rstrip())
+    if sys.stdout.isatty():
+        _show_folded(rows)
+    else:
+        table = [("name", "method", "data set", "what it is"), *rows]
+        widths = [max(len(row[column]) for row in table) for column in range(3)]
+        for row in table:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+            typer.echo("  ".join([*cells, row[3]]).rstrip())
+    suggest("recipes", "show", "NAME")
+
+
+def _show_folded(rows: Sequence[hlcli.ShippedRecipe]) -> None:
+    """Names, and what they are in as many lines as that takes; it begins with method and data set."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is")
+    for row in rows:
+        table.add_row(row.name, Text(row.summary))
+    Console(highlight=False).print(table)
 
 
 @app.command("show", cls=Command)
 def show(
     name: Name,
-    resolved: Annotated[bool, typer.Option("--resolved", help="With every default written out.")] = False,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Print it with every default written out.")] = False,
 ) -> None:
     """Print a recipe.
 
@@ -64,7 +92,9 @@ def copy(
 
     Example: hlcli recipes copy hleg/intentonomy mine.yaml
     """
-    typer.echo(hlcli.copy_recipe(name, destination, overwrite=overwrite))
+    made = hlcli.copy_recipe(name, destination, overwrite=overwrite)
+    typer.echo(made)
+    suggest("train", "--recipe", made)
 
 
 @app.command("validate", cls=Command)
@@ -73,9 +103,7 @@ def validate(
         list[str],
         typer.Argument(metavar="NAME", help="Recipe files, or names of shipped recipes.", autocompletion=recipe_names),
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. optim.lr=1e-4; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Check recipes, and name every mistake in them.
 

@@ -11,7 +11,9 @@ import typer
 import hlcli
 from hlcli import InputError
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import figures_of, say, suggest
 from hlcli.launching import is_first_process
+from hlcli.progress import waiting
 
 if TYPE_CHECKING:
     from hlcli import Recipe, Run
@@ -34,7 +36,8 @@ def read_recipe(recipe: str | None, overrides: Sequence[str], run_dir: Path | No
 
 def show_plan(recipe: Recipe, num_processes: int = 1) -> None:
     """The resolved recipe on stdout, what it would cost on stderr."""
-    costs = hlcli.plan_training(recipe, num_processes)
+    with waiting("Planning"):
+        costs = hlcli.plan_training(recipe, num_processes)
     typer.echo(recipe.to_yaml(), nl=False)
     for line in costs.lines():
         typer.echo(line, err=True)
@@ -56,25 +59,16 @@ def show_run(run: Run, *, as_json: bool) -> None:
     title = f"Best model: {facts['weights']} weights of epoch {facts['epoch']}, on {facts['split']}"
     table = scores_table if recipe.model.task == "captions" else numbers_table
     Console().print(table(facts["metrics"], title=title))
-    typer.echo(f"Run folder: {run.folder}", err=True)
-    for command in _next_commands(recipe, facts["split"]):
-        typer.echo(f"Next: hlcli {command.format(run.folder)}", err=True)
-
-
-def _next_commands(recipe: Recipe, evaluated: str) -> list[str]:
-    """What to do with a run of a recipe, its folder being `{}`; `evaluated` is the split of its metrics."""
+    say(f"Run folder: {run.folder}")
     if recipe.model.task == "captions":
-        return [
-            f"caption {{}} --split {_unseen_split(recipe, evaluated)}",
-            "caption {} FOLDER",
-            "visualize captions {}",
-        ]
-    figures = []
-    if recipe.model.offers("level_maps"):
-        figures.append("levels" if recipe.model.maps_every_level else "attention")
-    if recipe.model.offers("cooccurrence"):
-        figures.append("scenes")
-    return ["eval {}", "eval {} --images FOLDER", *(f"visualize {kind} {{}}" for kind in figures or ["curves"])]
+        suggest("caption", run.folder, "--split", _unseen_split(recipe, facts["split"]))
+        suggest("caption", run.folder, "FOLDER")
+        suggest("visualize", "captions", run.folder)
+        return
+    suggest("eval", run.folder)
+    suggest("eval", run.folder, "--images", "FOLDER")
+    for kind in figures_of(recipe) or ["curves"]:
+        suggest("visualize", kind, run.folder)
 
 
 def _unseen_split(recipe: Recipe, evaluated: str) -> str:

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.completion import figure_names
 from hlcli.cli.json_output import print_json
+from hlcli.cli.next_steps import say, suggest
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
 from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.figures.drawing import Figures
 
-FAILED_SOME = 3
-
 Images = Annotated[
     list[Path] | None,
     typer.Option(
-        help="levels, attention, scenes, captions: a folder, files, or a pattern in quotes; may be repeated. "
-        "Default: scenes none, the others six images of test (else the recipe's split)."
+        help="levels, attention, scenes, embeddings, captions: a folder, files, or a pattern in quotes; may be "
+        "repeated. Default: scenes none, embeddings 1,000 images of test (else the recipe's split), the others six."
     ),
 ]
 Split = Annotated[
     str | None,
     typer.Option(
-        help="attention, scenes, captions: all images of this split; levels: six of it; labels: count it, default "
-        "train; report: measure it, default test."
+        help="attention, scenes, captions: all images of this split; levels: six of it; embeddings: 1,000 of it; "
+        "labels: count it, default train; report: measure it, default test."
     ),
 ]
 Labels = Annotated[
@@ -46,7 +46,7 @@ def visualize(
         str,
         typer.Argument(
             metavar="KIND",
-            help="curves, labels, levels, attention, scenes, captions or report.",
+            help="curves, labels, levels, attention, scenes, embeddings, captions or report.",
             autocompletion=figure_names,
         ),
     ],
@@ -64,9 +64,19 @@ def visualize(
     ] = None,
     labels: Labels = None,
     level: Annotated[
-        str | None, typer.Option(help="attention: level of the labels, such as coarse; default fine.")
+        str | None,
+        typer.Option(
+            help="attention: level of the labels, such as coarse; default fine. embeddings: of the labels that colour "
+            "images; default the coarsest."
+        ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="levels: so many labels of each level; default 1.")] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="levels: labels of each level; default 1. embeddings: neighbours; default 5."),
+    ] = None,
+    projection: Annotated[
+        str | None, typer.Option(help="embeddings: tsne, umap or pca make points of vectors; default tsne.")
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="attention: also one plain JPEG file per label.")] = False,
     recipe: WhichRecipe = None,
     overrides: Overrides = None,
@@ -83,26 +93,42 @@ def visualize(
     """Draw how a run went, its labels, where a model looks.
 
     Kinds: curves of a run, labels (the tree with counts), levels and attention (where a model looks), scenes (those
-    it tells apart), captions (where a captioner looks for each word).
+    it tells apart), embeddings (images and labels that it finds alike), captions (where a captioner looks for each
+    word), report (all of it as one web page).
 
     Example: hlcli visualize curves runs/quickstart
     Example: hlcli visualize labels hleg/intentonomy --format pdf
     Example: hlcli visualize levels runs/quickstart --images photos --top-k 2
     Example: hlcli visualize attention runs/coco-sgre --images photos --labels dog --labels cat
     Example: hlcli visualize scenes runs/coco-salgl
+    Example: hlcli visualize embeddings runs/quickstart --level fine
     Example: hlcli visualize captions runs/quickstart-caption --images photos
     """
     import hlcli
+    from hlcli.progress import waiting
 
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
-    drawn = hlcli.visualize(
-        kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
-        top_k=top_k, raw=raw, recipe=given, overrides=() if given else overrides or (),
-        out=out, file_format=file_format,
-    )  # fmt: skip
+    with waiting("Loading"):
+        drawn = hlcli.visualize(
+            kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
+            top_k=top_k, raw=raw, projection=projection, recipe=given, overrides=() if given else overrides or (),
+            out=out, file_format=file_format,
+        )  # fmt: skip
     _show(drawn, as_json=as_json)
+    if not as_json:
+        _suggest(kind, model, drawn)
     if drawn.failures:
-        raise typer.Exit(FAILED_SOME)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _suggest(kind: str, model: str, drawn: Figures) -> None:
+    """What to do after a figure."""
+    if kind == "report":
+        say(f"Next: open {drawn.files[0]} in a browser")
+    elif kind == "labels" and not Path(model).is_dir():
+        suggest("train", "--recipe", model)
+    else:
+        suggest("visualize", "report", model)
 
 
 def _show(drawn: Figures, *, as_json: bool) -> None:
@@ -117,4 +143,5 @@ def _show(drawn: Figures, *, as_json: bool) -> None:
     for failure in drawn.failures:
         typer.echo(f"failed: {printable(failure.error)}", err=True)
     if drawn.failures:
-        typer.echo(f"{len(drawn.failures)} images could not be decoded.", err=True)
+        count = len(drawn.failures)
+        typer.echo(f"{count} {'image' if count == 1 else 'images'} could not be shown.", err=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hlcli.data.labels import refuse_other_labels
 from hlcli.data.store import open_records, split_labels
 from hlcli.errors import DataError
 from hlcli.evaluation.captions import CaptionEvaluation, evaluate_captions
@@ -25,6 +26,8 @@ _SEEN_IN_TRAINING = (
     "labels_kept_seed", "labels_list", "workers",
 )  # fmt: skip
 """Keys of data that change no image of an evaluation, and no label."""
+
+_OTHER_LABELS = "Only models of the same labels, in the same order, can be compared."
 
 
 class Item(NamedTuple):
@@ -62,7 +65,7 @@ def label_sides(
         DataError: when they were not made for the same labels, or have other images.
     """
     for loaded, name in zip(models[1:], names[1:], strict=True):
-        _check_same_labels(models[0], loaded, names[0], name)
+        refuse_other_labels(models[0].labels, loaded.labels, names[0], name, _OTHER_LABELS)
     order = sorted(range(len(models)), key=lambda row: _inputs(models[row].recipe))
     found: dict[int, Evaluation] = {}
     for _, group in groupby(order, key=lambda row: _inputs(models[row].recipe)):
@@ -98,24 +101,6 @@ def _label_side(evaluation: Evaluation, loaded: LoadedModel) -> Side:
     measure = level_measure(measured_levels(evaluation, loaded))
     items = [Item(row.level, row.name, row.positives, row.AP, row.F1) for row in evaluation.metrics.labels]
     return Side(evaluation.metrics, measure, items, evaluation.metrics.num_images)
-
-
-def _check_same_labels(first: LoadedModel, other: LoadedModel, first_name: str, name: str) -> None:
-    if first.labels.levels == other.labels.levels:
-        return
-    for level, theirs in zip(first.labels.levels, other.labels.levels, strict=False):
-        pairs = zip(level.label_names, theirs.label_names, strict=False)
-        for index, (own, foreign) in enumerate(pairs):
-            if own != foreign:
-                raise DataError(
-                    f"Label {index} of level {level.name} is {own!r} in {first_name} but {foreign!r} in {name}.",
-                    "Only models of the same labels, in the same order, can be compared.",
-                )
-    raise DataError(
-        f"{first_name} has {first.labels.level_sizes} labels per level, {name} has {other.labels.level_sizes}, or "
-        "other parents.",
-        "Only models of the same labels, in the same order, can be compared.",
-    )
 
 
 def _check_same_images(first: Evaluation, other: Evaluation, first_name: str, name: str) -> None:

@@ -62,8 +62,8 @@ def _method(found: Comparison) -> str:
     """How intervals and p values are made."""
     known = sum(not math.isnan(row.p_value) for row in found.differences)
     return (
-        f"Paired bootstrap: {found.num_images:,} images drawn anew {found.resamples:,} times, the same for all models; "
-        f"{100 * found.confidence:g} % intervals; p corrected for {known} comparisons (Holm)."
+        f"Paired bootstrap, {100 * found.confidence:g} % intervals: {found.num_images:,} images drawn anew "
+        f"{found.resamples:,} times, the same for all models; p corrected for {known} comparisons (Holm)."
     )
 
 

@@ -36,7 +36,7 @@ def _images_at(place: Path) -> list[Path]:
         files = _walk(place)
         here = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         if len(here) < len(files):
-            logger.info("%s: %d files without an image's ending are left aside.", place, len(files) - len(here))
+            logger.info("%s: files without an image's ending, which are left aside: %d", place, len(files) - len(here))
     elif os.path.isfile(place):
         here = [place]
     else:

@@ -226,6 +226,27 @@ class LabelSpace:
         return tuple(reversed(path))
 
 
+def refuse_other_labels(
+    first: LabelSpace, other: LabelSpace, first_name: str, other_name: str, hint: str | None = None
+) -> None:
+    """Refuse label spaces that differ; names are what the message calls them, as `the model`.
+
+    Raises:
+        DataError: naming the first label that differs.
+    """
+    if first.levels == other.levels:
+        return
+    for own, theirs in zip(first.levels, other.levels, strict=False):
+        for index, (name, foreign) in enumerate(zip(own.label_names, theirs.label_names, strict=False)):
+            if name != foreign:
+                raise DataError(
+                    f"Label {index} of level {own.name} is {name!r} in {first_name} but {foreign!r} in {other_name}.",
+                    hint,
+                )
+    sizes = f"{first.level_sizes} in {first_name} but {other.level_sizes} in {other_name}"
+    raise DataError(f"Labels per level are {sizes}, or their parents are others.", hint)
+
+
 def _is_name(name: object) -> bool:
     """Whether it is text that a line of a file can hold."""
     is_text = isinstance(name, str) and bool(name.strip())

@@ -13,6 +13,8 @@ PHOTO_TEMPLATE = "a photo of a {}."
 """CLIP's own sentence for a label."""
 
 PREPARED_EMBEDDINGS = "label_embeddings.safetensors"
+"""What `hlcli embed labels DATASET` writes into the data set's folder."""
+
 PREPARED_GRAPH = "label_graph.safetensors"
 """What `hlcli embed graph DATASET` writes into the data set's folder."""
 

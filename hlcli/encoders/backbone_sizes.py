@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+import timm
 from timm.layers import PatchEmbed
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.tresnet import TResNet
 from torch import nn
 
+from hlcli.encoders.backbone_names import TIMM_NAMES
 from hlcli.encoders.cvt import STRIDE as CVT_STRIDE
 from hlcli.encoders.cvt import Cvt
-from hlcli.errors import RecipeError
+from hlcli.errors import RecipeError, nearest
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,34 @@ class _SizeRule(NamedTuple):
 
     step: tuple[int, int]
     least: int
+
+
+def has_fixed_size(name: str) -> bool:
+    """Whether the architecture is built for one image size.
+
+    Raises:
+        RecipeError: for a name timm does not know, with near matches.
+    """
+    architecture = name.split(".")[0]
+    if name.startswith("hf-hub:"):
+        return False
+    if name in TIMM_NAMES:
+        raise RecipeError(f"backbone.name: {name} is the published code's name.", f"Write {TIMM_NAMES[name]}.")
+    if not timm.is_model(architecture):
+        near = nearest(architecture, timm.list_models(), most=3)
+        raise RecipeError(
+            f"backbone.name: timm knows no model {name!r}.",
+            f"Did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists them all.",
+        )
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:  # an unknown tag behind the dot
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*"))
+        raise RecipeError(
+            f"backbone.name: timm knows no weights {name!r}.",
+            f"There are: {known}." if known else f"Write {architecture}.",
+        ) from error
+    return bool(config is not None and config.fixed_input_size)
 
 
 def check_image_size(model: nn.Module, name: str, image_size: tuple[int, int]) -> None:
@@ -40,8 +70,8 @@ def check_image_size(model: nn.Module, name: str, image_size: tuple[int, int]) -
     larger = _fitting(image_size, rule, up=True)
     if larger != image_size:
         steps = " and ".join(dict.fromkeys(f"{step}" for step in rule.step))
-        nearest = larger if min(smaller) < rule.least else smaller
-        choices = dict.fromkeys(f"{h}×{w}" for h, w in (nearest, larger))
+        smaller = larger if min(smaller) < rule.least else smaller
+        choices = dict.fromkeys(f"{h}×{w}" for h, w in (smaller, larger))
         raise RecipeError(
             f"data.image_size: {name} does not take images of {height}×{width} pixels: sides must be multiples of "
             f"{steps}, {rule.least} at least.",

@@ -14,8 +14,8 @@ from hlcli.errors import CheckpointError, RecipeError, named
 from hlcli.upstream import read_upstream
 
 _POSITIONS = "pos_embed"
-COUNTER = "num_batches_tracked"
-"""Names listed of each kind of mistake; a file with more is another model's."""
+_COUNTER = "num_batches_tracked"
+"""How batch norms name their number of steps, which some files leave out."""
 
 
 def read_backbone_weights(path: Path, backbone_name: str) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def load_backbone_weights(
     if _POSITIONS in state and _POSITIONS in own:
         state[_POSITIONS] = fit_positions(state[_POSITIONS], model, antialias=position_antialias)
     classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
-    missing = [key for key in own if key not in state and not key.endswith(COUNTER)]
+    missing = [key for key in own if key not in state and not key.endswith(_COUNTER)]
     unexpected = [key for key in state if key not in own and key not in classifier]
     shared = [key for key in own if key in state]
     misshaped = [

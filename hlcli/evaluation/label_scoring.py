@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import LabelBatch
 from hlcli.data.loader_processes import batches
+from hlcli.errors import CheckpointError
 from hlcli.launching import Processes
 from hlcli.losses.masking import label_losses
 from hlcli.methods.base import Criterion
@@ -36,6 +37,19 @@ class SplitScores(NamedTuple):
     levels: list[np.ndarray]
     loss: float | None
     scene_probs: np.ndarray | None = None
+
+    def check_finite(self, model: str) -> None:
+        """Refuse scores of which nothing can be measured.
+
+        Raises:
+            CheckpointError: saying how many images have them, with the name of the model.
+        """
+        bad = ~np.logical_and.reduce([np.isfinite(level).all(axis=1) for level in self.levels])
+        if bad.any():
+            raise CheckpointError(
+                f"{model}: the scores of {bad.sum():,} of {len(bad):,} images are not finite.",
+                "The model's weights or the precision are at fault: try --set train.precision=fp32.",
+            )
 
 
 class Scored(NamedTuple):

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hlcli.building import eval_transform, normalize
+from hlcli.data.labels import LabelSpace, refuse_other_labels
 from hlcli.data.loader import EvaluationImages, whole_batches
 from hlcli.data.loader_processes import make_loader
 from hlcli.data.records import Records
 from hlcli.data.store import open_label_space, open_records, split_names
-from hlcli.errors import DataError, InputError
+from hlcli.errors import InputError
 from hlcli.evaluation.label_scoring import Scored, score_split
 from hlcli.launching import Processes, find_processes
 from hlcli.metrics.hierarchy import lift_targets
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
 
-    from hlcli.data.labels import LabelSpace
     from hlcli.evaluation.label_scoring import SplitScores
     from hlcli.recipe import Recipe
     from hlcli.sections import Eval
@@ -138,6 +138,8 @@ def measure_together(
         labels, networks = chosen[0].labels, [loaded.model for loaded in chosen]
         loader = evaluation_loader(records, active, labels, processes, batch_size, workers)
         scored = score_split(networks, loader, to_floats, processes, labels, num_rows=len(records), title=title)
+        for scores, loaded in zip(scored.models, chosen, strict=True):
+            scores.check_finite(str(loaded.folder or "The model"))
         return scored._replace(models=[_calibrated(*pair) for pair in zip(scored.models, chosen, strict=True)])
 
     rules = [loaded.recipe.eval.threshold if thresholds is None else thresholds for loaded in models]
@@ -278,18 +280,7 @@ def check_labels(recipe: Recipe, labels: LabelSpace) -> None:
     Raises:
         DataError: naming the first label that differs.
     """
-    theirs = open_label_space(recipe.data)
-    if theirs.levels == labels.levels:
-        return
-    for level, other in zip(labels.levels, theirs.levels, strict=False):
-        for index, (name, other_name) in enumerate(zip(level.label_names, other.label_names, strict=False)):
-            if name != other_name:
-                raise DataError(
-                    f"Label {index} of level {level.name} is {name!r} in the model but {other_name!r} in the data set."
-                )
-    raise DataError(
-        f"The model has {labels.level_sizes} labels per level, the data set {theirs.level_sizes}, or other parents."
-    )
+    refuse_other_labels(labels, open_label_space(recipe.data), "the model", "the data set")
 
 
 def _labelled(images: str | Path, labels_file: str | Path | None, labels: LabelSpace) -> Records:

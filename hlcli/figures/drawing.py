@@ -25,8 +25,9 @@ class FigureOptions(TypedDict, total=False):
     split: str | None  # where images are taken from, or what is counted
     max_images: int | None  # so many of the images, evenly spread
     labels: Sequence[str]  # names; for `attention` also true and predicted
-    level: str | None  # of the labels that are chosen by themselves
-    top_k: int | None  # so many labels of each level
+    level: str | None  # of the labels that are chosen by themselves, or that colour images
+    top_k: int | None  # so many labels of each level, or so many neighbours
+    projection: str | None  # how vectors become points: tsne, umap or pca
     raw: bool  # also each overlay as a picture of its own
     recipe: Recipe | None  # says where the data is, or what an upstream checkpoint is
 
@@ -69,6 +70,12 @@ def _scenes() -> Draw:
     return draw_scenes
 
 
+def _embeddings() -> Draw:
+    from hlcli.figures.embeddings import draw_embeddings
+
+    return draw_embeddings
+
+
 def _captions() -> Draw:
     from hlcli.figures.captions import draw_captions
 
@@ -87,6 +94,7 @@ KINDS = (
     _Kind("levels", ("images", "split", "max_images", "labels", "top_k", "recipe"), _levels),
     _Kind("attention", ("images", "split", "max_images", "labels", "level", "raw", "recipe"), _attention),
     _Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
+    _Kind("embeddings", ("images", "split", "max_images", "level", "top_k", "projection", "recipe"), _embeddings),
     _Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
     _Kind("report", ("split", "recipe"), _report),
 )
@@ -111,8 +119,9 @@ def visualize(
     Args:
         kind: `curves` (how a run went), `labels` (the label tree with counts), `levels` (where the model looks for
             the best labels of each level), `attention` (where it looks for chosen labels), `scenes` (the kinds of
-            scene it tells apart), `captions` (where a captioner looks for each word), `report` (all that is known of
-            a model and how it does on a split, as one web page).
+            scene it tells apart), `embeddings` (the images and labels that it finds alike), `captions` (where a
+            captioner looks for each word), `report` (all that is known of a model and how it does on a split, as one
+            web page).
         model: a run folder; for all but `curves` also a model folder; for `labels` also a recipe, for the others
             also an upstream checkpoint (then with `recipe`); for all but `curves` also a loaded model.
         out: folder for the files, of a report also its own name; default `figures` inside the run or model folder,

@@ -64,12 +64,14 @@ class Items:
     def __len__(self) -> int:
         return len(self.names)
 
-    def photos(self, numbers: Iterable[int], failures: list[Failure]) -> Iterator[tuple[int, Photo]]:
-        """Decode what can be decoded, with its number; list the rest."""
+    def photos(
+        self, numbers: Iterable[int], failures: list[Failure], *, shrink_to: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, Photo]]:
+        """Decode what can be decoded, with its number, and list the rest; `shrink_to` is that of `load_image`."""
         for number in numbers:
             item = self.read(number)
             try:
-                yield number, (item, load_image(item.source, name=item.name))
+                yield number, (item, load_image(item.source, name=item.name, shrink_to=shrink_to))
             except DataError as error:
                 failures.append(Failure(item.name, error.message))
 

@@ -112,16 +112,21 @@ def draw_counts(
             summaries.append(SceneSummary(title, cloud, ticks[top].tolist(), adjacency[scene][np.ix_(top, top)]))
             if cloud is None:
                 continue
-            save(f"scene-{scene}-words", words_figure(title, cloud))
+            save(f"scene-{scene}-words", words_figure(f"{title}, and which these are", cloud))
             for group in label_groups(labels, seen[scene], chosen, together):
                 members = list(group.labels)
                 cells = adjacency[scene][np.ix_(members, members)]
-                figure = heat_map_figure(f"scene {scene}, {group.name}", ticks[members].tolist(), cells)
+                heading = f"scene {scene}, {group.name}: which labels are seen together"
+                figure = heat_map_figure(heading, ticks[members].tolist(), cells)
                 save(f"scene-{scene}-{safe_name(group.name)}", figure)
-        save("scenes", overview_figure(f"{len(counts)} scenes.", summaries))
+        save("scenes", overview_figure(_title(len(counts)), summaries))
     files.insert(0, files.pop())
     remove_older(out, file_format, r"scenes|scene-\d+-.+", files)
     return Figures(files)
+
+
+def _title(scenes: int) -> str:
+    return f"{scenes} scene{'s' * (scenes != 1)} of the model: whose labels they are, and which are seen together"
 
 
 def scene_titles(seen: np.ndarray) -> list[str]:

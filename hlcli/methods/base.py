@@ -159,6 +159,17 @@ class MethodSection(Section):
         """Scores of images [B, 3, H, W] and where each label looks; None for methods without a map per label."""
         return None
 
+    def image_encoder(self, model: nn.Module) -> nn.Module:
+        """The part of the network that makes a grid [B, N, D] of images, or a vector [B, D] of each."""
+        return model.get_submodule("backbone")
+
+    def label_vectors(self, model: nn.Module) -> Tensor | None:
+        """What fine labels are scored with, whatever the image, [L, D]; None for methods that have no such vectors.
+
+        Rows of the last layer, or the features of the labels' texts.
+        """
+        return None
+
     def cooccurrence(self, model: nn.Module) -> Tensor | None:
         """How often labels were seen together in each scene, [S, L, L]; None for methods without scenes."""
         return None

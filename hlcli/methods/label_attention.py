@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from hlcli.layers.transformer import Encoder
     from hlcli.methods.label_head import HeadParts, LabelAttentionHead
 
-"""What `hlcli embed labels DATASET` writes into the data set's folder."""
-
 BERT_WIDTH = 768
 
 
@@ -47,7 +45,9 @@ class LabelAttentionSection(MethodSection):
     dropout: float = Field(0.1, ge=0, lt=1, description="Probability with which they drop a value in training.")
     positions: bool = Field(False, description="Add sine codes of the place to queries and keys of the encoder.")
     loss_scale: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Factor of the mean classification loss; null: as published, 1000, but 1 with bce."
+        None,
+        description="Factor of the mean classification loss; null: 1000 with asymmetric (as published), splc, "
+        "focal_margin and hill, 1 with all others (bce: as published).",
     )
 
     @model_validator(mode="after")

@@ -96,7 +96,9 @@ def refuse_unknown(names: Collection[str], method: str) -> None:
     """
     if names:
         raise CheckpointError(
-            f"{len(names)} names do not belong to a checkpoint of {method}: {named(sorted(names), 10)}."
+            f"{len(names)} names do not belong to a checkpoint of {method}: {named(sorted(names), 10)}.",
+            "Is it from the published code, and of the method that the recipe says? Models that hlcli trained are "
+            "opened as they are, by their folder.",
         )
 
 

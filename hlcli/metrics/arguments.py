@@ -1,9 +1,10 @@
-"""Checks of what the metrics are given: arrays [N, L], one row per image, one column per label."""
+"""Checks of what the metrics are given: arrays [N, L], one row per image, one column per label; and choices."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,3 +88,14 @@ def as_cut(threshold: float, dtype: np.dtype, *, inclusive: bool = False) -> np.
     cut = dtype.type(threshold)
     is_too_high = float(cut) >= float(threshold) if inclusive else float(cut) > float(threshold)
     return np.nextafter(cut, dtype.type(-np.inf)) if is_too_high else cut
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Refuse a value that is none of a `Literal`'s.
+
+    Raises:
+        ValueError: listing them.
+    """
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ValueError(f"Expected argument `{name}` to be one of {', '.join(allowed)}, but got {value!r}")

@@ -144,7 +144,7 @@ def difference(
     *,
     confidence: float = 0.95,
 ) -> _Difference:
-    """_Difference of two numbers from what the same R draws of rows gave for both, [R] each.
+    """By how much two numbers differ, from what the same R draws of rows gave for both, [R] each.
 
     p is twice the share of the resampled differences on the less frequent side of 0 (those that are 0 are on both),
     counting one more on either side than was seen: with R draws none is below 2 / (R + 1), and none above 1.

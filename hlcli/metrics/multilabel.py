@@ -7,12 +7,12 @@ predicted where its score is *above* the threshold. Zero denominators give 0 unl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hlcli.metrics.arguments import Flags, Floats, as_cut, as_cuts, as_flags, as_scores, without_ignored
+from hlcli.metrics.arguments import Flags, Floats, as_cut, as_cuts, as_flags, as_scores, check_choice, without_ignored
 from hlcli.metrics.ranking import CHUNK_ELEMENTS, rankings
 
 THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.05, 0.95, 19).tolist())
@@ -88,8 +88,8 @@ def average_precision(
             images does not matter; otherwise they enter it one by one in image order, as in the papers' programs.
     """
     checked, flags = without_ignored(scores, targets, ignore)
-    _check_choice("interpolation", interpolation, Interpolation)
-    _check_choice("empty", empty, EmptyLabels)
+    check_choice("interpolation", interpolation, Interpolation)
+    check_choice("empty", empty, EmptyLabels)
     result = np.full(checked.shape[1], 0.0 if empty == "zero" else np.nan)
     for label, ranking in enumerate(rankings(checked, flags)):
         precisions = ranking.precisions(merge_ties=merge_ties)  # [P]
@@ -115,7 +115,7 @@ def mean_average_precision(per_label: ArrayLike, empty: EmptyLabels = "skip") ->
         per_label: what `average_precision` gives.
         empty: such a label is left out (`skip`), counts as 0 (`zero`) or makes the mean NaN (`nan`).
     """
-    _check_choice("empty", empty, EmptyLabels)
+    check_choice("empty", empty, EmptyLabels)
     values = np.asarray(per_label, dtype=np.float64)
     if empty == "zero":
         values = np.nan_to_num(values, nan=0.0)
@@ -127,9 +127,7 @@ def mean_average_precision(per_label: ArrayLike, empty: EmptyLabels = "skip") ->
 def above_threshold(scores: ArrayLike, threshold: LevelThreshold, *, inclusive: bool = False) -> Flags:
     """Predictions [N, L]: which scores are above the threshold, compared exactly whatever their type.
 
-    The threshold may be one per label, [L].
-
-    `inclusive` also takes those that equal it, as SALGL and SGRE do.
+    The threshold may be one per label, [L]. `inclusive` also takes scores that equal it, as SALGL and SGRE do.
     """
     checked = as_scores(scores)
     if not isinstance(threshold, tuple):
@@ -165,9 +163,9 @@ def f1_scores(predictions: ArrayLike, targets: ArrayLike) -> F1:
     actual = as_flags(targets, "targets", predicted.shape)
     hits = predicted & actual
     sizes = predicted.sum(axis=0) + actual.sum(axis=0)  # [L]
-    per_label = _ratio(2 * hits.sum(axis=0), sizes)
-    per_image = _ratio(2 * hits.sum(axis=1), predicted.sum(axis=1) + actual.sum(axis=1))
-    micro = _ratio(2 * hits.sum(), sizes.sum())
+    per_label = ratio(2 * hits.sum(axis=0), sizes)
+    per_image = ratio(2 * hits.sum(axis=1), predicted.sum(axis=1) + actual.sum(axis=1))
+    micro = ratio(2 * hits.sum(), sizes.sum())
     return F1(float(micro), float(per_label.mean()), float(per_image.mean()), per_label)
 
 
@@ -193,11 +191,11 @@ def f1_curve(
     checked, flags = without_ignored(scores, targets, ignore)
     counts = _count(checked, flags, [as_cut(float(t), checked.dtype, inclusive=inclusive) for t in thresholds])
     sizes = counts.label_predicted + flags.sum(axis=0)  # [T, L]
-    per_label = _ratio(2 * counts.label_hits, sizes)
-    micro = _ratio(2 * counts.label_hits.sum(axis=1), sizes.sum(axis=1))
+    per_label = ratio(2 * counts.label_hits, sizes)
+    micro = ratio(2 * counts.label_hits.sum(axis=1), sizes.sum(axis=1))
     true = flags.sum(axis=1, dtype=np.int32)  # [N]
     both = zip(counts.image_hits, counts.image_predicted, strict=True)  # one by one: together they are large
-    samples = [_ratio(2 * hits.astype(np.int32), predicted + true).mean() for hits, predicted in both]
+    samples = [ratio(2 * hits.astype(np.int32), predicted + true).mean() for hits, predicted in both]
     return _F1Curve(micro, per_label.mean(axis=1), np.array(samples), per_label)
 
 
@@ -259,8 +257,8 @@ def label_precision_recall(
     predicted = as_flags(predictions, "predictions")
     actual = as_flags(targets, "targets", predicted.shape)
     hits = (predicted & actual).sum(axis=0)  # [L]
-    precision = _ratio(hits, predicted.sum(axis=0), undefined)
-    recall = _ratio(hits, actual.sum(axis=0), undefined)
+    precision = ratio(hits, predicted.sum(axis=0), undefined)
+    recall = ratio(hits, actual.sum(axis=0), undefined)
     return _LabelPrecisionRecall(precision, recall)
 
 
@@ -277,14 +275,14 @@ def precision_recall(predictions: ArrayLike, targets: ArrayLike, *, undefined: f
     predicted, actual = as_flags(predictions, "predictions"), as_flags(targets, "targets")
     hits = np.count_nonzero(predicted & actual)
     cp, cr = float(per_label.precision.mean()), float(per_label.recall.mean())
-    op = float(_ratio(hits, np.count_nonzero(predicted)))
-    or_ = float(_ratio(hits, np.count_nonzero(actual)))
+    op = float(ratio(hits, np.count_nonzero(predicted)))
+    or_ = float(ratio(hits, np.count_nonzero(actual)))
     return PrecisionRecall(cp, cr, harmonic_mean(cp, cr), op, or_, harmonic_mean(op, or_))
 
 
 def harmonic_mean(precision: float, recall: float) -> float:
     """F1 of a precision and a recall; 0 when both are 0."""
-    return float(_ratio(2 * precision * recall, precision + recall))
+    return float(ratio(2 * precision * recall, precision + recall))
 
 
 def subset_means(per_label: ArrayLike, subsets: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -295,13 +293,7 @@ def subset_means(per_label: ArrayLike, subsets: Mapping[str, Sequence[int]]) -> 
     }
 
 
-def _ratio(numerator: ArrayLike, denominator: ArrayLike, undefined: float = 0.0) -> NDArray[np.float64]:
+def ratio(numerator: ArrayLike, denominator: ArrayLike, undefined: float = 0.0) -> NDArray[np.float64]:
     """Numerator / denominator, and `undefined` where the denominator is 0."""
     top, bottom = np.asarray(numerator), np.asarray(denominator)
     return np.divide(top, bottom, out=np.full(bottom.shape, undefined, dtype=np.float64), where=bottom != 0)
-
-
-def _check_choice(name: str, value: str, choices: object) -> None:
-    allowed = get_args(choices)
-    if value not in allowed:
-        raise ValueError(f"Expected argument `{name}` to be one of {', '.join(allowed)}, but got {value!r}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hlcli.metrics.arguments import Flags
-from hlcli.metrics.multilabel import Interpolation, harmonic_mean, mean_average_precision
+from hlcli.metrics.multilabel import Interpolation, harmonic_mean, mean_average_precision, ratio
 from hlcli.metrics.ranking import CHUNK_ELEMENTS, descending_order
 from hlcli.metrics.results import metric_name
 from hlcli.metrics.summary import Measured
@@ -67,7 +67,7 @@ class _Level:
             _Decisions(*np.nonzero(flags)) for flags in (predictions, targets, predictions & targets)
         )
         sizes = predictions.sum(axis=1) + targets.sum(axis=1)
-        self.image_f1 = _ratio(2 * (predictions & targets).sum(axis=1), sizes)  # [N]
+        self.image_f1 = ratio(2 * (predictions & targets).sum(axis=1), sizes)  # [N]
         self.is_there = targets.any(axis=0)  # [L]
         self.chunks = _rank(measured)
 
@@ -78,12 +78,12 @@ class _Level:
             places.per_label(weights, self.num_labels) for places in (self.predicted, self.actual, self.hits)
         )
         is_lost = self.is_there & (actual == 0)
-        cp, cr = (self._mean(_ratio(hits, count, undefined), is_lost) for count in (predicted, actual))
-        op, or_ = float(_ratio(hits.sum(), predicted.sum())), float(_ratio(hits.sum(), actual.sum()))
+        cp, cr = (self._mean(ratio(hits, count, undefined), is_lost) for count in (predicted, actual))
+        op, or_ = float(ratio(hits.sum(), predicted.sum())), float(ratio(hits.sum(), actual.sum()))
         return {
             "mAP": self._mean_average_precision(weights, is_lost),
-            "F1_micro": float(_ratio(2 * hits.sum(), predicted.sum() + actual.sum())),
-            "F1_macro": self._mean(_ratio(2 * hits, predicted + actual), is_lost),
+            "F1_micro": float(ratio(2 * hits.sum(), predicted.sum() + actual.sum())),
+            "F1_macro": self._mean(ratio(2 * hits, predicted + actual), is_lost),
             "F1_samples": float((weights * self.image_f1).sum() / weights.sum()),
             "CP": cp,
             "CR": cr,
@@ -142,7 +142,7 @@ class _Ranked(NamedTuple):
             precisions = _envelope(precisions, labels, num_labels)
         if interpolation == "eleven_point":
             return _at_eleven_recalls(precisions, totals)
-        return _ratio(np.bincount(labels, precisions, num_labels), totals, float("nan"))
+        return ratio(np.bincount(labels, precisions, num_labels), totals, float("nan"))
 
 
 def _envelope(precisions: _Numbers, labels: NDArray[np.intp], num_labels: int) -> _Numbers:
@@ -178,9 +178,3 @@ def _rank_some(measured: Measured, chunk: slice) -> _Ranked:
     targets: Flags = np.take_along_axis(np.ascontiguousarray(measured.targets[:, chunk].T), order, axis=1)
     labels, places = np.nonzero(targets)
     return _Ranked(order, labels, places, order[labels, places])
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, undefined: float = 0.0) -> _Numbers:
-    """Numerator / denominator, and `undefined` where the denominator is 0."""
-    top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    return np.divide(top, bottom, out=np.full(bottom.shape, undefined), where=bottom != 0)

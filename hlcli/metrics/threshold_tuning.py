@@ -8,28 +8,18 @@ next guess, until it stays.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hlcli.metrics.arguments import Flags, Floats, without_ignored
+from hlcli.metrics.arguments import Flags, Floats, check_choice, without_ignored
 from hlcli.metrics.multilabel import f1_curve
 from hlcli.metrics.ranking import descending_order
 
 TunedMetric = Literal["F1_micro", "F1_macro", "F1_samples"]
 
 _GRID = tuple(np.linspace(0.005, 0.995, 199).tolist())
-
-
-def _check_tuned_metric(by: str) -> None:
-    """Refuse what thresholds cannot be tuned for.
-
-    Raises:
-        ValueError: listing what they can.
-    """
-    if by not in get_args(TunedMetric):
-        raise ValueError(f"Expected argument `by` to be one of {', '.join(get_args(TunedMetric))}, but got {by!r}")
 
 
 def tune_shared_threshold(
@@ -49,7 +39,7 @@ def tune_shared_threshold(
         ignore: [N, L], 1 where an image is left out for a label.
         inclusive: a score that equals the threshold is predicted too.
     """
-    _check_tuned_metric(by)
+    check_choice("by", by, TunedMetric)
     curve = f1_curve(scores, targets, _GRID, ignore=ignore, inclusive=inclusive)
     return _GRID[int(getattr(curve, by.removeprefix("F1_")).argmax())]
 

@@ -63,7 +63,10 @@ def fill_splits(path: str, rows: Sequence[OwnRow], shares: Mapping[str, float]) 
     if "train" not in named and not drawn:
         raise DataError(f"{path}: no image belongs to train.", "Call those to learn from `train` in the split column.")
     if len(drawn) < len(shares) and not (has_val and "train" in named):
-        raise DataError(f"{path} names {len(rows)} images that are there: too few to train and to measure.")
+        raise DataError(
+            f"{path} names {len(rows)} images that are there: too few to train and to measure.",
+            "Are all images in the folder, and named as in the table?",
+        )
     filled = [*rows]
     if drawn:
         for i, row in zip(drawn, draw_splits([rows[i] for i in drawn], shares), strict=True):

@@ -57,7 +57,7 @@ def _clip_conflicts(recipe: Recipe) -> list[str]:
         )
     if is_clip:
         defaults = Backbone()
-        unused = ("stage", "freeze_batch_norm", "class_token", "position_antialias")
+        unused = ("stage", "freeze_batch_norm", "class_token", "position_antialias", "gradient_checkpointing")
         found += [
             f"backbone.{key}: has no meaning for a CLIP model"
             for key in unused
@@ -78,7 +78,9 @@ def _caption_conflicts(recipe: Recipe) -> list[str]:
     if not isinstance(model, CaptionMethod):
         return []
     if data.horizontal_flip:
-        found.append("data.horizontal_flip: a mirrored image makes `left` and `right` in its captions wrong")
+        found.append(
+            "data.horizontal_flip: a mirrored image makes `left` and `right` in its captions wrong. Set it to false"
+        )
     if data.grid_features is not None and data.region_features is None:
         found.append(
             "data.region_features: windows are pooled while the grid is computed; beside data.grid_features a "

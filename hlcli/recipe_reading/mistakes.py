@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hlcli.errors import nearest
+from hlcli.errors import named, nearest
 from hlcli.recipe_reading.text import one_line
 from hlcli.sections import Section
 
@@ -191,7 +191,8 @@ def _key_hint(section: str, key: str, sections: _Sections, tree: Mapping[str, An
     if fitting:
         return f"It exists with {variants.tag}: {'|'.join(fitting)}."
     own = variants.class_of(tree.get(section)) or next(iter(variants.classes.values()))
-    return _belongs(key, sections) or _near(key, own.model_fields)
+    known = f"Keys of {section}: {named(list(own.model_fields), 12)}."
+    return _belongs(key, sections) or _near(key, own.model_fields) or known
 
 
 def _belongs(key: str, sections: _Sections) -> str:

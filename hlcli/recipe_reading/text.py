@@ -209,6 +209,15 @@ def type_name(value: object) -> str:
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
+_YAML_HINTS = {
+    r"'\t'": "Indent with spaces, not with tabs.",
+    "<block": "Indent this line as far as the other keys of its section; every key ends in a colon and a space.",
+    "mapping values": "Is a colon in a text here? Put the text in quotes. Or is this line indented too far?",
+    "could not find expected ':'": "Write `key: value`, with a colon and a space.",
+}
+"""What to do about a problem of the YAML reader, by a part of its words."""
+
+
 def _parse(text: str, source: str) -> Any:
     """One YAML document.
 
@@ -224,7 +233,7 @@ def _parse(text: str, source: str) -> Any:
         problem = error.problem or "not YAML"
         if problem.startswith("but ") and error.context:
             problem = f"{error.context}, {problem}"
-        hint = "Indent with spaces, not with tabs." if r"'\t'" in problem else None
+        hint = next((told for sign, told in _YAML_HINTS.items() if sign in problem), None)
         raise RecipeError(f"{source}{line}: {problem}.", hint) from error
     except yaml.reader.ReaderError as error:
         number = text.count("\n", 0, error.position) + 1

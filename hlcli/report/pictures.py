@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from hlcli.visualization.attention import is_even
-from hlcli.visualization.levels import upsample
+from hlcli.visualization.heat import HEAT_MAP, upsample
 
 _LONGER_SIDE = 360
 _QUALITY = 78
 _CELLS = 28
 """Longer side of a veil in pixels: the browser enlarges it smoothly."""
 _OPACITY = 0.62
-_COLOUR_MAP = "inferno"
 
 
 class Photo(NamedTuple):
@@ -96,7 +95,7 @@ def _colours(heat: np.ndarray) -> BytesIO:
     """Colours of [h, w] in 0…1 as a PNG that lets the photo through."""
     from matplotlib import colormaps
 
-    pixels = colormaps[_COLOUR_MAP](0.1 + 0.8 * heat)
+    pixels = colormaps[HEAT_MAP](0.1 + 0.8 * heat)
     pixels[..., 3] = _OPACITY
     buffer = BytesIO()
     Image.fromarray(np.rint(255 * pixels).astype(np.uint8), "RGBA").save(buffer, "PNG", optimize=True)

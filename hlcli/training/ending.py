@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from contextlib import suppress
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from hlcli.errors import HlcliError, LostProcessError
@@ -25,7 +26,7 @@ def note_interrupt(accelerator: Accelerator, run: Run | None, *, all_saved: bool
     message = "Nothing was saved yet."
     if run is not None and run.checkpoint_file.is_file():
         saved = "All is saved" if all_saved else "The last checkpoint is kept"
-        message = f"{saved}; go on with: hlcli train --run {run.folder} --resume"
+        message = f"{saved}; go on with: hlcli train --run {quote(str(run.folder))} --resume"
     note_end(accelerator, run, "interrupted", 130, message)
     if run is not None and not accelerator.is_main_process:
         with suppress(OSError):

@@ -155,7 +155,8 @@ def _train_epoch(training: Training) -> None:
     batches = load_batches(training.loader) if len(training.order) else iter(())
     title = f"Epoch {progression.epoch + 1}/{settings.epochs}"
     steps = training.order.steps_per_epoch
-    with Progress(title, total=steps, unit="step", start=progression.step_in_epoch) as bar:
+    later = steps * (settings.epochs - progression.epoch - 1)
+    with Progress(title, total=steps, unit="step", start=progression.step_in_epoch, after=later) as bar:
         while progression.step_in_epoch < steps:
             _step(training, batches)
             bar.advance()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from accelerate.utils import gather_object
 from torch import nn
 
-from hlcli.errors import RecipeError, TrainingError
+from hlcli.errors import RecipeError, TrainingError, nearest
 from hlcli.metrics.results import as_gain
 from hlcli.sharding import put_together, share_buffers, whole
 from hlcli.tasks.base import Scores
@@ -104,7 +104,10 @@ def _failure(training: Training, weights: str, model: nn.Module, loss: float | N
 def _value(name: str, numbers: dict[str, float | None]) -> float:
     """The selecting metric, turned so that more is better; see `as_gain`."""
     if name not in numbers:
-        raise RecipeError(f"eval.select_by: there is no metric {name!r}.", f"There are: {', '.join(numbers)}.")
+        by_small_letters = {known.lower(): known for known in numbers}
+        near = nearest(name.lower(), by_small_letters)
+        hint = f"Did you mean {by_small_letters[near[0]]}?" if near else f"There are: {', '.join(numbers)}."
+        raise RecipeError(f"eval.select_by: there is no metric {name!r}.", hint)
     value = numbers[name]
     if value is None:
         raise RecipeError(

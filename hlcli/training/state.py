@@ -202,9 +202,11 @@ def _restore(training: Training, checkpoint: Path | None) -> None:
     if training.accelerator.is_main_process:
         run.cut_metrics(training.progression.metrics_length)
         run.write_status("running", exit_code=None)
-    logger.info(
-        "Resumed %s at epoch %d, step %d.", run.folder, training.progression.epoch + 1, training.progression.step
-    )
+    epoch, step = training.progression.epoch, training.progression.step
+    if training.progression.is_finished:
+        logger.info("%s is finished already, at epoch %d, step %d.", run.folder, epoch, step)
+    else:
+        logger.info("Resumed %s at epoch %d, step %d.", run.folder, epoch + 1, step)
 
 
 def _load_states(training: Training, states: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One photo, and for every chosen label the same photo with its attention in SGRE's colours."""
+"""One photo, and for every chosen label the same photo with where the model looks for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hlcli.visualization.attention import jet, overlay
+from hlcli.visualization.heat import overlay
 from hlcli.visualization.panels import (
     FOOTER,
     LabelMap,
@@ -19,13 +19,13 @@ from hlcli.visualization.panels import (
     photo_title,
     row_height,
 )
-from hlcli.visualization.style import new_figure
+from hlcli.visualization.style import draw_heading, heading_height, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LABELS_IN_A_ROW = 4
-_TOP = 0.08  # inches
+_TITLE = "Where the model looks for each label"
 
 
 def attention_figure(
@@ -41,17 +41,13 @@ def attention_figure(
     """
     columns = min(_LABELS_IN_A_ROW, max(1, len(labels)))
     rows = max(1, -(-len(labels) // _LABELS_IN_A_ROW))
-    figure = new_figure(figure_width(1 + columns), _TOP + rows * row_height(image) + FOOTER)
-    draw_panel(figure, 0, _TOP, image, photo_title(name, true_labels))
+    below = heading_height()
+    figure = new_figure(figure_width(1 + columns), below + rows * row_height(image) + FOOTER)
+    draw_heading(figure, _TITLE)
+    draw_panel(figure, 0, below, image, photo_title(name, true_labels))
     for number, label in enumerate(labels):
         row, column = divmod(number, _LABELS_IN_A_ROW)
-        top = _TOP + row * row_height(image)
+        top = below + row * row_height(image)
         draw_panel(figure, 1 + column, top, overlay(image, label.attention_map), map_title(label))
-    draw_scale(
-        figure,
-        jet(np.arange(256, dtype=np.uint8)) / 255,
-        "least",
-        "most attention in the photo",
-        note=even_note(labels),
-    )
+    draw_scale(figure, "least", "most attention in the photo", note=even_note(labels))
     return figure

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hlcli.visualization.attention import is_even, jet, overlay
+from hlcli.visualization.attention import is_even
+from hlcli.visualization.heat import overlay
 from hlcli.visualization.panels import (
     EVEN_MARK,
     FOOTER,
@@ -19,15 +20,25 @@ from hlcli.visualization.panels import (
     figure_width,
     row_height,
 )
-from hlcli.visualization.style import FAINT, INK, POINTS_PER_INCH, TEXT_POINTS, TITLE_POINTS, new_figure, shorten
-from hlcli.visualization.style import text_width as width_of
+from hlcli.visualization.style import (
+    FAINT,
+    INK,
+    POINTS_PER_INCH,
+    TEXT_POINTS,
+    TITLE_POINTS,
+    draw_heading,
+    heading_height,
+    new_figure,
+    shorten,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _WORDS_IN_A_ROW = 5
-_TOP = 0.1  # inches
+_TITLE = "Where the model looks for each word of its caption"
 LINE = 1.5 * TITLE_POINTS / POINTS_PER_INCH  # inches from one line of the caption to the next
 _BOX_COLOURS = ((3.2, "black"), (1.5, "white"))  # a wide line below a narrow one: seen on bright and dark photos
 
@@ -64,8 +75,9 @@ def caption_figure(
     rows = max(1, -(-len(words) // _WORDS_IN_A_ROW))
     width = figure_width(1 + columns)
     lines = wrap(caption or "no word", width - 2 * MARGIN)
-    top = _TOP + (len(lines) + (reference is not None)) * LINE
+    top = heading_height() + (len(lines) + (reference is not None)) * LINE
     figure = new_figure(width, top + rows * row_height(image) + FOOTER)
+    draw_heading(figure, _TITLE)
     _draw_caption(figure, lines, reference)
     draw_panel(figure, 0, top, image, shorten(name, PANEL))
     for number, word in enumerate(words):
@@ -75,20 +87,8 @@ def caption_figure(
         draw_panel(figure, 1 + column, below, overlay(image, word.attention_map), shorten(title, PANEL))
         if word.box is not None:
             outline(figure.axes[-1], image, word.box)
-    draw_scale(figure, jet(np.arange(256, dtype=np.uint8)) / 255, "least", "most attention", note=_note(words))
+    draw_scale(figure, "least", "most attention", note=_note(words))
     return figure
-
-
-def wrap(text: str, width_inches: float) -> list[str]:
-    """The text on lines that fit; a word that is too long for one is cut."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and width_of(longer, TITLE_POINTS) <= width_inches:
-            lines[-1] = longer
-        else:
-            lines.append(shorten(word, width_inches, TITLE_POINTS))
-    return lines
 
 
 def outline(axes: Axes, image: np.ndarray, box: tuple[float, float, float, float]) -> None:
@@ -105,11 +105,11 @@ def outline(axes: Axes, image: np.ndarray, box: tuple[float, float, float, float
 def _draw_caption(figure: Figure, lines: Sequence[str], reference: str | None) -> None:
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
-        place = (height - _TOP - (number + 0.5) * LINE) / height
+        place = (height - heading_height() - (number + 0.5) * LINE) / height
         figure.text(MARGIN / width, place, line, fontsize=TITLE_POINTS, color=INK, va="center", parse_math=False)
     if reference is not None:
         text = shorten(f"true: {reference}", width - 2 * MARGIN - GAP)
-        place = (height - _TOP - (len(lines) + 0.5) * LINE) / height
+        place = (height - heading_height() - (len(lines) + 0.5) * LINE) / height
         figure.text(MARGIN / width, place, text, fontsize=TEXT_POINTS, color=FAINT, va="center", parse_math=False)
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from hlcli.metrics.results import as_gain
-from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, TITLE_POINTS, level_colours, make_plain, new_figure
+from hlcli.visualization.style import (
+    FAINT,
+    INK,
+    TEXT_POINTS,
+    TITLE_POINTS,
+    draw_heading,
+    heading_height,
+    level_colours,
+    level_markers,
+    make_plain,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +28,8 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 
 METRICS = ("mAP", "F1_samples")
-_TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # none of them stands for one of three levels
+_TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#666666")  # none of them stands for one of three levels
+_TERM_LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)))
 _LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
 _WEIGHTS = {"regular": "regular weights", "ema": "averaged weights (EMA)"}
 _LEGEND_POINTS = 12.0  # height of the row between a title and its axes
@@ -44,7 +56,7 @@ def curves_figure(
         events: the lines of `metrics.jsonl`.
         select_by: the metric that chooses the best model, e.g. `mAP` or `coarse/CF1`.
         metrics: what is drawn besides it and the loss.
-        title: stands above all.
+        title: whose run it is.
     """
     steps = [event for event in events if event["event"] == "step"]
     evaluations = [event for event in events if event["event"] == "evaluation"]
@@ -63,11 +75,19 @@ def curves_figure(
             _draw_metric(axes, evaluations, name, levels)
             _mark_best(axes, best, select_by if name == _plain_name(select_by, levels) else None)
         _draw_legend(figure, evaluations, levels)
+    notes = []
     if best is not None:
         kind = _WEIGHTS.get(best.weights, best.weights)
-        title = f"{title}\nbest {select_by}: {best.value:.4f} in epoch {best.epoch}, {kind}".strip()
-    figure.suptitle(title, fontsize=TITLE_POINTS + 1, color=INK, parse_math=False)
+        notes.append(f"best {select_by}: {best.value:.4f} in epoch {best.epoch}, {kind}")
+    draw_heading(figure, f"{title}: how training went" if title else "How training went", notes)
+    _leave_room(figure, heading_height(len(notes)))
     return figure
+
+
+def _leave_room(figure: Figure, inches: float) -> None:
+    """Keep the axes below the heading."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, 0, 1, 1 - inches / figure.get_figheight()))
 
 
 def level_names(evaluations: Sequence[Event]) -> tuple[str, ...]:
@@ -103,7 +123,8 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
         known = [event for event in steps if event["metrics"].get(name) is not None]
         x, y = (np.array(values) for values in _points(known, "step", name))
         label = "sum of the terms" if name == "loss" and len(terms) > 1 else name
-        _draw_line(axes, x, y, label, colours[name])
+        line = "-" if name == "loss" else _TERM_LINES[terms.index(name) % len(_TERM_LINES)]
+        _draw_line(axes, x, y, label, colours[name], line)
         smallest, largest = min(smallest, y.min()), max(largest, y.max())
     if smallest > 0 and largest / smallest > 100:
         axes.set_yscale("log")
@@ -113,17 +134,18 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
     if names:
         legend = axes.legend(
             frameon=False, fontsize=TEXT_POINTS, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names),
-            handlelength=1.4, columnspacing=1.2, borderpad=0.2, borderaxespad=0,
+            handlelength=2.2, columnspacing=1.0, borderpad=0.2, borderaxespad=0,
         )  # fmt: skip
         legend.set_in_layout(False)  # the title above holds its place; axes need not shrink for its width
 
 
-def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str) -> None:
+def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str, line: Any) -> None:
+    style: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.4, "label": label}
     if len(x) <= _MOST_RAW_POINTS:
-        axes.plot(x, y, color=colour, linewidth=1.4, label=label, marker="." if len(x) <= _MOST_MARKERS else None)
+        axes.plot(x, y, marker="." if len(x) <= _MOST_MARKERS else None, **style)
         return
     axes.plot(x, y, color=colour, linewidth=0.5, alpha=0.25)
-    axes.plot(x, running_mean(y, len(y) // 50), color=colour, linewidth=1.4, label=label)
+    axes.plot(x, running_mean(y, len(y) // 50), **style)
 
 
 def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
@@ -146,16 +168,16 @@ def _draw_learning_rate(axes: Axes, steps: Sequence[Event]) -> None:
 def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tuple[str, ...]) -> None:
     """A metric of every level that has it, for each kind of weights."""
     make_plain(axes)
-    colours = level_colours(levels)
+    colours, markers = level_colours(levels), level_markers(levels)
     epochs = {event["epoch"] for event in evaluations}
-    marker = "o" if len(epochs) <= _MOST_MARKERS else None
+    every = -(-len(epochs) // _MOST_MARKERS)
     for level in levels:
         key = name if level == levels[-1] else f"{level}/{name}"
         for weights, line in _lines(evaluations).items():
             known = [event for event in evaluations if event["weights"] == weights and key in event["metrics"]]
             face = "white" if line == "--" else colours[level]
             axes.plot(*_points(known, "epoch", key), color=colours[level], linestyle=line, linewidth=1.4,
-                      marker=marker, markersize=3.5, markerfacecolor=face)  # fmt: skip
+                      marker=markers[level], markersize=3.8, markevery=every, markerfacecolor=face)  # fmt: skip
     if len(epochs) == 1:
         axes.set_xlim(min(epochs) - 0.6, max(epochs) + 0.6)
     _name_axes(axes, f"{name} on {evaluations[-1]['split']}", "epoch")
@@ -174,7 +196,8 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
     from matplotlib.lines import Line2D
 
     entries = [
-        Line2D([], [], color=colour, linewidth=4, label=level) for level, colour in level_colours(levels).items()
+        Line2D([], [], color=colour, linewidth=4, marker=level_markers(levels)[level], markersize=7, label=level)
+        for level, colour in level_colours(levels).items()
     ]
     entries += [
         Line2D([], [], color=INK, linestyle=line, label=_WEIGHTS[weights])

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hlcli.data.labels import LabelSpace
 from hlcli.visualization.style import (
+    EDGE,
     FAINT,
+    HEADING_POINTS,
     INK,
     LINE,
     TEXT_POINTS,
-    TITLE_POINTS,
+    draw_heading,
+    heading_height,
     level_colours,
     new_figure,
     shorten,
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # All in inches.
-ROW, MARGIN, HEADER = 0.2, 0.25, 0.75
+ROW, MARGIN, HEADER = 0.2, EDGE, heading_height() + 0.3
 WIDEST_NAME, LONGEST_BAR, GAP = 3.2, 0.9, 0.5
 SPACE = 0.11
 _COUNT_POINTS = TEXT_POINTS - 1
@@ -61,12 +64,12 @@ def label_tree_figure(labels: LabelSpace, counts: Sequence[Sequence[int]], *, ti
     levels = _make_nodes(labels, counts)
     headings = [f"{level.name} ({len(level):,})" for level in labels.levels]
     columns = _columns(levels, headings)
-    width = max(columns[-1].end, MARGIN + text_width(title, TITLE_POINTS + 1)) + MARGIN
+    width = max(columns[-1].end, MARGIN + text_width(title, HEADING_POINTS)) + MARGIN
     height = HEADER + ROW * labels.num_labels + MARGIN
     figure = new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # one unit is an inch, downwards
     axes.set_axis_off()
-    axes.text(MARGIN, 0.27, title, fontsize=TITLE_POINTS + 1, color=INK, va="center", parse_math=False)
+    draw_heading(figure, title)
     colours = level_colours(tuple(level.name for level in labels.levels))
     for depth, (level, heading, column) in enumerate(zip(labels.levels, headings, columns, strict=True)):
         axes.text(column.names, HEADER - 0.18, heading, fontsize=TEXT_POINTS, color=colours[level.name],

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from hlcli.visualization.attention import is_even, normalise_map
+from hlcli.visualization.heat import overlay
 from hlcli.visualization.panels import (
     FOOTER,
     PANEL,
@@ -22,13 +21,13 @@ from hlcli.visualization.panels import (
     photo_title,
     row_height,
 )
-from hlcli.visualization.style import INK, TITLE_POINTS, new_figure
+from hlcli.visualization.style import INK, TITLE_POINTS, draw_heading, heading_height, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOUR_MAP = "inferno"
 _HEADER = 0.3  # inches
+_TITLE = "Where the model looks for the best labels of each level"
 
 
 class Example(NamedTuple):
@@ -55,40 +54,19 @@ def levels_figure(examples: Sequence[Example], level_names: Sequence[str]) -> Fi
     if not examples or any(len(example.levels) != len(level_names) for example in examples):
         raise ValueError(f"Expected at least one example, each with {len(level_names)} levels.")
     width = figure_width(len(level_names) + 1)
-    height = _HEADER + sum(_block_height(example) for example in examples) + FOOTER
+    top = heading_height() + _HEADER
+    height = top + sum(_block_height(example) for example in examples) + FOOTER
     figure = new_figure(width, height)
+    draw_heading(figure, _TITLE)
     for column, name in enumerate(["photo", *level_names]):
-        figure.text((column_left(column) + PANEL / 2) / width, 1 - _HEADER / 2 / height, name, fontsize=TITLE_POINTS,
-                    weight="bold", color=INK, ha="center", va="center")  # fmt: skip
-    top = _HEADER
+        place = ((column_left(column) + PANEL / 2) / width, 1 - (top - _HEADER / 2) / height)
+        figure.text(*place, name, fontsize=TITLE_POINTS, weight="bold", color=INK, ha="center", va="center")
     for example in examples:
         _draw_block(figure, example, top)
         top += _block_height(example)
     note = even_note(label for example in examples for level in example.levels for label in level)
-    draw_scale(figure, _heat_colours(np.linspace(0, 1, 256)), "least", "most attention in the photo", note=note)
+    draw_scale(figure, "least", "most attention in the photo", note=note)
     return figure
-
-
-def overlay(image: np.ndarray, attention_map: np.ndarray) -> np.ndarray:
-    """Colours from the map, lightness from the photo too: [H, W, 3] uint8 and [h, w] → [H, W, 3] uint8."""
-    heat = upsample(attention_map, image.shape[0], image.shape[1])  # [H, W] in [0, 1]
-    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
-    tinted = _heat_colours(heat) * (0.35 + 0.9 * grey)
-    return np.rint(255 * (0.85 * tinted + 0.15 * grey).clip(0, 1)).astype(np.uint8)
-
-
-def _heat_colours(heat: np.ndarray) -> np.ndarray:
-    """[…] in [0, 1] → […, 3] in [0, 1], without the map's blackest and whitest end, which would hide the photo."""
-    from matplotlib import colormaps
-
-    return colormaps[_COLOUR_MAP](0.2 + 0.65 * heat)[..., :3]
-
-
-def upsample(attention_map: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map [h, w] stretched to 0…1 and smoothly enlarged to [height, width]; one that is almost even becomes zeros."""
-    stretched = np.zeros_like(attention_map) if is_even(attention_map) else normalise_map(attention_map)
-    enlarged = Image.fromarray(stretched.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(enlarged).clip(0, 1)
 
 
 def _draw_block(figure: Figure, example: Example, top: float) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hlcli.visualization.attention import is_even
+from hlcli.visualization.heat import heat_colours
 from hlcli.visualization.style import FAINT, INK, TEXT_POINTS, shorten, text_width
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ def draw_panel(figure: Figure, column: int, top: float, image: np.ndarray, title
     axes.set_title(title, fontsize=TEXT_POINTS, color=INK, pad=3, parse_math=False)
 
 
-def draw_scale(figure: Figure, colours: np.ndarray, least: str, most: str, *, note: str = "") -> None:
-    """What the colours [256, 3] mean, at the lower edge, with a note below."""
+def draw_scale(figure: Figure, least: str, most: str, *, note: str = "") -> None:
+    """What the colours of maps mean, at the lower edge, with a note below."""
     width, height = figure.get_size_inches()
     bar_width = 1.2
     axes = figure.add_axes(((width - bar_width) / 2 / width, 0.23 / height, bar_width / width, 0.09 / height))
-    axes.imshow(colours[None], aspect="auto")
+    axes.imshow(heat_colours(np.linspace(0, 1, 256))[None], aspect="auto")
     axes.set_axis_off()
     for place, text, side in ((-0.04, least, "right"), (1.04, most, "left")):
         axes.text(place, 0.45, text, transform=axes.transAxes, fontsize=TEXT_POINTS, color=FAINT, ha=side, va="center")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,10 @@ from hlcli.files import whole_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
+
+_MISSING_GLYPH = "missing from font"
+"""What matplotlib says of a character that it cannot draw, of each of them."""
 _FORMATS = ("png", "svg", "pdf")
 _DOTS_PER_INCH = 150.0
 LARGEST_SIDE = 2**16 - 1
@@ -35,6 +41,11 @@ def save_figure(figure: Figure, folder: Path, name: str, file_format: str) -> Pa
     """Write a figure whole; returns its file."""
     path = folder / f"{name}.{file_format}"
     dots_per_inch = min(_DOTS_PER_INCH, LARGEST_SIDE / max(figure.get_size_inches()))
-    with whole_file(path, "wb") as handle:
+    with whole_file(path, "wb") as handle, warnings.catch_warnings(record=True) as caught:
         figure.savefig(handle, format=file_format, dpi=dots_per_inch)
+    for warning in caught:
+        if _MISSING_GLYPH not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if any(_MISSING_GLYPH in str(warning.message) for warning in caught):
+        logger.warning("%s: the font lacks some of the characters, which are drawn as boxes.", path.name)
     return path

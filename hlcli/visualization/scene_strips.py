@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hlcli.visualization.style import FAINT, INK, LEVEL_COLOURS, LINE, TEXT_POINTS, new_figure, shorten, text_width
+from hlcli.visualization.style import (
+    EDGE,
+    FAINT,
+    INK,
+    LEVEL_COLOURS,
+    LINE,
+    TEXT_POINTS,
+    add_axes,
+    draw_heading,
+    heading_height,
+    new_figure,
+    shorten,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,9 +29,10 @@ if TYPE_CHECKING:
 PHOTO_WIDTH, PHOTO_HEIGHT = 1.8, 1.4
 BAR_ROW, LONGEST_BAR, NUMBER = 0.18, 1.1, 0.35
 _WIDEST_NAME = 2.2
-MARGIN, GAP, TITLE, BETWEEN, FOOTER = 0.2, 0.15, 0.24, 0.4, 0.25
+MARGIN, GAP, TITLE, BETWEEN = EDGE, 0.15, 0.24, 0.4
 
-READING = "words beside a scene: the labels with the largest share of their images in it"
+READING = "Words beside a scene: the labels with the largest share of their images in it."
+_TITLE = "How probable each scene is in each image"
 
 
 class Strip(NamedTuple):
@@ -46,12 +60,12 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
     strip_height = TITLE + max(PHOTO_HEIGHT, BAR_ROW * len(names)) + GAP
     rows = -(-len(strips) // columns)
     width = 2 * MARGIN + max(columns * (strip_width + BETWEEN) - BETWEEN, text_width(READING))
-    height = 2 * MARGIN + rows * strip_height - GAP + FOOTER
+    height = heading_height(1) + rows * strip_height - GAP + MARGIN
     figure = new_figure(width, height)
-    figure.text(MARGIN / width, MARGIN / height, READING, fontsize=TEXT_POINTS, color=FAINT)
+    draw_heading(figure, _TITLE, [READING])
     for number, strip in enumerate(strips):
         row, column = divmod(number, columns)
-        left, top = MARGIN + column * (strip_width + BETWEEN), MARGIN + row * strip_height
+        left, top = MARGIN + column * (strip_width + BETWEEN), heading_height(1) + row * strip_height
         title = shorten(strip.name, strip_width)
         figure.text(left / width, 1 - top / height, title, fontsize=TEXT_POINTS, color=INK, va="top", parse_math=False)
         _draw_photo(figure, strip.image, left, top + TITLE)
@@ -61,21 +75,17 @@ def strips_figure(strips: Sequence[Strip], scene_names: Sequence[str], *, column
 
 def _draw_photo(figure: Figure, image: np.ndarray, left: float, top: float) -> None:
     """The photo, as large as its place allows."""
-    width, height = figure.get_size_inches()
     scale = min(PHOTO_WIDTH / image.shape[1], PHOTO_HEIGHT / image.shape[0])
     photo_width, photo_height = scale * image.shape[1], scale * image.shape[0]
-    box = (left / width, 1 - (top + photo_height) / height, photo_width / width, photo_height / height)
-    axes = figure.add_axes(box)
+    axes = add_axes(figure, left, top, photo_width, photo_height)
     axes.imshow(image, aspect="auto")
     axes.set_axis_off()
 
 
 def _draw_bars(figure: Figure, scene_probs: np.ndarray, names: Sequence[str], left: float, top: float) -> None:
     """Names to the left of `left`, bars and numbers to the right."""
-    width, height = figure.get_size_inches()
-    tall = BAR_ROW * len(names)
-    box = (left / width, 1 - (top + tall) / height, (LONGEST_BAR + NUMBER) / width, tall / height)
-    axes = figure.add_axes(box, xlim=(0, 1 + NUMBER / LONGEST_BAR), ylim=(len(names) - 0.5, -0.5))
+    limits = {"xlim": (0, 1 + NUMBER / LONGEST_BAR), "ylim": (len(names) - 0.5, -0.5)}
+    axes = add_axes(figure, left, top, LONGEST_BAR + NUMBER, BAR_ROW * len(names), **limits)
     axes.set_axis_off()
     best = int(scene_probs.argmax())
     axes.barh(range(len(names)), np.ones(len(names)), height=0.62, color=LINE, alpha=0.4, linewidth=0)

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hlcli.visualization.style import FAINT, INK, LINE, TEXT_POINTS, TITLE_POINTS, new_figure, shorten, text_width
+from hlcli.visualization.style import (
+    EDGE,
+    FAINT,
+    HEADING_POINTS,
+    INK,
+    LINE,
+    TEXT_POINTS,
+    TITLE_POINTS,
+    add_axes,
+    draw_heading,
+    heading_height,
+    new_figure,
+    shorten,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +34,7 @@ _COLOUR_MAP = "magma"
 # All in inches.
 CLOUD_WIDTH, CLOUD_HEIGHT = 4.0, 2.0
 CELL, WIDEST_TICK = 0.21, 1.05
-MARGIN, GAP, TITLE, LINE_HEIGHT, SCALE = 0.2, 0.35, 0.3, 0.2, 0.45
+MARGIN, GAP, TITLE, SCALE = EDGE, 0.35, 0.3, 0.45
 COLUMNS = 3
 
 READING = "Within one cloud, larger = larger share of the label's images; sizes do not compare between clouds."
@@ -51,21 +65,21 @@ class SceneSummary(NamedTuple):
 def words_figure(title: str, cloud: Sequence[_PlacedWord]) -> Figure:
     """The cloud of one scene."""
     width, height = 1.5 * CLOUD_WIDTH, 1.5 * CLOUD_HEIGHT
-    figure = new_figure(width + 2 * MARGIN, height + TITLE + LINE_HEIGHT + 2 * MARGIN)
-    _write_title(figure, MARGIN, MARGIN, title, width)
-    _write_title(figure, MARGIN, MARGIN + LINE_HEIGHT, READING, width, points=TEXT_POINTS, colour=FAINT)
-    _draw_cloud(_add_axes(figure, MARGIN, MARGIN + TITLE + LINE_HEIGHT, width, height), cloud)
+    top = heading_height(1)
+    figure = new_figure(width + 2 * MARGIN, top + height + MARGIN)
+    draw_heading(figure, title, [READING])
+    _draw_cloud(add_axes(figure, MARGIN, top, width, height), cloud)
     return figure
 
 
 def heat_map_figure(title: str, names: Sequence[str], adjacency: np.ndarray) -> Figure:
     """The heat map of one scene and one group of labels; adjacency [n, n] holds P(column | row)."""
     side, left = _cell(len(names)) * len(names), _ticks_width(names)
-    width = max(2 * MARGIN + left + side, 2 * MARGIN + text_width(title, TITLE_POINTS), 3.6)
-    top = MARGIN + TITLE
+    width = max(2 * MARGIN + left + side, 2 * MARGIN + text_width(title, HEADING_POINTS), 3.6)
+    top = heading_height()
     figure = new_figure(width, top + side + _ticks_height(names) + SCALE)
-    _write_title(figure, MARGIN, MARGIN, title, width - 2 * MARGIN)
-    _draw_heat_map(_add_axes(figure, MARGIN + left, top, side, side), names, adjacency)
+    draw_heading(figure, title)
+    _draw_heat_map(add_axes(figure, MARGIN + left, top, side, side), names, adjacency)
     _draw_scale(figure)
     return figure
 
@@ -80,13 +94,11 @@ def overview_figure(title: str, scenes: Sequence[SceneSummary]) -> Figure:
         if scene.cloud is not None
     ]
     height = TITLE + CLOUD_HEIGHT + max(maps, default=0.0)
-    top = MARGIN + TITLE + LINE_HEIGHT
+    top = heading_height(1)
     figure = new_figure(
         2 * MARGIN + columns * (CLOUD_WIDTH + GAP) - GAP, top + rows * (height + GAP) - GAP + SCALE + MARGIN / 2
     )
-    _write_title(figure, MARGIN, MARGIN, title, figure.get_figwidth() - 2 * MARGIN, points=TITLE_POINTS + 1.5)
-    _write_title(figure, MARGIN, MARGIN + 1.2 * LINE_HEIGHT, READING, figure.get_figwidth() - 2 * MARGIN,
-                 points=TEXT_POINTS, colour=FAINT)  # fmt: skip
+    draw_heading(figure, title, [READING])
     for number, scene in enumerate(scenes):
         row, column = divmod(number, columns)
         _draw_scene(figure, scene, MARGIN + column * (CLOUD_WIDTH + GAP), top + row * (height + GAP))
@@ -98,7 +110,7 @@ def overview_figure(title: str, scenes: Sequence[SceneSummary]) -> Figure:
 def _draw_scene(figure: Figure, scene: SceneSummary, left: float, top: float) -> None:
     """Title, cloud and heat map below each other."""
     _write_title(figure, left, top, scene.title, CLOUD_WIDTH)
-    axes = _add_axes(figure, left, top + TITLE, CLOUD_WIDTH, CLOUD_HEIGHT)
+    axes = add_axes(figure, left, top + TITLE, CLOUD_WIDTH, CLOUD_HEIGHT)
     if scene.cloud is None:
         _say(axes, "No training image was counted for this scene.")
         return
@@ -106,7 +118,7 @@ def _draw_scene(figure: Figure, scene: SceneSummary, left: float, top: float) ->
     side = _overview_side(scene.names)
     indent = (CLOUD_WIDTH - side + _ticks_width(scene.names)) / 2
     map_top = top + TITLE + CLOUD_HEIGHT + GAP / 2
-    _draw_heat_map(_add_axes(figure, left + indent, map_top, side, side), scene.names, scene.adjacency)
+    _draw_heat_map(add_axes(figure, left + indent, map_top, side, side), scene.names, scene.adjacency)
 
 
 def arrange_words(words: Mapping[str, int]) -> list[_PlacedWord]:
@@ -201,26 +213,10 @@ def _ticks_height(names: Sequence[str]) -> float:
     return 0.71 * (_ticks_width(names) + 0.15)
 
 
-def _add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes whose place is given in inches from the figure's upper left corner."""
+def _write_title(figure: Figure, left: float, top: float, title: str, width: float) -> None:
     full_width, full_height = figure.get_size_inches()
-    box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
-    return figure.add_axes(box)
-
-
-def _write_title(
-    figure: Figure,
-    left: float,
-    top: float,
-    title: str,
-    width: float,
-    *,
-    points: float = TITLE_POINTS,
-    colour: str = INK,
-) -> None:
-    full_width, full_height = figure.get_size_inches()
-    figure.text(left / full_width, 1 - top / full_height, shorten(title, width, points), fontsize=points, color=colour,
-                va="top", parse_math=False)  # fmt: skip
+    figure.text(left / full_width, 1 - top / full_height, shorten(title, width, TITLE_POINTS), fontsize=TITLE_POINTS,
+                color=INK, va="top", parse_math=False)  # fmt: skip
 
 
 def _frame(axes: Axes) -> None:

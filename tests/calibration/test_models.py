@@ -1,4 +1,4 @@
-"""Calibrating a model: what is written, who uses it, and what is refused."""
+"""Calibrating a model: what is written, what an evaluation makes of it, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,36 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tiny import tiny_recipe
 from tiny_captioner import write_captioner
 
 import hlcli
-from hlcli.building import build_model
+from hlcli.calibration import splits
 from hlcli.errors import CheckpointError, InputError
 from hlcli.evaluation.labels import split_predictions
-from hlcli.metrics.calibration_maps import IDENTITY
-from hlcli.model_folder import LoadedModel, cpu_state, read_model, save_model
+from hlcli.metrics.calibration import expected_calibration_error
+from hlcli.metrics.calibration_maps import IDENTITY, CalibrationMap
+from hlcli.metrics.threshold_tuning import tune_label_thresholds, tune_shared_threshold
+from hlcli.model_folder import LoadedModel, read_model
 
 THRESHOLDS = (0.45, 0.5, 0.55)
-SETTINGS = ("data.num_val=60", "data.num_test=30")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that nobody has trained."""
-    folder = tmp_path_factory.mktemp("made") / "model"
-    torch.manual_seed(3)
-    recipe = tiny_recipe(*SETTINGS)
-    labels = recipe.data.label_space()
-    state = cpu_state(build_model(recipe, labels))
-    save_model(folder, state, recipe, labels, thresholds=THRESHOLDS, facts={"epoch": 2})
-    return folder
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "model"))
 
 
 def document(folder: Path) -> dict:
@@ -73,6 +55,7 @@ def test_only_the_description_changes_and_everybody_uses_it(folder: Path, photos
 
 @pytest.mark.parametrize("method", ["temperature", "platt"])
 def test_errors_shrink_on_the_split_that_is_fitted(folder: Path, method: str):
+    raw = hlcli.evaluate(folder)
     found = hlcli.calibrate(folder, method=method)
     rows = [row for row in found.scores if row.split == "val"]
     assert [row.level for row in rows] == ["coarse", "middle", "fine"]
@@ -82,8 +65,10 @@ def test_errors_shrink_on_the_split_that_is_fitted(folder: Path, method: str):
         assert row.F1[1] >= row.F1[0] - 1e-9
     test = [row for row in found.scores if row.split == "test"]
     assert test[-1].NLL[1] < test[-1].NLL[0]
-    measured = hlcli.evaluate(folder).metrics
-    assert test[-1].F1[1] == measured["F1_macro"]
+    measured = hlcli.evaluate(folder)
+    assert test[-1].F1[1] == measured.metrics["F1_macro"]
+    errors = [expected_calibration_error(one.scores.levels[-1], one.targets) for one in (raw, measured)]
+    assert tuple(errors) == test[-1].ECE
 
 
 def test_thresholds_per_label_hold_everywhere(folder: Path, photos: Path, tmp_path: Path):
@@ -114,6 +99,31 @@ def test_thresholds_per_label_hold_everywhere(folder: Path, photos: Path, tmp_pa
     given = {"coarse": 0.5, "middle": 0.5, "fine": dict(zip(names, fine, strict=True))}
     (tmp_path / "t.json").write_text(json.dumps(given))
     assert hlcli.evaluate(folder, thresholds=tmp_path / "t.json").metrics.thresholds == (0.5, 0.5, fine)
+
+
+def test_thresholds_are_tuned_for_the_metric_that_was_asked_for(folder: Path):
+    loaded, rng = read_model(folder), np.random.default_rng(0)
+    targets = [rng.random((80, size)) < rng.uniform(0.1, 0.6, size) for size in (3, 5, 12)]
+    scores = [(0.4 * one + rng.uniform(0, 0.6, one.shape)).astype(np.float32) for one in targets]
+    data = splits._SplitData(scores, targets, [None] * 3)
+    raw = CalibrationMap("none", (IDENTITY,) * 3)
+    shared = {
+        by: tuple(tune_shared_threshold(*pair, by=by) for pair in zip(scores, targets, strict=True))
+        for by in ("F1_micro", "F1_macro", "F1_samples")
+    }
+    assert len(set(shared.values())) == 3
+    for by, expected in shared.items():
+        assert splits.tune(loaded, raw, data, "global", by, 5) == expected
+    own = {
+        by: tuple(
+            tune_label_thresholds(*pair, one, by=by, min_examples=5)
+            for *pair, one in zip(scores, targets, shared[by], strict=True)
+        )
+        for by in ("F1_micro", "F1_macro")
+    }
+    assert len(set(own.values())) == 2
+    for by, expected in own.items():
+        assert splits.tune(loaded, raw, data, "per-label", by, 5) == expected
 
 
 @pytest.mark.parametrize("method", ["temperature", "platt"])
@@ -230,59 +240,6 @@ def test_labels_with_few_examples_are_named(folder: Path):
     assert set(found.shared["fine"]) <= set(names)
     assert found.shared["fine"]
     json.dumps(found.to_json(), allow_nan=False)
-
-
-def test_resumed_predictions_belong_to_one_calibration(folder: Path, photos: Path, tmp_path: Path):
-    out = tmp_path / "p.jsonl"
-    hlcli.predict(folder, [photos], out=out)
-    before = out.read_text(encoding="utf-8")
-    hlcli.calibrate(folder, method="platt", min_examples=5)
-    hlcli.predict(folder, [photos], out=out)
-    assert out.read_text(encoding="utf-8") != before
-
-
-@pytest.mark.parametrize("method", ["temperature", "platt"])
-def test_exported_files_say_calibrated_scores(folder: Path, tmp_path: Path, method: str):
-    found = hlcli.calibrate(folder, method=method, thresholds="per-label", min_examples=5)
-    out = tmp_path / "m.pt2"
-    hlcli.export(folder, to="torch", out=out)  # compares with PyTorch before it writes
-    extra = {"hlcli.json": ""}
-    program = torch.export.load(out, extra_files=extra)
-    about = json.loads(extra["hlcli.json"])
-    assert about["calibration"] == method
-    assert [level["threshold"] for level in about["levels"]] == json.loads(json.dumps(found.thresholds))
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    scores = program.module()({"images": torch.from_numpy(image.transpose(2, 0, 1)[None].copy())})["scores"]
-    expected = hlcli.load(folder).predict(image)[0].levels[-1]
-    np.testing.assert_allclose(scores[0].detach().numpy(), expected, atol=1e-5)
-
-
-def test_a_network_of_fine_labels_exports_calibrated_levels(tmp_path: Path):
-    tree = {**tiny_recipe(*SETTINGS).to_dict(), "model": {"method": "linear"}}
-    recipe = hlcli.Recipe.from_dict(tree, ["backbone.stage=3", "eval.consistent=true"])
-    torch.manual_seed(0)
-    labels = recipe.data.label_space()
-    loaded = LoadedModel(build_model(recipe, labels).eval(), recipe, labels, None, {})
-    found = hlcli.calibrate(loaded, method="platt", min_examples=5)
-    hlcli.export(found.model, to="torch", out=tmp_path / "m.pt2")
-    assert found.map.levels[0] != IDENTITY
-
-
-def test_cards_and_upstream_files_tell_of_it(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    from hlcli.model_card import write_card
-
-    hlcli.calibrate(folder, method="platt", thresholds="per-label", min_examples=5)
-    card = write_card(document(folder), "jane/shapes")
-    assert "## Calibration\n\nMethod `platt`, fitted on split `val`." in card
-    assert "| one per label |" in card
-    hlcli.export_upstream(folder, out=tmp_path / "hleg.pth")
-    assert "the calibration of scores (platt)" in caplog.text
-
-
-def test_attention_figures_show_calibrated_scores(folder: Path, photos: Path, tmp_path: Path):
-    hlcli.calibrate(folder, method="platt", thresholds="per-label", min_examples=5)
-    made = hlcli.visualize("attention", folder, images=[photos], out=tmp_path / "figures")
-    assert made.files
 
 
 def test_what_cannot_be_calibrated_is_refused(folder: Path, tmp_path: Path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from command_line import failed, run
 from tiny import tiny_recipe
 
+from hlcli.cli.commands import set_up_logging
 from hlcli.cli.train import _without_processes
 from hlcli.cli.training_report import show_run
 from hlcli.recipe import Recipe
@@ -21,6 +23,7 @@ def shown_after_training(recipe: Path, capsys: pytest.CaptureFixture[str], split
     facts = {"weights": "regular", "epoch": 1, "split": split, "metrics": {"mAP": 0.5}}
     run: Any = Run(Path("RUN"))
     run.recipe_path, run.best_model = lambda: recipe, lambda: facts
+    set_up_logging(quiet=False, debug=False)
     show_run(run, as_json=False)
     return capsys.readouterr().err.splitlines()
 
@@ -55,7 +58,7 @@ def test_a_finished_run_can_be_resumed_without_its_recipe(trained: tuple[Path, A
     done = run("train", "--run", folder, "--resume")
     assert done.exit_code == 0, done.output
     assert "mAP" in done.stdout
-    assert f"hlcli eval {folder}" in done.stderr.replace("\n", "")
+    assert f"hlcli eval {quote(str(folder))}" in done.stderr.replace("\n", "")
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 

@@ -21,7 +21,7 @@ from hlcli.figures.images import Item, check_offers
 from hlcli.figures.labels import count_labels
 from hlcli.figures.levels import find_examples
 from hlcli.methods.base import MethodSection
-from hlcli.recipe import Recipe
+from hlcli.recipe import Recipe, section_classes
 
 runner = CliRunner()
 
@@ -77,7 +77,7 @@ def test_photos_are_drawn_on_pages_and_failures_are_listed(run: Path, photos: Pa
     assert names == ["0-broken.jpg", "empty.png"]
     listed = [json.loads(line) for line in (out / "levels.failures.jsonl").read_text().splitlines()]
     assert listed == document["failures"]
-    assert "2 images could not be decoded" in result.stderr
+    assert "2 images could not be shown" in result.stderr
     visualize("levels", run, "--images", photos / "1.png", "--out", out)
     assert [path.name for path in out.iterdir()] == ["levels.png"]  # no older pages, no older failures
 
@@ -117,19 +117,29 @@ def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
     [
         (
             ["curve", "RUN"],
-            "There is no figure 'curve'; there are curves, labels, levels, attention, scenes, captions, report.",
+            "There is no figure 'curve'; there are curves, labels, levels, attention, scenes, embeddings, captions, "
+            "report.",
             "Did you mean curves?",
         ),
         (
             ["curves", "RUN", "--split", "val"],
-            "curves has no use for --split; it is for labels, levels, attention, scenes, captions and report.",
+            "curves has no use for --split; it is for labels, levels, attention, scenes, embeddings, captions and "
+            "report.",
             None,
         ),
         (["levels", "RUN", "--raw"], "levels has no use for --raw; it is for attention.", None),
         (["attention", "RUN", "--level", "midle"], "no maps on level 'midle'", "coarse, middle, fine"),
         (["attention", "RUN", "--labels", "flowr"], "There is no label 'flowr'", "Did you mean 'flower'?"),
         (["scenes", "RUN"], "A model of method hleg has no scenes.", "Methods that have: salgl."),
-        (["labels", "RUN", "--top-k", "2"], "labels has no use for --top-k; it is for levels.", None),
+        (["labels", "RUN", "--top-k", "2"], "labels has no use for --top-k; it is for levels and embeddings.", None),
+        (
+            ["embeddings", "RUN", "--projection", "tsn"],
+            "tsne, umap, pca were expected (got 'tsn').",
+            "Did you mean tsne?",
+        ),
+        (["embeddings", "RUN", "--level", "midle"], "There is no level 'midle'.", "Did you mean 'middle'?"),
+        (["embeddings", "RUN", "--max-images", "1"], "One image has no neighbours.", "Give several"),
+        (["levels", "RUN", "--projection", "pca"], "levels has no use for --projection; it is for embeddings.", None),
         (["levels", "RUN", "--images", "x", "--split", "val"], "--images and --split exclude each other.", "Leave"),
         (["levels", "RUN", "--labels", "flowr"], "There is no label 'flowr'.", "Did you mean 'flower'?"),
         (["levels", "RUN", "--split", "trian"], "has no split 'trian'", None),
@@ -201,7 +211,9 @@ def test_method_without_maps_is_refused_and_others_are_named():
 
     with pytest.raises(InputError, match="method plain has no attention per label") as caught:
         check_offers(Plain(), "level_maps", "attention per label")
-    assert caught.value.hint == "Methods that have: query2label, hleg, salgl, sgre."
+    able = [name for name, section in section_classes("model").items() if section.offers("level_maps")]
+    assert {"query2label", "hleg", "salgl", "sgre"} <= set(able) < set(section_classes("model"))
+    assert caught.value.hint == f"Methods that have: {', '.join(able)}."
     check_offers(Recipe.from_yaml("quickstart").model, "level_maps", "attention per label")
 
 

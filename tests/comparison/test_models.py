@@ -16,6 +16,7 @@ import hlcli
 from hlcli.building import build_model
 from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.evaluation import labels as evaluation_labels
+from hlcli.metrics.bootstrap import holm
 from hlcli.model_folder import LoadedModel, cpu_state, save_model
 
 METRICS = ["mAP", "F1_micro", "F1_macro", "F1_samples", "CF1", "middle/mAP", "middle/F1_macro", "coarse/mAP"]
@@ -61,6 +62,8 @@ def test_differences_have_intervals_and_corrected_p_values(found: hlcli.Comparis
         assert row.low <= row.high
         assert 2 / 201 <= row.p_value <= row.p_holm <= 1
     assert {row[2:] for row in same} == {(0.0, 0.0, 0.0, 1.0, 1.0)}
+    assert [row.p_holm for row in found.differences] == holm([row.p_value for row in found.differences])
+    assert max(row.p_holm / row.p_value for row in first) > 2  # all eighteen differences are corrected together
 
 
 def test_intervals_are_those_of_a_slow_bootstrap(pair: list[LoadedModel]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from hlcli.building import build_model
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.data.store import open_records, write_store
-from hlcli.errors import DataError, InputError, RecipeError
+from hlcli.errors import CheckpointError, DataError, InputError, RecipeError
 from hlcli.evaluation.labels import Evaluation, evaluate, split_predictions
 from hlcli.metrics.multilabel import THRESHOLDS, tune_threshold
 from hlcli.model_folder import LoadedModel
@@ -139,7 +140,7 @@ def folder_recipe(tmp_path: Path, names: str, tree: str | None = None) -> Recipe
 def test_a_data_set_of_other_labels_is_refused(loaded: LoadedModel, tmp_path: Path):
     with pytest.raises(DataError, match=r"Label 0 of level coarse is '.*' in the model but 'zebra' in the data set"):
         evaluate(loaded, recipe=folder_recipe(tmp_path, "zebra"))
-    with pytest.raises(DataError, match=r"The model has \(3, 5, 12\) labels per level, the data set \(3, 5, 11\)"):
+    with pytest.raises(DataError, match=r"per level are \(3, 5, 12\) in the model but \(3, 5, 11\) in the data set"):
         evaluate(loaded, recipe=folder_recipe(tmp_path, "", tree_of(loaded.labels)))
 
 
@@ -253,3 +254,12 @@ def test_one_image_is_enough(loaded: LoadedModel):
     result = evaluate(with_settings(loaded, "data.num_test=1"), split="test", thresholds="self")
     assert result.metrics.num_images == 1
     assert "1 image;" in str(result.metrics)
+
+
+def test_scores_that_are_no_numbers_are_an_error_of_the_model(loaded: LoadedModel):
+    network = copy.deepcopy(loaded.model)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(CheckpointError, match=r"The model: the scores of [0-9]+ of [0-9]+ images are not finite"):
+        evaluate(loaded._replace(model=network))

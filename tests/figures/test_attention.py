@@ -18,6 +18,7 @@ from hlcli.figures.files import file_stems, number_repeated
 from hlcli.figures.images import Item, Look, look_at
 from hlcli.model_folder import cpu_state, read_model, save_model
 from hlcli.recipe import Recipe
+from hlcli.visualization import heat
 from hlcli.visualization.attention import overlay
 from hlcli.visualization.attention_page import attention_figure
 from hlcli.visualization.panels import LabelMap
@@ -126,7 +127,7 @@ def test_a_page_has_a_photo_and_a_panel_per_label():
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:-1] == ["a.jpg\ntrue: label 0", "label 0\n0.25 ✓", *(f"label {i}\n0.25" for i in range(1, 5)),
                            "flat\n0.50 (even)"]  # fmt: skip
-    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), overlay(image, hot))
+    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), heat.overlay(image, hot))
     boxes = [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(boxes):
         assert not [other for other in boxes[i + 1 :] if box.overlaps(other)]

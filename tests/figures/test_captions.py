@@ -18,8 +18,8 @@ from hlcli.features.windows import window_boxes
 from hlcli.figures.captions import Look, View, find_view
 from hlcli.model_folder import read_model
 from hlcli.tasks.captions import feature_facts
-from hlcli.visualization.captions import WordMap, caption_figure, outline, wrap
-from hlcli.visualization.style import TITLE_POINTS, new_figure, text_width
+from hlcli.visualization.captions import WordMap, caption_figure, outline
+from hlcli.visualization.style import TITLE_POINTS, new_figure, text_width, wrap
 
 WHOLE = View((1, 3), None, None)
 

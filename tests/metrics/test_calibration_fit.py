@@ -113,6 +113,9 @@ def test_labels_with_few_examples_share_what_is_found_for_their_level():
     assert found.map.levels[0].slopes[2] == pytest.approx(pooled.slopes[0])
     assert found.map.levels[0].intercepts[2] == pytest.approx(pooled.intercepts[0])
     assert found.map.levels[0].slopes[1] != found.map.levels[0].slopes[2]
+    few_negatives = targets.copy()
+    few_negatives[:, 2] = ~targets[:, 2]
+    assert fit_calibration("platt", [scores], [few_negatives], [None], min_examples=10).shared == ((2,),)
 
 
 @pytest.mark.parametrize("method", ["temperature", "platt"])

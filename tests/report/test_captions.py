@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from report_pages import Page
 from tiny_captioner import write_captioner
 
 import hlcli
+from hlcli.captioning.generated import GeneratedCaption
+from hlcli.evaluation.captions import CaptionEvaluation
+from hlcli.metrics.captioning.summary import caption_metrics
+from hlcli.prediction.caption_rows import make_caption
+from hlcli.report.captions import write_caption_report
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +51,31 @@ def test_long_tables_keep_the_best_and_the_worst(model: Path, tmp_path: Path, mo
     page = Page(tmp_path / "a.html")
     assert "The best and the worst 2 by CIDEr of 7." in page.words
     assert page.source.count('<tr><th scope="row">shapes-test-') == 4
+
+
+def test_scores_stand_beside_their_captions_and_the_worst_come_first(model: Path, tmp_path: Path):
+    """Seven images, of whose true captions every next one is told a word more; the surest are the worst."""
+    predictor = hlcli.load_captioner(model, features=hlcli.FeatureSources(of_data=True))
+    records = predictor.recipe.data.records("test")
+    ids = [records[row].image_id for row in range(7)]
+    words = [[f"{letter}{word}" for word in ["one", "two", "six", "ten", "red", "sun", "sea"]] for letter in "abcdefg"]
+    said = [
+        make_caption(name, [GeneratedCaption(" ".join(words[row][: row + 1]), -1.0 - row)])
+        for row, name in enumerate(ids)
+    ]
+    references = [(" ".join(true), "a picture") for true in words]
+    metrics = caption_metrics([caption.caption for caption in said], references)
+    write_caption_report(tmp_path / "a.html", CaptionEvaluation("test", metrics, said, references), predictor)
+    source = (tmp_path / "a.html").read_text(encoding="utf-8")
+    table = source.split('<table id="caption-table"')[1].split("</table>")[0]
+    names = re.findall(r'data-sort="number">([\w-]+)</th>', table)
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td class="text">(.*?)</td>(.*?)<td class="text">', table)
+    assert names[0] == "CIDEr"
+    assert [row[:2] for row in rows] == [(caption.image, caption.caption) for caption in said]
+    for number, (_, _, cells) in enumerate(rows):
+        scores = [f"{metrics.per_image[name][number]:.3f}" for name in names]
+        assert re.findall(r">(-?[\d.]+)</td>", cells) == [*scores, f"{-1.0 - number:.2f}"]
+    assert sorted(metrics.per_image["CIDEr"]) == list(metrics.per_image["CIDEr"])  # more words, a better score
+    worst, best = (re.findall("<h3>(.*?)</h3>", source.split(f'<section id="{part}"')[1].split("</section>")[0])
+                   for part in ("worst", "best"))  # fmt: skip
+    assert (worst, best) == (ids[:4], ids[:3:-1])

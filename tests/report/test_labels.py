@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,27 @@ def test_metrics_are_those_of_the_evaluation_and_lie_in_their_intervals(run: Pat
     assert low <= metrics["mAP"] <= high
     rows = {row.name: row for row in metrics.labels}
     assert f"{rows['flower'].recall:.3f}" in page.words
+
+
+def test_training_images_are_those_of_their_label(run: Path, page: Page):
+    model = hlcli.open_model(run)
+    records = model.recipe.data.records("train")
+    counts = Counter(name for row in range(len(records)) for name in label_names(model.labels, records[row].labels))
+    number = r'<td class="number">(\d+)</td>'
+    cells = re.findall(rf'<th scope="row">([\w ]+)</th><td>\w+</td>{number}{number}', page.source)
+    assert {name: train for name, _, train in cells} == {
+        name: str(counts[name]) for level in model.labels.levels for name in level.label_names
+    }
+    assert len(set(counts.values())) > 3
+
+
+def label_names(labels: LabelSpace, fine: tuple[int, ...]) -> set[str]:
+    """Names of some fine labels and of all above them."""
+    found, numbers = set(), set(fine)
+    for depth in reversed(range(len(labels.levels))):
+        found |= {labels.levels[depth].label_names[number] for number in numbers}
+        numbers = {labels.parents[depth - 1][number] for number in numbers} if depth else set()
+    return found
 
 
 def test_images_have_maps_with_words(page: Page):

@@ -117,7 +117,7 @@ def test_many_labels_and_large_photos_make_no_huge_page(tmp_path: Path, monkeypa
 
 
 def test_photos_that_cannot_be_decoded_any_more_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def load(source: object, *, name: str) -> None:
+    def load(source: object, *, name: str, shrink_to: object = None) -> None:
         raise hlcli.DataError(f"Image {name} cannot be decoded: gone.")
 
     monkeypatch.setattr(images, "load_image", load)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hlcli.visualization.levels import Example, levels_figure, overlay, upsample
+from hlcli.visualization.heat import overlay, upsample
+from hlcli.visualization.levels import Example, levels_figure
 from hlcli.visualization.panels import LabelMap
 
 from .figure_text import assert_readable, texts

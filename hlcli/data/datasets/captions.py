@@ -78,7 +78,9 @@ class Captions(DataSection):
 
     def _check_images(self, path: Path, images: list[CaptionedImage]) -> None:
         if not self.images.is_dir():
-            raise DataError(f"{self.images} is not a folder of images.")
+            raise DataError(
+                f"{self.images} is not a folder of images.", "Give the folder that the images are in (data.images)."
+            )
         missing = [image.file for image in images if not os.path.isfile(self.images / image.file)]
         if missing:
             raise DataError(

@@ -119,7 +119,7 @@ def _make_records(
 ) -> Records:
     """Records of the rows, once every image (unless absent ones may be) and label is known to exist."""
     if not images.is_dir():
-        raise DataError(f"{images} is not a folder of images.")
+        raise DataError(f"{images} is not a folder of images.", "Give the folder that the images are in (data.images).")
     folder = str(images)  # a `Path` for every image takes longer than asking for it
     missing = [row for row in rows if refuse_absent and not os.path.isfile(os.path.join(folder, row.image))]
     if missing:

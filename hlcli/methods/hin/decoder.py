@@ -1,7 +1,8 @@
 """HIN's decoder: every word asks grid cells and regions, directly and through one another, and a gate fuses both.
 
 Shapes: B images, K captions of each (captions of an image lie together), T tokens of a caption, N grid tokens,
-R region slots, D width, H heads, V vocabulary. The numbers 1 to 11 are the steps of one layer.
+R region slots, D width, H heads, V vocabulary. Numbers in parentheses are equations of docs/methods/hin.md; (1) to (11)
+are the steps of one layer.
 
 Two ways through the same layers: all words of finished captions at once, [B * K, T, D]; or one more word of each
 unfinished caption, [B, K, D]. Either way the keys and values of an image are made once and shared by its captions.
@@ -116,24 +117,24 @@ class DecoderLayer(nn.Module):
             level: the image.
             region_keys: which regions may be asked.
         """
-        found = self.self_attention(words, own, own_keys) * is_real  # 1
+        found = self.self_attention(words, own, own_keys) * is_real  # (1)
         num_images = level.grid_attention.keys.shape[0]
         asking = found.reshape(num_images, -1, words.shape[-1])  # [B, K * T, D]: captions are further queries
         fused = self._fuse(asking, is_real.reshape(num_images, -1, 1), level, region_keys)
         return fused.view(words.shape)
 
     def _fuse(self, words: Tensor, is_real: Tensor, level: LevelMemory, region_keys: KeyMask | None) -> Tensor:
-        """Steps 2 to 11 on words [B, Q, D]."""
-        grid = self.grid_attention(words, level.grid_attention) * is_real  # 2
-        regions = self.region_attention(words, level.region_attention, region_keys) * is_real  # 3
-        grid_crossed = self.grid_to_region(grid, level.grid_to_region, region_keys) * is_real  # 4
-        regions_crossed = self.region_to_grid(regions, level.region_to_grid) * is_real  # 5
-        direct = self.direct_choice.between(words, grid, regions) * is_real  # 6
-        crossed = self.crossed_choice.between(words, grid_crossed, regions_crossed) * is_real  # 7
-        share = self.gate(words + direct + crossed).sigmoid()  # 8
-        fused = self.direct_projection(direct) * share + self.crossed_projection(crossed) * (1 - share)  # 9
-        fused = self.fusion_norm(words + self.fusion_dropout(fused)) * is_real  # 10
-        return self.feed_forward(fused) * is_real  # 11
+        """Steps (2) to (11) on words [B, Q, D]."""
+        grid = self.grid_attention(words, level.grid_attention) * is_real  # (2)
+        regions = self.region_attention(words, level.region_attention, region_keys) * is_real  # (3)
+        grid_crossed = self.grid_to_region(grid, level.grid_to_region, region_keys) * is_real  # (4)
+        regions_crossed = self.region_to_grid(regions, level.region_to_grid) * is_real  # (5)
+        direct = self.direct_choice.between(words, grid, regions) * is_real  # (6)
+        crossed = self.crossed_choice.between(words, grid_crossed, regions_crossed) * is_real  # (7)
+        share = self.gate(words + direct + crossed).sigmoid()  # (8)
+        fused = self.direct_projection(direct) * share + self.crossed_projection(crossed) * (1 - share)  # (9)
+        fused = self.fusion_norm(words + self.fusion_dropout(fused)) * is_real  # (10)
+        return self.feed_forward(fused) * is_real  # (11)
 
 
 class Decoder(nn.Module):
@@ -167,7 +168,7 @@ class Decoder(nn.Module):
         words, is_real, own_keys = self._embed(token_ids)
         for layer, level in self._layers_of(memory):
             words = layer(words, layer.self_attention.project(words), own_keys, is_real, level, memory.region_keys)
-        return self.word_scores(words)
+        return self.word_scores(words)  # (12)
 
     def start(self, memory: Memory) -> DecoderState:
         """One caption per image, still without words."""
@@ -230,6 +231,7 @@ class Decoder(nn.Module):
             raise ValueError(f"Expected captions of at most {self.max_length} tokens, but got {length}; cut them.")
         is_padding = token_ids == self.padding  # [P, T]
         positions = torch.arange(1, length + 1, device=token_ids.device).expand_as(token_ids)
+        # (0): [P, T, D]
         words = self.word_embedding(token_ids) + self.position_embedding(positions.masked_fill(is_padding, 0))
         future = torch.ones(length, length, dtype=torch.bool, device=token_ids.device).triu(1)
         own_keys = key_mask((future | is_padding[:, None])[:, None])  # [P, 1, T, T]

@@ -1,6 +1,7 @@
 """HIN's encoder: grid cells and regions tell each other what the whole image shows, then climb each other's levels.
 
-Shapes: B batch, N grid tokens, R region slots, D width, H heads. The letters a to h are the steps of one layer.
+Shapes: B batch, N grid tokens, R region slots, D width, H heads. Letters in parentheses are equations of
+docs/methods/hin.md; (a) to (h) are the steps of one layer.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class _FeatureProjection(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, N, C] → [B, N, D]."""
-        return self.norm(self.dropout(F.relu(self.linear(features))))
+        return self.norm(self.dropout(F.relu(self.linear(features))))  # (P)
 
 
 class EncoderLayer(nn.Module):
@@ -78,21 +79,21 @@ class EncoderLayer(nn.Module):
     def forward(self, grid: Tensor, regions: Tensor, masks: _RegionMasks | None) -> tuple[Tensor, Tensor]:
         """Grid [B, N, D] and regions [B, R, D] of the next level."""
         hidden, mask = (None, None) if masks is None else (masks.hidden, masks.with_summaries)
-        grid_summary = self.grid_summary.summarise(self.grid_query, grid)  # a: [B, 1, D]
-        region_summary = self.region_summary.summarise(self.region_query, regions, hidden)  # b: [B, 1, D]
+        grid_summary = self.grid_summary.summarise(self.grid_query, grid)  # (a): [B, 1, D]
+        region_summary = self.region_summary.summarise(self.region_query, regions, hidden)  # (b): [B, 1, D]
         middle = self._middle(grid_summary, region_summary)
-        grid = torch.cat((middle, grid_summary, grid), dim=1)  # e: [B, 2 + N, D]
+        grid = torch.cat((middle, grid_summary, grid), dim=1)  # (e): [B, 2 + N, D]
         regions = torch.cat((middle, region_summary, regions), dim=1)
-        grid = self.grid_feed_forward(self.grid_attention(grid, self.grid_attention.project(grid)))  # g
+        grid = self.grid_feed_forward(self.grid_attention(grid, self.grid_attention.project(grid)))  # (g)
         projected = self.region_attention.project(regions)
         regions = self.region_feed_forward(self.region_attention(regions, projected, mask))
-        return grid[:, 2:], regions[:, 2:]  # h
+        return grid[:, 2:], regions[:, 2:]  # (h)
 
     def _middle(self, grid_summary: Tensor, region_summary: Tensor) -> Tensor:
         """A token between both summaries, [B, 1, D]."""
-        from_grid = self.grid_exchange.pass_on(grid_summary)  # c
+        from_grid = self.grid_exchange.pass_on(grid_summary)  # (c)
         from_regions = self.region_exchange.pass_on(region_summary)
-        shares = self.exchange_gate(torch.cat((from_grid, from_regions), dim=-1)).softmax(dim=-1)  # d: [B, 1, 2]
+        shares = self.exchange_gate(torch.cat((from_grid, from_regions), dim=-1)).softmax(dim=-1)  # (d): [B, 1, 2]
         mixed = shares[..., :1] * from_grid + shares[..., 1:] * from_regions
         return F.relu(self.middle_linear(self.middle_norm(mixed)))
 
@@ -134,7 +135,7 @@ class Encoder(nn.Module):
         for step, (grid, regions) in enumerate(outputs[1:]):
             ask_grid, ask_regions = cast("Attention", self.ask_grid[step]), cast("Attention", self.ask_regions[step])
             about_grid, about_regions = ask_grid.project(grid), ask_regions.project(regions)
-            if step % 2:  # each chain asks its own kind of features again
+            if step % 2:  # (i): each chain asks its own kind of features again
                 grid_chain.append(ask_grid(grid_chain[-1], about_grid))
                 region_chain.append(ask_regions(region_chain[-1], about_regions, mask))
             else:
@@ -159,4 +160,4 @@ def _region_masks(padding_mask: Tensor | None) -> _RegionMasks | None:
     if padding_mask is None:
         return None
     hidden = padding_mask[:, None, None]  # [B, 1, 1, R]
-    return _RegionMasks(padding_mask, key_mask(hidden), key_mask(F.pad(hidden, (2, 0))))
+    return _RegionMasks(padding_mask, key_mask(hidden), key_mask(F.pad(hidden, (2, 0))))  # (f)

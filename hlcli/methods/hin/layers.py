@@ -1,6 +1,7 @@
 """The two building blocks of HIN: attention and feed-forward, each with its dropout, shortcut and norm.
 
-Shapes: B batch, Q queries, N keys, D width, H heads, K and V widths of a head's keys and values.
+Shapes: B batch, Q queries, N keys, D width, H heads, K and V widths of a head's keys and values. Letters in
+parentheses are equations of docs/methods/hin.md.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Attention(nn.Module):
     def _finish(self, queries: Tensor, context: Tensor) -> Tensor:
         """[B, Q, H * V] → [B, Q, D]."""
         found = self.dropout(self.output(context))
-        return self.norm(queries + found if self.shortcut else found)
+        return self.norm(queries + found if self.shortcut else found)  # (A)
 
     def _to_heads(self, features: Tensor) -> Tensor:
         """[B, N, H * E] → [B, H, N, E]."""
@@ -174,7 +175,7 @@ class FeedForward(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] → [B, N, D]."""
         hidden = self.dropout(F.relu(self.expand(tokens)))
-        return self.norm(tokens + self.dropout(self.contract(hidden)))
+        return self.norm(tokens + self.dropout(self.contract(hidden)))  # (F)
 
 
 def _masked_softmax(scores: Tensor, hidden: Tensor | None) -> Tensor:

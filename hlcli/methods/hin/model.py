@@ -5,7 +5,7 @@ attention, so that every decoder layer reads a memory that has seen all levels b
 directly and one through the other.
 
 Shapes: B images, N grid tokens, R region slots, P captions, T tokens of a caption, K captions of each image, V words,
-H heads. Differences from the reference: docs/methods/hin.md.
+H heads. The equations, line by line, and the differences from the reference: docs/methods/hin.md.
 """
 
 from __future__ import annotations

@@ -171,3 +171,8 @@ class Hleg(MethodSection):
         output, attention_maps = network.attention_maps(images)
         grid = network.head.grid
         return LevelMaps(output.level_logits, tuple(level.unflatten(-1, grid) for level in attention_maps))
+
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """Rows of the classifier, [L, D]: after training they say more than the queries, which change little."""
+        head = cast("HlegModel", model).head
+        return head.classifier.weight[: head.sizes[0]]  # fine → coarse

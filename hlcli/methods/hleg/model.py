@@ -6,7 +6,7 @@ image with a learned query per label; each level above asks with the mean of wha
 
 Shapes: B batch, N = h * w grid tokens, C backbone width, D hidden width, L fine labels, K labels of a level,
 A labels of all levels together. Inside, levels run fine → coarse, as the computation does; results are coarse → fine.
-Differences from the reference and the switches for parity: docs/methods/hleg.md.
+Numbers in parentheses are equations of docs/methods/hleg.md, which also lists the differences from the reference.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class HlegHead(nn.Module):
         self.sizes = tuple(reversed(labels.level_sizes))  # fine → coarse
         num_tokens = grid[0] * grid[1]
         self.input_projection = nn.Linear(num_features, hidden_dim) if input_projection else nn.Identity()
-        self.register_buffer("position", sine_position(*grid, hidden_dim))  # [N, D]
+        self.register_buffer("position", sine_position(*grid, hidden_dim))  # (1): [N, D]
         self.encoder = encoder
         self.token_projection = nn.Linear(num_tokens, sum(self.sizes))  # all levels' matrices, one below the other
         self.fine_queries = nn.Parameter(torch.randn(labels.num_labels, hidden_dim))
@@ -89,24 +89,25 @@ class HlegHead(nn.Module):
     def forward(self, grid_features: Tensor, *, need_maps: bool = False) -> _HeadOutput:
         """Score the labels of every level from grid_features [B, N, C]."""
         check_num_tokens(grid_features.shape[1], self.grid)
-        memory = self.encoder(self.input_projection(grid_features), self.position)  # [B, N, D]
+        memory = self.encoder(self.input_projection(grid_features), self.position)  # (2): [B, N, D]
         keys = memory + self.position
         found: list[Tensor] = []  # raw outputs [B, K, D], fine → coarse
         maps: list[Tensor] = []
         for depth, (label_features, layer) in enumerate(zip(self._first_features(memory), self.decoder, strict=True)):
-            # Grouping: a level's query is the mean of its children's outputs, not yet normalised.
+            # (4), grouping: a level's query is the mean of its children's outputs, not yet normalised.
             queries = self.hierarchy.average(found[-1], len(self.sizes) - 1 - depth) if depth else self.fine_queries
+            # (5): [B, K, D]
             label_features, level_maps = layer(label_features, queries, keys, memory, need_weights=need_maps)
             found.append(label_features)
             if level_maps is not None:
                 maps.append(level_maps)
-        logits = self.classifier(self.final_norm(torch.cat(found, dim=1)))  # [B, A]
+        logits = self.classifier(self.final_norm(torch.cat(found, dim=1)))  # (6): [B, A]
         return _HeadOutput(logits.split(self.sizes, dim=1)[::-1], tuple(reversed(maps)))
 
     def _first_features(self, memory: Tensor) -> tuple[Tensor, ...]:
         """Start of every level, [B, K, D] fine → coarse: sigmoid of token mixtures, channel by channel."""
         mixed = self.token_projection.weight @ memory + self.token_projection.bias[:, None]  # [B, A, D]
-        return mixed.sigmoid().split(self.sizes, dim=1)
+        return mixed.sigmoid().split(self.sizes, dim=1)  # (3)
 
 
 class Hleg(nn.Module):
@@ -163,6 +164,6 @@ class Hleg(nn.Module):
             )
         feature_map = grid_features.transpose(1, 2).unflatten(-1, self.head.grid)  # [B, C, h, w]
         gradients = gradients.transpose(-1, -2).unflatten(-1, self.head.grid)  # [B, K, C, h, w]
-        maps = grad_cam(feature_map, gradients)
+        maps = grad_cam(feature_map, gradients)  # (12)
         maps = normalise_maps(maps.to(torch.promote_types(maps.dtype, torch.float32)))
         return Output(level_logits[-1], level_logits, maps if self.differentiable_cam else maps.detach())

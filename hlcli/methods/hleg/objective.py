@@ -52,10 +52,10 @@ def training_losses(
     losses = per_level(output.level_logits, level_targets, criterion, ignored=ignored, epoch=epoch, rows=batch.rows)
     terms = {
         "levels" if level_loss == "sum" else "hard_first": loss_scale * combine_levels(losses, level_loss),
-        "fine": loss_scale * alpha_fine * losses[-1].mean(),
+        "fine": loss_scale * alpha_fine * losses[-1].mean(),  # (11): the sum of both
     }
     if output.label_maps is not None and batch.object_masks is not None:
-        terms["localisation"] = localisation_loss(
+        terms["localisation"] = localisation_loss(  # (13)
             output.label_maps,
             batch.object_masks,
             batch.targets,
@@ -69,7 +69,7 @@ def training_losses(
 
 def lift_targets(hierarchy: LabelHierarchy, targets: Tensor, ignore: Tensor | None) -> tuple[Tensor, ...]:
     """Targets of every level, coarse → fine; an ignored fine label turns no parent on."""
-    return hierarchy.lift(targets if ignore is None else targets.masked_fill(ignore, 0))
+    return hierarchy.lift(targets if ignore is None else targets.masked_fill(ignore, 0))  # (7)
 
 
 def per_level(
@@ -94,7 +94,7 @@ def per_level(
     masks = ignored if ignored is not None else [None] * len(level_logits)
     rows_of_levels = [None] * (len(level_logits) - 1) + [rows]
     return tuple(
-        label_losses(criterion, logits, targets, ignore=mask, epoch=epoch, rows=level_rows).sum(dim=1)
+        label_losses(criterion, logits, targets, ignore=mask, epoch=epoch, rows=level_rows).sum(dim=1)  # (9)
         for logits, targets, mask, level_rows in zip(level_logits, level_targets, masks, rows_of_levels, strict=True)
     )
 
@@ -108,7 +108,7 @@ def combine_levels(losses: Sequence[Tensor], level_loss: _LevelLoss) -> Tensor:
     stacked = torch.stack(tuple(reversed(losses)))  # [levels, B], fine first
     match level_loss:
         case "hard_first_sample":
-            return stacked.max(dim=0).values.mean()
+            return stacked.max(dim=0).values.mean()  # (10)
         case "hard_first_batch":
             return stacked.mean(dim=1).max(dim=0).values
         case "sum":

@@ -171,6 +171,10 @@ class Hspnet(MethodSection):
     def _graph_path(self, data_folder: Path) -> Path:
         return data_folder / PREPARED_GRAPH if self.graph == "prepared" else Path(self.graph)
 
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """The labels' texts as they are compared with the image, [L, D]."""
+        return cast("HspnetModel", model).label_features()
+
     def for_export(self, model: nn.Module) -> nn.Module:
         """The network without its text side."""
         from hlcli.methods.hspnet.model import FixedLabels

@@ -5,7 +5,7 @@ CLIP's frozen text encoder says of a parent of labels (a fixed sentence) becomes
 its labels; labels of a level exchange what their texts mean along a graph. An image is compared with the labels' texts.
 
 Shapes: B batch, L labels (children), P parents, D CLIP's width, W text width, T context length, n context tokens.
-Differences from the reference and the switches for parity: docs/methods/hspnet.md.
+Numbers in parentheses are equations of docs/methods/hspnet.md, which also lists the differences from the reference.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class GraphConvolution(nn.Module):
         first, second, third = self.weights
         hidden = F.leaky_relu(adjacency @ (features @ first), _LEAKINESS)
         hidden = F.leaky_relu(adjacency @ (hidden @ second), _LEAKINESS)
-        return self.gamma * (adjacency @ (hidden @ third)) + (1 - self.gamma) * features
+        return self.gamma * (adjacency @ (hidden @ third)) + (1 - self.gamma) * features  # (4)
 
 
 class MetaNet(nn.Module):
@@ -73,7 +73,7 @@ class MetaNet(nn.Module):
 
     def forward(self, parents: Tensor) -> Tensor:
         """parents [P, D] → [P, n · W], word after word."""
-        return self.output(F.relu(self.hidden(parents)))
+        return self.output(F.relu(self.hidden(parents)))  # (5)
 
 
 class Hspnet(nn.Module):
@@ -156,9 +156,9 @@ class Hspnet(nn.Module):
         device = parent_features.device
         with without_autocast(device):  # little work, and what overflowed in half precision
             context = self.meta_net(self.gcn(parent_features, self.parent_adjacency))  # [P, n · W]
-        label_features = self.text_encoder(self.child_prompts(context), self.child_ends)  # [L, D]
+        label_features = self.text_encoder(self.child_prompts(context), self.child_ends)  # (7): [L, D]
         with without_autocast(device):
-            return unit_length(self.gcn(label_features.to(parent_features.dtype), self.child_adjacency))
+            return unit_length(self.gcn(label_features.to(parent_features.dtype), self.child_adjacency))  # (7)
 
     def parent_features(self) -> Tensor:
         """What the text encoder says of the parents, [P, D], before the graph; computed once: nothing in it trains."""
@@ -167,13 +167,13 @@ class Hspnet(nn.Module):
 
     def _compute_parent_features(self) -> Tensor:
         with torch.inference_mode(False), torch.no_grad(), without_autocast(self.parent_prompts.device):
-            return self.text_encoder(self.parent_prompts[:, : self.parent_length], self.parent_ends)
+            return self.text_encoder(self.parent_prompts[:, : self.parent_length], self.parent_ends)  # (3)
 
     def child_prompts(self, context: Tensor) -> Tensor:
         """Start, context of the parent [P, n · W], name and end, as long as the longest: [L, T', W]."""
         words = context.unflatten(-1, (self.n_ctx, -1)).index_select(0, self.parent_index)  # [L, n, W]
         suffix = self.child_suffix[:, : self.child_length - 1 - self.n_ctx]
-        return torch.cat((self.child_prefix, words, suffix), dim=1)
+        return torch.cat((self.child_prefix, words, suffix), dim=1)  # (6)
 
 
 class FixedLabels(nn.Module):
@@ -200,7 +200,7 @@ def compare(image_features: Tensor, label_features: Tensor, logit_factor: float)
     """`logit_factor` times the cosines of images [B, D] and labels of length one [L, D]."""
     with without_autocast(image_features.device):
         image_features = unit_length(image_features.to(label_features.dtype))
-        return Output(logit_factor * image_features @ label_features.T)
+        return Output(logit_factor * image_features @ label_features.T)  # (8)
 
 
 def unit_length(features: Tensor) -> Tensor:

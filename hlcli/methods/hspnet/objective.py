@@ -28,4 +28,5 @@ def training_losses(
     losses = label_losses(
         criterion, output.logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows
     )  # [B, L]
+    # (10)
     return {"classification": losses.sum() * batch.parts if reduction == "sum" else losses.mean()}

@@ -44,6 +44,7 @@ def make_prompts(
     num_context_tokens: int,
 ) -> Prompts:
     """Prompts of label texts: `a photo of a {parent}.` and `X X X X {child}.`"""
+    # (1)
     placeholders = " ".join([_PLACEHOLDER] * num_context_tokens)
     above, above_ends = _look_up(towers, [PARENT_TEMPLATE.format(text) for text in parents])
     below, below_ends = _look_up(towers, [f"{placeholders} {text}." for text in children])

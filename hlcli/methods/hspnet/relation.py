@@ -29,7 +29,7 @@ def label_adjacency(relation: Tensor, *, reweight_p: float = 0.2, keep_share: fl
     """
     if relation.ndim != 2 or relation.shape[0] != relation.shape[1]:
         raise ValueError(f"Expected a square relation, but got shape {list(relation.shape)}.")
-    neighbours = _kept_neighbours(relation, keep_share)
+    neighbours = _kept_neighbours(relation, keep_share)  # (2)
     total = neighbours.sum(dim=1, keepdim=True)  # [n, 1]
     has_neighbours = total > 0
     weights = torch.where(has_neighbours, neighbours / total * reweight_p, 0.0)

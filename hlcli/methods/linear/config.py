@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from hlcli.methods.base import Criterion, MethodSection, OwnPhotos
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
+    from hlcli.methods.linear.model import Linear as LinearModel
 
 
 class Linear(MethodSection):
@@ -36,3 +37,7 @@ class Linear(MethodSection):
         return LinearModel(
             backbone, num_features=backbone.num_features, num_labels=labels.num_labels, dropout=self.dropout
         )
+
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """Rows of the linear layer, [L, D]."""
+        return cast("LinearModel", model).head.weight

@@ -1,6 +1,7 @@
 """Plain multi-label classification: the mean over the grid, then one linear layer.
 
-Shapes: B batch, N grid tokens, D backbone width, L labels.
+Shapes: B batch, N grid tokens, D backbone width, L labels. Numbers in parentheses are equations of
+docs/methods/linear.md.
 """
 
 from __future__ import annotations
@@ -34,5 +35,5 @@ class Linear(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Score images [B, 3, H, W]."""
-        features = self.backbone(images).mean(dim=1)  # [B, D]
-        return Output(self.head(self.dropout(features)))
+        features = self.backbone(images).mean(dim=1)  # (1): [B, D]
+        return Output(self.head(self.dropout(features)))  # (2)

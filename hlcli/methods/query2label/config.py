@@ -83,3 +83,7 @@ class Query2Label(MethodSection):
         """Scores of images [B, 3, H, W], and where their labels look in the last layer, mean of the heads."""
         output, attention_maps = cast("Query2LabelModel", model).attention_maps(images)
         return LevelMaps((output.logits,), (attention_maps,))
+
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """Rows of the classifier, [L, D]: after training they say more than the queries, which change little."""
+        return cast("Query2LabelModel", model).classifier.weight

@@ -6,7 +6,8 @@ and a vector of its own turns what was gathered into a score. HLEG grows out of 
 all layers for the one level here.
 
 Shapes: B batch, N tokens (h * w grid cells, after a class token if there is one), C backbone width, D hidden width,
-L labels. Differences from the published program: docs/methods/query2label.md.
+L labels. Numbers in parentheses are equations of docs/methods/query2label.md, which also lists the differences from
+the published program.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Query2Label(nn.Module):
         self.grid, self.class_tokens = grid, class_tokens
         self.backbone = backbone
         self.input_projection = nn.Linear(num_features, hidden_dim) if num_features != hidden_dim else nn.Identity()
-        self.register_buffer("position", sine_position(*grid, hidden_dim, class_tokens=class_tokens))  # [N, D]
+        self.register_buffer("position", sine_position(*grid, hidden_dim, class_tokens=class_tokens))  # (1): [N, D]
         self.encoder = encoder
         self.queries = nn.Parameter(torch.randn(num_labels, hidden_dim))
         self.decoder = nn.ModuleList(decoder)
@@ -80,10 +81,11 @@ class Query2Label(nn.Module):
     def _decode(self, images: Tensor, *, need_maps: bool) -> tuple[Output, Tensor | None]:
         tokens = self.input_projection(self.backbone(images))  # [B, N, D]
         check_num_tokens(tokens.shape[1], self.grid, self.class_tokens)
-        memory = self.encoder(tokens, self.position)  # [B, N, D]
+        memory = self.encoder(tokens, self.position)  # (2): [B, N, D]
         keys = memory + self.position
         label_features = torch.zeros_like(self.queries).expand(memory.shape[0], -1, -1)  # [B, L, D]
         maps = None
         for layer in self.decoder:
+            # (3): [B, L, D]
             label_features, maps = layer(label_features, self.queries, keys, memory, need_weights=need_maps)
-        return Output(self.classifier(self.final_norm(label_features))), maps
+        return Output(self.classifier(self.final_norm(label_features))), maps  # (4)

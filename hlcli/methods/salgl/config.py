@@ -135,6 +135,10 @@ class Salgl(LabelAttentionSection):
             batch_entropy_weight=self.batch_entropy_weight,
         )
 
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """Rows of the classifier, [L, D]."""
+        return cast("SalglModel", model).head.classifier.weight
+
     def cooccurrence(self, model: nn.Module) -> Tensor:
         """How often labels were seen together in each scene, [S, L, L]."""
         network = cast("SalglModel", getattr(model, "module", model))

@@ -63,7 +63,7 @@ class Cooccurrence(nn.Module):
                 shares = shares.detach()
             targets = targets.to(self.counts.dtype)
             weighted = shares[:, :, None] * targets[:, None]  # [B, S, L]
-            seen = torch.einsum("bsi,bj->sij", weighted, targets)  # sum of p_s y y^T over images
+            seen = torch.einsum("bsi,bj->sij", weighted, targets)  # (3): sum of p_s y y^T over images
             if has_others:
                 distributed.all_reduce(seen)
             counts = self.decay * self.counts + seen
@@ -80,8 +80,8 @@ class Cooccurrence(nn.Module):
         with without_autocast(scene_probs.device):
             adjacency = self.probabilities(counts) if self.fixed is None else self.fixed  # [S, L, L]
             if not self.is_soft:
-                return adjacency[scene_probs.argmax(dim=1)]
-            mixed = scene_probs.to(adjacency.dtype) @ adjacency.flatten(1)  # [B, L · L]
+                return adjacency[scene_probs.argmax(dim=1)]  # (5)
+            mixed = scene_probs.to(adjacency.dtype) @ adjacency.flatten(1)  # (5): [B, L · L]
             return mixed.unflatten(1, adjacency.shape[1:])
 
     def fix(self) -> None:
@@ -91,7 +91,7 @@ class Cooccurrence(nn.Module):
     def probabilities(self, counts: Tensor | None = None) -> Tensor:
         """P(j | i) = count(i, j) / count(i) in every scene, [S, L, L]; the row of a label never seen is 0."""
         counts = self.counts if counts is None else counts
-        adjacency = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + _EPS)
+        adjacency = counts / (counts.diagonal(dim1=1, dim2=2)[:, :, None] + _EPS)  # (4)
         if self.ignore_self:
             itself = torch.eye(adjacency.shape[1], dtype=torch.bool, device=adjacency.device)
             adjacency = adjacency.masked_fill(itself, 0)

@@ -6,7 +6,7 @@ co-occurrence of labels is counted for each of them, and an image's labels excha
 scene.
 
 Shapes: B batch, N tokens (class token included), D backbone width, E label-embedding width, L labels, S scenes.
-Differences from the reference and the switches for parity: docs/methods/salgl.md.
+Numbers in parentheses are equations of docs/methods/salgl.md, which also lists the differences from the reference.
 """
 
 from __future__ import annotations
@@ -73,20 +73,20 @@ class SalglHead(LabelAttentionHead):
         In training mode, targets [B, L] are counted: the co-occurrence is part of the state and changes here.
         """
         self.check_size(grid_features)
-        tokens = self.encoder(grid_features, self.position)  # [B, N, D]
+        tokens = self.encoder(grid_features, self.position)  # (1): [B, N, D]
         scene_probs = self._scene_probs(tokens)  # [B, S]
         adjacency = self._adjacency(scene_probs, targets if self.training else None)  # [B, L, L]
-        label_features, attention_maps = self.attention(tokens, self.label_embeddings)  # [B, L, D], [B, L, N]
-        told = self.graph(label_features, adjacency)  # [B, L, D]
+        label_features, attention_maps = self.attention(tokens, self.label_embeddings)  # (6): [B, L, D], [B, L, N]
+        told = self.graph(label_features, adjacency)  # (7), (8): [B, L, D]
         joined = torch.cat((label_features, told), dim=-1) if self.graph.num_steps else told  # [B, L, 2 D or D]
-        logits = self.classifier(torch.tanh(self.fusion(joined)))  # [B, L]
+        logits = self.classifier(torch.tanh(self.fusion(joined)))  # (9): [B, L]
         return Output(logits, scene_probs, attention_maps, adjacency, *scene_entropies(scene_probs))
 
     def _scene_probs(self, tokens: Tensor) -> Tensor:
         """Probability of every scene, [B, S], from the mean of the tokens [B, N, D]; never in half precision."""
         with without_autocast(tokens.device):
             context = tokens.mean(dim=1, dtype=self.scene_classifier.weight.dtype)  # [B, D]
-            return self.scene_classifier(context).softmax(dim=-1)
+            return self.scene_classifier(context).softmax(dim=-1)  # (2)
 
     def _adjacency(self, scene_probs: Tensor, targets: Tensor | None) -> Tensor:
         """The graph of every image, [B, L, L]; targets are counted before or after it is read."""
@@ -133,6 +133,7 @@ def scene_entropies(scene_probs: Tensor) -> tuple[Tensor, Tensor]:
     """
     share = 1 / scene_probs.shape[1]
     highest = -math.log(share + _ENTROPY_EPS)
+    # (10) and (11)
     return _entropy(scene_probs).mean(), _BATCH_ENTROPY_FACTOR * (highest - _entropy(scene_probs.mean(dim=0)))
 
 

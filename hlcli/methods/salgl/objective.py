@@ -33,7 +33,7 @@ def training_losses(
     losses = label_losses(
         criterion, output.logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=batch.rows
     )  # [B, L]
-    # A term of weight 0 stays, so that the scene classifier always has a gradient.
+    # (12), the sum of all three. A term of weight 0 stays, so that the scene classifier always has a gradient.
     return {
         "classification": loss_scale * losses.mean(),
         "sample_entropy": sample_entropy_weight * output.sample_entropy,

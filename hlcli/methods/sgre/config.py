@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hlcli.backbones import GridBackbone
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
+    from hlcli.methods.sgre.model import Sgre as SgreModel
     from hlcli.methods.sgre.model import SgreHead
 
 
@@ -117,3 +118,7 @@ class Sgre(LabelAttentionSection):
         return training_losses(
             model, batch, criterion, epoch=epoch, branch_weight=self.branch_weight, loss_scale=self.scale_of(criterion)
         )
+
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """Rows of the last layer of the tokens' classifier, [L, 2 D]."""
+        return cast("SgreModel", model).head.classifier.output.weight

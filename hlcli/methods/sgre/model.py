@@ -6,7 +6,8 @@ grid token that resembles it (within the image), and each token, together with t
 best vote counts. In training the label features alone are classified too.
 
 Shapes: B batch, N tokens (h * w grid cells, after a class token if there is one), L labels, D width, E width of the
-label embeddings. Differences from the reference and the switches for parity: docs/methods/sgre.md.
+label embeddings. Numbers in parentheses are equations of docs/methods/sgre.md, which also lists the differences from
+the reference.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class _Projection(nn.Module):
 
     def activate(self, mapped: Tensor) -> Tensor:
         """What follows the linear map: [B, K, D] → [B, K, D]."""
-        return F.relu(self.norm(mapped.flatten(0, 1)), inplace=True).view_as(mapped)
+        return F.relu(self.norm(mapped.flatten(0, 1)), inplace=True).view_as(mapped)  # (5)
 
 
 class _TokenClassifier(nn.Module):
@@ -72,7 +73,7 @@ class _TokenClassifier(nn.Module):
     def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
         """Votes [B, N, L] of tokens [B, N, D] and context [B, N, D]."""
         hidden = F.relu(self.from_token(tokens) + self.from_context(context), inplace=True)  # [B, N, 2 D]
-        return self.output(F.dropout(hidden, self.dropout, self.training))
+        return self.output(F.dropout(hidden, self.dropout, self.training))  # (8)
 
 
 class SgreHead(LabelAttentionHead):
@@ -102,11 +103,12 @@ class SgreHead(LabelAttentionHead):
         """Score every label from tokens [B, N, D]."""
         if self.position is not None:
             self.check_size(tokens)
-        tokens = self.encoder(tokens, self.position)  # [B, N, D]
+        tokens = self.encoder(tokens, self.position)  # (1): [B, N, D]
+        # (2) and (3): [B, L, D], [B, L, N]
         label_features, attention_maps = self.attention(tokens, self.label_embeddings, temperature=self.temperature)
         votes = self.classifier(tokens, self._context(tokens, label_features))  # [B, N, L]
-        label_logits = self.label_classifier(label_features) if self.training else None
-        return Output(votes.max(dim=1).values, label_logits, attention_maps)
+        label_logits = self.label_classifier(label_features) if self.training else None  # (4): [B, L]
+        return Output(votes.max(dim=1).values, label_logits, attention_maps)  # (9)
 
     def _context(self, tokens: Tensor, label_features: Tensor) -> Tensor:
         """What the labels have found, handed back to the tokens that resemble it: [B, N, D]."""
@@ -116,7 +118,7 @@ class SgreHead(LabelAttentionHead):
         # A linear map and a mixture may change places: the map goes where there are fewer rows.
         is_labels_first = values.shape[1] < tokens.shape[1]
         mapped = shares @ project.linear(values) if is_labels_first else project.linear(shares @ values)
-        return project.activate(mapped)
+        return project.activate(mapped)  # (7)
 
 
 def likeness(queries: Tensor, keys: Tensor) -> Tensor:
@@ -127,7 +129,7 @@ def likeness(queries: Tensor, keys: Tensor) -> Tensor:
     if queries.dtype in (torch.float16, torch.bfloat16):
         with without_autocast(queries.device):
             return (queries.float() @ keys.float().mT).softmax(dim=-1)
-    return (queries @ keys.mT).softmax(dim=-1)
+    return (queries @ keys.mT).softmax(dim=-1)  # (6)
 
 
 class Sgre(nn.Module):

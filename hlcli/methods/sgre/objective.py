@@ -40,7 +40,7 @@ def training_losses(
     def mean_loss(logits: Tensor, rows: Tensor | None = None) -> Tensor:
         return label_losses(criterion, logits, batch.targets, ignore=batch.ignore, epoch=epoch, rows=rows).mean()
 
-    return {
+    return {  # (10): the sum of both
         "classification": loss_scale * mean_loss(output.logits, batch.rows),
         # Multiplied even by 0, so that every parameter has a gradient on every process.
         "label_branch": branch_weight * loss_scale * mean_loss(output.label_logits),

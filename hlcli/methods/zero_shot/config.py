@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn, cast
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -12,11 +12,12 @@ from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.methods.base import Criterion, MethodSection
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from hlcli.clip import ClipTowers
     from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
+    from hlcli.methods.zero_shot.model import ZeroShot as ZeroShotModel
 
 
 def _check_template(template: str) -> str:
@@ -70,9 +71,18 @@ class ZeroShot(MethodSection):
             features = no_features(backbone, labels.num_labels)
         else:
             words = self._words(labels)
+            # (1)
             sentences = [[template.replace("{}", text) for text in words] for template in self.templates]
             features = label_features(backbone, sentences)
         return ZeroShotModel(backbone.visual, features, backbone.logit_scale, scores=self.scores, half_at=self.half_at)
+
+    def image_encoder(self, model: nn.Module) -> nn.Module:
+        """CLIP's image encoder."""
+        return model.get_submodule("visual")
+
+    def label_vectors(self, model: nn.Module) -> Tensor:
+        """The features of the labels' sentences, [L, D]."""
+        return cast("ZeroShotModel", model).label_features
 
     def _words(self, labels: LabelSpace) -> tuple[str, ...]:
         """What is read for every label.

@@ -1,6 +1,7 @@
 """A CLIP model as a multi-label classifier: cosines between an image and the names of the labels.
 
-Shapes: B batch, L labels, D width of the common space.
+Shapes: B batch, L labels, D width of the common space. Numbers in parentheses are equations of
+docs/methods/zero_shot.md.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class ZeroShot(nn.Module):
         features = self.visual(images)  # [B, D]
         with without_autocast(features.device):
             features = F.normalize(features.to(self.label_features.dtype), dim=-1)
-            cosines = features @ self.label_features.T  # [B, L]
+            cosines = features @ self.label_features.T  # (3): [B, L]
             if self.scores == "sigmoid":
-                return Output(self.logit_scale.exp() * (cosines - self.half_at))
+                return Output(self.logit_scale.exp() * (cosines - self.half_at))  # (4)
             return Output(share_logits(self.logit_scale.exp() * cosines))
 
 
@@ -74,6 +75,7 @@ def share_logits(values: Tensor) -> Tensor:
     greatest = values.argmax(dim=-1, keepdim=True)  # [B, 1]
     without_greatest = values.scatter(-1, greatest, float("-inf")).logsumexp(dim=-1, keepdim=True)
     others = values.logsumexp(dim=-1, keepdim=True) + torch.log1p(-values.softmax(dim=-1))
+    # (5)
     return values - others.scatter(-1, greatest, without_greatest)
 
 
@@ -86,7 +88,7 @@ def label_features(towers: ClipTowers, texts: Sequence[Sequence[str]]) -> Tensor
         texts: for every template one text per label.
     """
     total = torch.stack([_text_features(towers, group) for group in texts]).mean(dim=0)
-    return F.normalize(total, dim=-1)
+    return F.normalize(total, dim=-1)  # (2)
 
 
 def no_features(towers: ClipTowers, num_labels: int) -> Tensor:
