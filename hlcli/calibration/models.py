@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -26,6 +27,10 @@ from hlcli.model_description import read_description, write_description
 from hlcli.model_folder import LoadedModel, model_in, save_model
 from hlcli.model_opening import GivenModel, open_model
 from hlcli.recipe import Recipe, change_section
+
+logger = logging.getLogger(__name__)
+
+_FEW_IMAGES = 50
 
 
 def calibrate(
@@ -78,6 +83,7 @@ def calibrate(
     opened = open_model(model, recipe, overrides, task="labels")
     raw = opened._replace(calibration=None)
     known = {name: score_raw(raw, name, batch_size, workers) for name in splits_to_score(raw.recipe, split)}
+    _warn_of_split(split, len(known[split].scores[0]))
     fitted = fit_calibration(method, *known[split], min_examples=min_examples)
     tuned = tune(opened, fitted.map, known[split], thresholds, by, min_examples)
     pairs = [compare_scores(opened, name, data, fitted.map, tuned, by) for name, data in known.items()]
@@ -92,6 +98,16 @@ def calibrate(
     )
     found = Calibration(done, fitted.map, tuned, by, split, rows, shared, None)
     return found._replace(folder=_write(model, found, opened, out))
+
+
+def _warn_of_split(split: str, num_images: int) -> None:
+    """Say where what is fitted will mislead."""
+    if split == "train":
+        logger.warning("train: the model has learned from these images, so that its scores will stay too sure.")
+    if num_images < _FEW_IMAGES:
+        logger.warning(
+            "%s: %d images are few to fit anything on; look at the measures before and after.", split, num_images
+        )
 
 
 def _check_choices(method: str, thresholds: str, by: str) -> None:

@@ -242,6 +242,15 @@ def test_labels_with_few_examples_are_named(folder: Path):
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_images_that_mislead_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture):
+    hlcli.calibrate(folder)
+    assert not caplog.records
+    hlcli.calibrate(folder, split="train")
+    assert "will stay too sure" in caplog.text
+    hlcli.calibrate(folder, overrides=["data.num_val=10"])
+    assert "val: 10 images are few" in caplog.text
+
+
 def test_what_cannot_be_calibrated_is_refused(folder: Path, tmp_path: Path):
     for arguments, message in (
         ({"method": "plat"}, "--method must be one of none, temperature, platt"),
