@@ -101,8 +101,8 @@ def measure(work: str, arguments: list[str]) -> dict[str, float]:
     import timm  # noqa: F401
 
     import hlcli
-    from hlcli.conversion import convert, export_upstream
-    from hlcli.model_folder import read_model
+    from hlcli.models.conversion import convert, export_upstream
+    from hlcli.models.folder import read_model
 
     recipe, source, target, *overrides = arguments
     start, most, is_done = held(), held(), threading.Event()

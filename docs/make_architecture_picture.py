@@ -25,11 +25,11 @@ WAYS = {"a training batch": "#2f6db3", "a photo in eval --images": "#c2571a", "a
 STOPS: dict[str, dict[str, tuple[int, ...]]] = {
     "a training batch": {
         "data sets": (1,), "data": (2,), "tasks": (3, 8), "methods": (4,), "layers": (5,), "losses": (6,),
-        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "model_folder": (10,), "cli": (11,),
+        "training": (7,), "evaluation": (8,), "metrics": (9,), "runs": (10,), "models": (10,), "cli": (11,),
         "backbones": (5,), "captioning": (2,),
     },
     "a photo in eval --images": {
-        "cli": (1, 7), "model_folder": (2,), "building": (3,), "prediction": (4, 6), "methods": (5,),
+        "cli": (1, 7), "models": (2,), "building": (3,), "prediction": (4, 6), "methods": (5,),
     },
     "a recipe key": {"recipe_reading": (1,), "recipe": (2,), "methods config": (3,), "building": (4,), "methods": (5,)},
 }  # fmt: skip

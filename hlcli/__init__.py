@@ -21,8 +21,9 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.comparison.results import ComparisonTable as ComparisonTable
     from hlcli.comparison.results import ItemScores as ItemScores
     from hlcli.comparison.results import MetricDifference as MetricDifference
-    from hlcli.conversion import convert as convert
-    from hlcli.conversion import export_upstream as export_upstream
+    from hlcli.data.data_set_names import data_section as data_section
+    from hlcli.data.data_set_names import data_set_classes as data_set_classes
+    from hlcli.data.data_set_names import near_data_set as near_data_set
     from hlcli.data.datasets.base import DownloadOptions as DownloadOptions
     from hlcli.data.datasets.base import DownloadReport as DownloadReport
     from hlcli.data.datasets.base import PlannedFile as PlannedFile
@@ -42,9 +43,6 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.data.section import DataSection as DataSection
     from hlcli.data.section import PrepareOptions as PrepareOptions
     from hlcli.data.transforms import Resize as Resize
-    from hlcli.data_sets import data_section as data_section
-    from hlcli.data_sets import data_set_classes as data_set_classes
-    from hlcli.data_sets import near_data_set as near_data_set
     from hlcli.embeddings.encoders.choice import EncoderOptions as EncoderOptions
     from hlcli.embeddings.graphs import LabelGraph as LabelGraph
     from hlcli.embeddings.graphs import embed_graph as embed_graph
@@ -83,6 +81,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.figures.drawing import list_figures as list_figures
     from hlcli.figures.drawing import visualize as visualize
     from hlcli.figures.files import Figures as Figures
+    from hlcli.hub.pushing import push as push
     from hlcli.inspection.data import debug_data as debug_data
     from hlcli.inspection.findings import Finding as Finding
     from hlcli.inspection.findings import FindingLevel as FindingLevel
@@ -98,9 +97,11 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.metrics.results import LabelRow as LabelRow
     from hlcli.metrics.results import Metrics as Metrics
     from hlcli.metrics.threshold_tuning import TunedMetric as TunedMetric
-    from hlcli.model_folder import LoadedModel as LoadedModel
-    from hlcli.model_opening import GivenModel as GivenModel
-    from hlcli.model_opening import open_model as open_model
+    from hlcli.models.conversion import convert as convert
+    from hlcli.models.conversion import export_upstream as export_upstream
+    from hlcli.models.folder import LoadedModel as LoadedModel
+    from hlcli.models.opening import GivenModel as GivenModel
+    from hlcli.models.opening import open_model as open_model
     from hlcli.own_photos.starting import StartedRecipe as StartedRecipe
     from hlcli.own_photos.starting import init_recipe as init_recipe
     from hlcli.prediction.caption_files import check_caption_file as check_caption_file
@@ -124,7 +125,6 @@ if TYPE_CHECKING:  # for type checkers and editors; `X as X` tells them that X i
     from hlcli.prediction.labels import predict as predict
     from hlcli.profiling import PhaseTime as PhaseTime
     from hlcli.profiling import Profile as Profile
-    from hlcli.pushing import push as push
     from hlcli.recipe import EvalSection as EvalSection
     from hlcli.recipe import Recipe as Recipe
     from hlcli.recipe import change_section as change_section
@@ -169,14 +169,14 @@ _HOMES = {
     "calibrate": "hlcli.calibration.models",
     "load": "hlcli.prediction.labels",
     "load_captioner": "hlcli.prediction.caption_predictor",
-    "open_model": "hlcli.model_opening",
+    "open_model": "hlcli.models.opening",
     "predict": "hlcli.prediction.labels",
     "caption": "hlcli.prediction.captions",
     "visualize": "hlcli.figures.drawing",
-    "convert": "hlcli.conversion",
-    "export_upstream": "hlcli.conversion",
+    "convert": "hlcli.models.conversion",
+    "export_upstream": "hlcli.models.conversion",
     "export": "hlcli.exporting.models",
-    "push": "hlcli.pushing",
+    "push": "hlcli.hub.pushing",
     # What can be asked
     "describe_recipes": "hlcli.recipe_reading.shipped",
     "list_recipes": "hlcli.recipe_reading.shipped",
@@ -185,10 +185,10 @@ _HOMES = {
     "copy_recipe": "hlcli.recipe_reading.shipped",
     "section_classes": "hlcli.recipe",
     "change_section": "hlcli.recipe",
-    "data_section": "hlcli.data_sets",
-    "data_set_classes": "hlcli.data_sets",
+    "data_section": "hlcli.data.data_set_names",
+    "data_set_classes": "hlcli.data.data_set_names",
     "data_set_name": "hlcli.recipe",
-    "near_data_set": "hlcli.data_sets",
+    "near_data_set": "hlcli.data.data_set_names",
     "default_split": "hlcli.evaluation.labels",
     "failures_file": "hlcli.data.failures",
     "check_caption_file": "hlcli.prediction.caption_files",
@@ -217,7 +217,7 @@ _HOMES = {
     "TunedMetric": "hlcli.metrics.threshold_tuning",
     "GivenImage": "hlcli.prediction.given_images",
     "Images": "hlcli.prediction.given_images",
-    "GivenModel": "hlcli.model_opening",
+    "GivenModel": "hlcli.models.opening",
     # What they give
     "LabelSpace": "hlcli.data.labels",
     "Level": "hlcli.data.labels",
@@ -242,7 +242,7 @@ _HOMES = {
     "FeatureReport": "hlcli.features.file_report",
     "Run": "hlcli.runs",
     "TrainingPlan": "hlcli.training.planning",
-    "LoadedModel": "hlcli.model_folder",
+    "LoadedModel": "hlcli.models.folder",
     "Evaluation": "hlcli.evaluation.labels",
     "SplitScores": "hlcli.evaluation.label_scoring",
     "Calibration": "hlcli.calibration.results",

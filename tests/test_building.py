@@ -11,7 +11,7 @@ from torch import nn
 
 from hlcli import building
 from hlcli.building import build_for_weights, build_model
-from hlcli.model_folder import cpu_state, load_weights
+from hlcli.models.folder import cpu_state, load_weights
 from hlcli.recipe import Recipe
 
 

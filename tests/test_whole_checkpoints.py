@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from hlcli.building import build_model
-from hlcli.conversion import convert, export_upstream
-from hlcli.model_folder import model_facts, open_upstream
+from hlcli.models.conversion import convert, export_upstream
+from hlcli.models.folder import model_facts, open_upstream
 from hlcli.recipe import Recipe
 from hlcli.upstream import read_upstream
 

@@ -16,16 +16,16 @@ from hlcli.calibration.splits import (
     splits_to_score,
     tune,
 )
-from hlcli.conversion import check_model_folder
 from hlcli.errors import CheckpointError, InputError, nearest
-from hlcli.hub import hub_name
+from hlcli.hub.names import hub_name
 from hlcli.launching import is_first_process
 from hlcli.metrics.calibration_fit import fit_calibration
 from hlcli.metrics.calibration_maps import CalibrationMethod
 from hlcli.metrics.threshold_tuning import TunedMetric
-from hlcli.model_description import read_description, write_description
-from hlcli.model_folder import LoadedModel, model_in, save_model
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.conversion import check_model_folder
+from hlcli.models.description import read_description, write_description
+from hlcli.models.folder import LoadedModel, model_in, save_model
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.recipe import Recipe, change_section
 
 logger = logging.getLogger(__name__)

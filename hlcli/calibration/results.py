@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hlcli.metrics.calibration_maps import CalibrationMap
 from hlcli.metrics.multilabel import LevelThreshold
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 
 
 class CalibrationScores(NamedTuple):

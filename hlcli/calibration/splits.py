@@ -14,7 +14,7 @@ from hlcli.metrics.calibration_maps import IDENTITY, CalibrationMap
 from hlcli.metrics.hierarchy import consistent_scores
 from hlcli.metrics.multilabel import LevelThreshold, above_threshold, f1_scores
 from hlcli.metrics.threshold_tuning import TunedMetric, tune_label_thresholds, tune_shared_threshold
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.recipe import Recipe
 from hlcli.thresholds import thresholds_to_exceed
 

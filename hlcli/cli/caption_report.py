@@ -20,7 +20,7 @@ from hlcli.progress import print_line, waiting
 if TYPE_CHECKING:
     from hlcli.evaluation.captions import CaptionEvaluation
     from hlcli.metrics.captioning.summary import CaptionMetrics
-    from hlcli.model_folder import LoadedModel
+    from hlcli.models.folder import LoadedModel
     from hlcli.prediction.caption_rows import Caption
     from hlcli.prediction.captions import CaptionPredictor, Captions, FeatureSources
     from hlcli.recipe import EvalSection

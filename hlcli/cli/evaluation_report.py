@@ -20,7 +20,7 @@ from hlcli.progress import waiting
 if TYPE_CHECKING:
     from hlcli.data.failures import Failure
     from hlcli.evaluation.labels import Evaluation
-    from hlcli.model_folder import LoadedModel
+    from hlcli.models.folder import LoadedModel
     from hlcli.prediction.label_rows import Prediction
     from hlcli.recipe import Recipe
     from hlcli.thresholds import ThresholdRule

@@ -15,8 +15,8 @@ from hlcli.evaluation.labels import default_split
 from hlcli.files import whole_file, write_json
 from hlcli.metrics.bootstrap import difference, holm, resample
 from hlcli.metrics.captioning.summary import METRICS
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.image_stream import check_at_least
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe, change_section

@@ -17,7 +17,7 @@ from hlcli.launching import find_processes
 from hlcli.metrics.captioning.resampled import caption_measure
 from hlcli.metrics.captioning.summary import caption_metrics
 from hlcli.metrics.resampled import level_measure
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.prediction.caption_predictor import CaptionOptions
 from hlcli.recipe import Recipe
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from hlcli.data.data_set_names import data_section, data_set_classes, near_data_set
 from hlcli.data.datasets.base import DownloadOptions, DownloadReport, PlannedFile
 from hlcli.data.datasets.sources import published
 from hlcli.data.transfers.archive_plan import find_unverified, refuse_unprotected
-from hlcli.data_sets import data_section, data_set_classes, near_data_set
 from hlcli.errors import InputError
 from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError, create_model
 
 from hlcli.captioning.caption_text import build_caption_text, write_caption_text
+from hlcli.data.data_set_names import as_data_section
 from hlcli.data.datasets.base import Prepared, check_disjoint
 from hlcli.data.encoding import EncodedParts, describe_encoding, encode_all
 from hlcli.data.export import check_format, write_exports
 from hlcli.data.failures import Failure, failures_file, write_failures
 from hlcli.data.store import StoreSplit, store_folder, write_store
-from hlcli.data_sets import as_data_section
 from hlcli.errors import DataError, InputError
 from hlcli.files import write_json
 from hlcli.interrupts import Interrupts

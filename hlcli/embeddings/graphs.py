@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
+from hlcli.data.data_set_names import as_data_section
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.labels import LabelSpace
-from hlcli.data_sets import as_data_section
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
 from hlcli.embeddings.vectors import (

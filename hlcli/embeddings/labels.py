@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 
+from hlcli.data.data_set_names import as_data_section
 from hlcli.data.labels import LabelSpace
-from hlcli.data_sets import as_data_section
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.embeddings.texts import PREPARED_EMBEDDINGS, TextRules, label_texts
 from hlcli.embeddings.vectors import (

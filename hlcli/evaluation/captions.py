@@ -12,13 +12,13 @@ from hlcli.data.store import open_records, split_captions, split_labels
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.labels import default_split
 from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
-from hlcli.model_opening import GivenModel
+from hlcli.models.opening import GivenModel
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
 from hlcli.prediction.caption_predictor import CaptionOptions
 from hlcli.prediction.caption_rows import Caption
 from hlcli.prediction.captions import CaptionPredictor, as_captioner, caption_images
 from hlcli.recipe import Recipe
-from hlcli.report_files import check_report_file
+from hlcli.report.files import check_report_file
 
 
 class CaptionEvaluation(NamedTuple):

@@ -19,14 +19,14 @@ from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.multilabel import LevelThreshold
 from hlcli.metrics.results import Metrics
 from hlcli.metrics.summary import Measured, MetricOptions, measure_levels, summarise
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.image_stream import check_at_least
 from hlcli.prediction.label_files import check_prediction_file, write_predictions
 from hlcli.prediction.label_rows import Prediction, make_prediction
 from hlcli.prediction.labels import Predictor
 from hlcli.profiling import phase
-from hlcli.report_files import check_report_file
+from hlcli.report.files import check_report_file
 from hlcli.thresholds import ThresholdRule, read_thresholds, thresholds_to_exceed
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from hlcli.exporting.formats import Run
 from hlcli.exporting.graphs import Graph, Tensors, on_cpu, trace
 from hlcli.exporting.pictures import noise
 from hlcli.exporting.verification import ExportDifference, compare, greatest
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 
 _MEMORY, _NEXT = "memory_", "next_"
 _ALLOWED = 1e-3

@@ -7,7 +7,7 @@ from typing import Any
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING, UNKNOWN
 from hlcli.data.transforms import NORMALIZATIONS
 from hlcli.exporting.labels import output_names
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.thresholds import choose_thresholds
 
 _FORMAT = 1

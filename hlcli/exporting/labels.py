@@ -20,7 +20,7 @@ from hlcli.exporting.pictures import noise
 from hlcli.exporting.verification import ExportDifference, compare
 from hlcli.methods.outputs import level_logits, level_scores, scene_probs_of
 from hlcli.metrics.calibration_maps import CalibrationMap
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 
 logger = logging.getLogger(__name__)
 

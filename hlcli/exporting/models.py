@@ -20,8 +20,8 @@ from hlcli.exporting.labels import LabelExport
 from hlcli.exporting.pictures import photo_paths, pictures
 from hlcli.exporting.verification import ExportDifference
 from hlcli.files import refuse_existing, whole_file, whole_folder, write_json
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, InputMaker, PhotoLoader
 from hlcli.recipe import Recipe
 

@@ -11,9 +11,9 @@ import torch
 from rich.filesize import decimal
 
 from hlcli import __version__
+from hlcli.data.data_set_names import as_data_section
 from hlcli.data.failures import Failure, failures_file, read_failures, write_failures
 from hlcli.data.loader_processes import loading, make_loader
-from hlcli.data_sets import as_data_section
 from hlcli.errors import DataError, HlcliError, InputError
 from hlcli.features.extractors import Extractor, FeatureOptions, build_extractor
 from hlcli.features.file_report import FeaturePlan, FeatureReport

@@ -29,7 +29,7 @@ from hlcli.figures.images import (
 from hlcli.figures.pages import draw_groups
 from hlcli.files import whole_file
 from hlcli.metrics.multilabel import LevelThreshold, above_threshold
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.attention import overlay, resize_bilinear

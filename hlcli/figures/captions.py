@@ -20,8 +20,8 @@ from hlcli.features.windows import window_boxes
 from hlcli.figures.files import Figures, file_stems
 from hlcli.figures.images import IMAGES_OF_A_SPLIT, Photo, choose_images, shrink
 from hlcli.figures.pages import draw_groups
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, LoadedPhoto, PhotoLoader
 from hlcli.prediction.captions import CaptionPredictor
 from hlcli.prediction.given_images import DrawnImage

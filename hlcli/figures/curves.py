@@ -13,7 +13,7 @@ from hlcli.visualization.curves import curves_figure
 from hlcli.visualization.saving import save_figure
 
 if TYPE_CHECKING:
-    from hlcli.model_opening import GivenModel
+    from hlcli.models.opening import GivenModel
 
 
 def draw_curves(folder: GivenModel, out: Path, file_format: str) -> Figures:

@@ -11,7 +11,7 @@ from hlcli.figures.files import Figures
 from hlcli.visualization.saving import check_format
 
 if TYPE_CHECKING:
-    from hlcli.model_opening import GivenModel
+    from hlcli.models.opening import GivenModel
     from hlcli.recipe import Recipe
 
 Draw = Callable[..., Figures]

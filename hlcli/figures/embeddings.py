@@ -20,7 +20,7 @@ from hlcli.figures.files import Figures, remove_older
 from hlcli.figures.image_vectors import ImageVectors, image_vectors
 from hlcli.figures.images import Items, choose_images, shrink
 from hlcli.files import whole_file
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.embeddings import group_points, points_figure

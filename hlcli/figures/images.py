@@ -19,7 +19,7 @@ from hlcli.data.store import StoreSplit, open_records
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.labels import check_labels, default_split
 from hlcli.methods.base import LevelMaps, MethodSection
-from hlcli.model_tasks import check_task
+from hlcli.models.tasks import check_task
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe, section_classes
 from hlcli.visualization.panels import LabelMap

@@ -10,14 +10,14 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Records
 from hlcli.data.store import StoreSplit, open_label_space, open_records
 from hlcli.figures.files import Figures
-from hlcli.hub import hub_name
+from hlcli.hub.names import hub_name
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import find_branches, keep_branches
 from hlcli.visualization.labels import label_tree_figure
 from hlcli.visualization.saving import save_figure
 
 if TYPE_CHECKING:
-    from hlcli.model_opening import GivenModel
+    from hlcli.models.opening import GivenModel
 
 
 def draw_labels(
@@ -71,7 +71,7 @@ def recipe_of(model: GivenModel, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _of_model(model: str | Path, overrides: Sequence[str]) -> Recipe:
-    from hlcli.model_folder import read_model  # a run folder or a recipe needs no torch
+    from hlcli.models.folder import read_model  # a run folder or a recipe needs no torch
 
     return read_model(model).recipe.changed(overrides, source=f"recipe of {model}")
 

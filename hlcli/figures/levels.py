@@ -22,7 +22,7 @@ from hlcli.figures.images import (
 )
 from hlcli.figures.pages import draw_pages
 from hlcli.methods.base import MethodSection
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import Branches, find_branches

@@ -14,8 +14,8 @@ from hlcli.figures.files import Figures, remove_older, safe_name
 from hlcli.figures.images import Items, Photo, check_offers, choose_images, shrink
 from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe

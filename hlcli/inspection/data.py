@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hlcli.data.data_set_names import as_data_section
 from hlcli.data.store import open_label_space
-from hlcli.data_sets import as_data_section
 from hlcli.inspection.duplicates import duplicate_findings
 from hlcli.inspection.files import file_findings, missing_rows
 from hlcli.inspection.findings import Inspection, worst_first

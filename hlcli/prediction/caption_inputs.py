@@ -15,7 +15,7 @@ from torch import Tensor
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.data.records import ImageSource
 from hlcli.errors import DataError, InputError
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.prediction.caption_parts import (
     Part,
     Photo,

@@ -16,9 +16,9 @@ from hlcli.data.records import ImageSource
 from hlcli.errors import DataError, InputError
 from hlcli.features.extractors import weights_sum
 from hlcli.launching import find_processes
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
-from hlcli.model_tasks import check_task
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
+from hlcli.models.tasks import check_task
 from hlcli.prediction.caption_inputs import (
     FeatureSources,
     InputMaker,

@@ -8,7 +8,7 @@ from typing import NamedTuple, Unpack
 
 from hlcli.data.failures import Failure, printable_path
 from hlcli.data.image_files import find_images
-from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
+from hlcli.models.opening import GivenModel, open_model, refuse_beside_predictor
 from hlcli.prediction.caption_files import caption_file, check_caption_file
 from hlcli.prediction.caption_inputs import FeatureSources, NamedImages
 from hlcli.prediction.caption_predictor import CaptionOptions, CaptionPredictor, stream_named

@@ -24,9 +24,9 @@ from hlcli.features.extractors import weights_sum
 from hlcli.launching import find_processes
 from hlcli.methods.outputs import level_scores, scene_probs_of
 from hlcli.metrics.multilabel import LevelThreshold
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model, refuse_beside_predictor
-from hlcli.model_tasks import check_task
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model, refuse_beside_predictor
+from hlcli.models.tasks import check_task
 from hlcli.prediction.given_images import Images, named_sources
 from hlcli.prediction.image_stream import check_at_least, in_order
 from hlcli.prediction.label_files import check_prediction_file, prediction_file

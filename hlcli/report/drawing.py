@@ -8,14 +8,14 @@ from hlcli.errors import InputError
 from hlcli.evaluation.captions import evaluate_captions
 from hlcli.evaluation.labels import evaluate
 from hlcli.figures.files import Figures
-from hlcli.model_folder import LoadedModel
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import LoadedModel
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_predictor import CaptionPredictor
 from hlcli.recipe import Recipe
 from hlcli.report.captions import write_caption_report
+from hlcli.report.files import PAGE_SUFFIXES
 from hlcli.report.labels import write_label_report
-from hlcli.report_files import PAGE_SUFFIXES
 
 
 def draw_report(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hlcli.data.store import open_records, split_names
 from hlcli.errors import HlcliError
 from hlcli.metrics.bootstrap import Interval
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.recipe import Recipe
 from hlcli.report.charts import Chart, Line, line_chart, thin_out
 from hlcli.runs import Run

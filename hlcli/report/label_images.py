@@ -15,7 +15,7 @@ from hlcli.figures.scenes import scene_names
 from hlcli.metrics.multilabel import f1_scores
 from hlcli.metrics.scenes import heat_map, scene_entropy
 from hlcli.metrics.summary import Measured
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.prediction.labels import Predictor
 from hlcli.report import pictures
 from hlcli.visualization.label_groups import most_frequent, typical_labels

@@ -18,7 +18,7 @@ from hlcli.metrics.hierarchy import lift_targets
 from hlcli.metrics.resampled import level_measure
 from hlcli.metrics.results import metric_name
 from hlcli.metrics.summary import Measured
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.recipe import Recipe
 from hlcli.report import label_tables as tables
 from hlcli.report.facts import interval_facts, recipe_facts, split_facts, training_facts

@@ -35,7 +35,7 @@ from hlcli.inspection.before_training import check_captions
 from hlcli.json_text import read_json
 from hlcli.losses.terms import Terms
 from hlcli.metrics.captioning.summary import check_metrics
-from hlcli.model_folder import model_vocabulary, save_model
+from hlcli.models.folder import model_vocabulary, save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 

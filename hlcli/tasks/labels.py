@@ -22,7 +22,7 @@ from hlcli.inspection.before_training import check_labels
 from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
 from hlcli.losses.terms import Terms
-from hlcli.model_folder import save_model
+from hlcli.models.folder import save_model
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 from hlcli.thresholds import read_thresholds

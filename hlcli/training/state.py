@@ -18,7 +18,7 @@ from hlcli.files import remove_leftovers
 from hlcli.interrupts import Interrupts
 from hlcli.launching import from_first, share_cores
 from hlcli.metrics.results import as_gain
-from hlcli.model_folder import copy_model, finite, model_facts
+from hlcli.models.folder import copy_model, finite, model_facts
 from hlcli.optim import build_optimizer
 from hlcli.profiling import phase, watch_communication
 from hlcli.recipe import Recipe
@@ -152,7 +152,7 @@ def _load_initial_weights(recipe: Recipe, model: nn.Module) -> None:
     """Start from other weights where the recipe says so; prefixes of `init_omit` keep their fresh values."""
     if recipe.train.init_weights is None:
         return
-    from hlcli.model_folder import load_weights, read_weights
+    from hlcli.models.folder import load_weights, read_weights
 
     path, prefixes = recipe.train.init_weights, recipe.train.init_omit
     state = {k: v for k, v in read_weights(path, recipe, model).items() if not (prefixes and k.startswith(prefixes))}

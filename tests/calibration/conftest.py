@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from hlcli.evaluation.labels import split_predictions
 from hlcli.metrics.calibration import expected_calibration_error
 from hlcli.metrics.calibration_maps import IDENTITY, CalibrationMap
 from hlcli.metrics.threshold_tuning import tune_label_thresholds, tune_shared_threshold
-from hlcli.model_folder import LoadedModel, read_model
+from hlcli.models.folder import LoadedModel, read_model
 
 THRESHOLDS = (0.45, 0.5, 0.55)
 

@@ -12,10 +12,10 @@ from tiny import tiny_recipe
 
 import hlcli
 from hlcli.building import build_model
+from hlcli.hub.card import write_card
 from hlcli.metrics.calibration_maps import IDENTITY
-from hlcli.model_card import write_card
-from hlcli.model_description import read_document
-from hlcli.model_folder import LoadedModel
+from hlcli.models.description import read_document
+from hlcli.models.folder import LoadedModel
 
 
 def test_resumed_predictions_belong_to_one_calibration(folder: Path, photos: Path, tmp_path: Path):

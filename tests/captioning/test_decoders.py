@@ -16,7 +16,7 @@ import hlcli
 from hlcli.captioning.batch import CaptionInputs
 from hlcli.captioning.vocabulary import BEGIN, END, PADDING, UNKNOWN
 from hlcli.errors import RecipeError
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.recipe import Recipe
 
 LABELS = {"data": {"dataset": "shapes"}, "model": {"method": "linear"}}

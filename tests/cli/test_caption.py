@@ -13,7 +13,7 @@ from tiny_captioner import WORDS, write_captioner
 
 import hlcli
 from hlcli.data.store import open_records
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.prediction.result_work import WorkRecord
 
 

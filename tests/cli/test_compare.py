@@ -11,7 +11,7 @@ from command_line import failed, run
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 
 
 @pytest.fixture(scope="module")

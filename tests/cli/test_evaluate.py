@@ -12,7 +12,7 @@ from command_line import failed, run
 from tiny import tiny_recipe
 
 import hlcli
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from hlcli.cli.tables import metrics_report, prediction_table
 from hlcli.data.labels import LabelSpace, Level
 from hlcli.errors import HlcliError
 from hlcli.metrics.results import LabelRow, Metrics
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 from hlcli.plain_text import printable
 from hlcli.prediction.label_rows import PredictedLabel, Prediction
 

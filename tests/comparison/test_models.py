@@ -17,7 +17,7 @@ from hlcli.building import build_model
 from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.evaluation import labels as evaluation_labels
 from hlcli.metrics.bootstrap import holm
-from hlcli.model_folder import LoadedModel, cpu_state, save_model
+from hlcli.models.folder import LoadedModel, cpu_state, save_model
 
 METRICS = ["mAP", "F1_micro", "F1_macro", "F1_samples", "CF1", "middle/mAP", "middle/F1_macro", "coarse/mAP"]
 

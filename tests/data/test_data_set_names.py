@@ -11,9 +11,9 @@ from command_line import run
 
 import hlcli
 from hlcli.cli.feature_report import find_source
+from hlcli.data.data_set_names import data_section
 from hlcli.data.datasets.coco import Coco
 from hlcli.data.download import find_downloads
-from hlcli.data_sets import data_section
 from hlcli.errors import InputError, RecipeError
 from hlcli.recipe import Recipe, read_section
 

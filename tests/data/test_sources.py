@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 import hlcli
+from hlcli.data.data_set_names import data_set_classes
 from hlcli.data.datasets import sources
 from hlcli.data.datasets.published_lists import PUBLISHED
 from hlcli.data.datasets.sources import published
-from hlcli.data_sets import data_set_classes
 from hlcli.sections import DataSection
 
 FACTS = """

@@ -21,7 +21,7 @@ from hlcli.data.store import open_records, write_store
 from hlcli.errors import CheckpointError, DataError, InputError, RecipeError
 from hlcli.evaluation.labels import Evaluation, evaluate, split_predictions
 from hlcli.metrics.multilabel import THRESHOLDS, tune_threshold
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.prediction.labels import Predictor
 from hlcli.recipe import Recipe
 from hlcli.thresholds import read_thresholds

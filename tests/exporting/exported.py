@@ -15,7 +15,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.exporting.formats import Format, Run
 from hlcli.exporting.graphs import Graph, Tensors
 from hlcli.methods.base import MethodSection
-from hlcli.model_folder import LoadedModel
+from hlcli.models.folder import LoadedModel
 from hlcli.recipe import Recipe, section_classes
 
 SMALL = {"feedforward_dim": 16, "num_heads": 2}

@@ -16,7 +16,7 @@ from hlcli.errors import InputError
 from hlcli.figures.attention import Wanted, choose, find_wanted
 from hlcli.figures.files import file_stems, number_repeated
 from hlcli.figures.images import Item, Look, look_at
-from hlcli.model_folder import cpu_state, read_model, save_model
+from hlcli.models.folder import cpu_state, read_model, save_model
 from hlcli.recipe import Recipe
 from hlcli.visualization import heat
 from hlcli.visualization.attention import overlay

@@ -16,7 +16,7 @@ from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.windows import window_boxes
 from hlcli.figures.captions import Look, View, find_view
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.tasks.captions import feature_facts
 from hlcli.visualization.captions import WordMap, caption_figure, outline
 from hlcli.visualization.style import TITLE_POINTS, new_figure, text_width, wrap

@@ -16,7 +16,7 @@ from hlcli.data.datasets.shapes_scene import PLACES
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
 from hlcli.figures.scenes import draw_counts, draw_images, scene_names, scene_titles
-from hlcli.model_folder import LoadedModel, read_model
+from hlcli.models.folder import LoadedModel, read_model
 from hlcli.prediction.label_rows import make_scene
 
 GROUPS = ("nature", "architecture", "transport")
@@ -52,7 +52,7 @@ def loaded() -> LoadedModel:
 @pytest.fixture(scope="module")
 def model(loaded: LoadedModel, tmp_path_factory) -> Path:
     """The same in a folder."""
-    from hlcli.model_folder import cpu_state, save_model
+    from hlcli.models.folder import cpu_state, save_model
 
     folder = tmp_path_factory.mktemp("salgl") / "model"
     save_model(folder, cpu_state(loaded.model), loaded.recipe, loaded.labels, thresholds=loaded.thresholds, facts={})

@@ -19,7 +19,7 @@ from hlcli.losses.config import Asymmetric
 from hlcli.methods.hleg.config import Hleg
 from hlcli.methods.hleg.convert import from_reference
 from hlcli.methods.hleg.objective import combine_levels, per_level
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .cases import Case, assert_near

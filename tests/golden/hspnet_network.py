@@ -17,7 +17,7 @@ from hlcli.methods.hspnet.config import Hspnet
 from hlcli.methods.hspnet.convert import from_reference
 from hlcli.methods.hspnet.model import unit_length
 from hlcli.methods.hspnet.prompts import PARENT_TEMPLATE
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .cases import Case, assert_near

@@ -18,7 +18,7 @@ from hlcli.losses.config import Asymmetric, Bce
 from hlcli.losses.masking import label_losses
 from hlcli.methods.sgre.config import Sgre
 from hlcli.methods.sgre.convert import from_reference
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .cases import Case, assert_near

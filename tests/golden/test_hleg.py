@@ -25,7 +25,7 @@ from hlcli.layers.hierarchy import LabelHierarchy
 from hlcli.losses.localisation import grad_cam, localisation_loss, normalise_maps
 from hlcli.methods.hleg.config import Hleg
 from hlcli.metrics import multilabel
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import schedule_point
 
 from .cases import IS_DEFAULT_ROOT, ROOT, Case, find_cases, methods_found

@@ -23,7 +23,7 @@ from hlcli.methods.salgl.convert import from_reference
 from hlcli.methods.salgl.cooccurrence import Cooccurrence
 from hlcli.metrics import multilabel
 from hlcli.metrics.scenes import distribution_entropy, heat_map, scene_label_shares
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .cases import IS_DEFAULT_ROOT, Case, assert_near, find_cases, with_undefined

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hlcli.cli import main
 from hlcli.data.store import open_records
 from hlcli.features.reading import FeatureWriter
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 
 KINDS = {"grid": (9, 8), "region": (4, 6)}  # features per image, and their width
 

@@ -13,7 +13,7 @@ from hlcli.clip import build_clip
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError
 from hlcli.methods.hspnet.config import Hspnet
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 
 from .hspnet_parts import batch_of, make, make_clip, tree
 

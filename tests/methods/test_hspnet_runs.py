@@ -13,9 +13,9 @@ from broken_off import train_until
 
 import hlcli
 from hlcli.clip import TextTower
-from hlcli.conversion import export_upstream
 from hlcli.errors import DataError, HlcliError, RecipeError
 from hlcli.evaluation.labels import evaluate
+from hlcli.models.conversion import export_upstream
 from hlcli.recipe import Recipe
 from hlcli.training.planning import plan_training
 

@@ -20,7 +20,7 @@ from hlcli.losses.config import Asymmetric, Bce
 from hlcli.methods.salgl.config import Salgl
 from hlcli.methods.salgl.convert import from_reference
 from hlcli.methods.salgl.model import scene_entropies
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.optim import apply_schedule, build_optimizer, schedule_point
 
 from .plain_salgl import PlainSalgl, plain_asymmetric

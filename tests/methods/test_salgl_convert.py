@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hlcli.backbones import build_backbone
 from hlcli.errors import CheckpointError
 from hlcli.methods.reference_names import encoder_table, inverted, rename
-from hlcli.model_folder import load_weights
+from hlcli.models.folder import load_weights
 from hlcli.upstream import read_upstream
 
 from .salgl_parts import SMALL, Salgl, Tokens, flat, make

@@ -10,8 +10,8 @@ import torch
 from broken_off import train_until
 
 import hlcli
-from hlcli.conversion import export_upstream
 from hlcli.evaluation.labels import evaluate
+from hlcli.models.conversion import export_upstream
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 

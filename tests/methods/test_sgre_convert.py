@@ -16,13 +16,13 @@ from torch import Tensor
 import hlcli
 from hlcli.backbones import build_backbone
 from hlcli.building import build_model
-from hlcli.conversion import convert
 from hlcli.data.labels import LabelSpace
 from hlcli.embeddings.labels import LabelEmbeddings, write_label_embeddings
 from hlcli.errors import CheckpointError, DataError
 from hlcli.layers.position import sine_position
 from hlcli.methods.sgre.config import Sgre
-from hlcli.model_folder import cpu_state, load_weights, read_model
+from hlcli.models.conversion import convert
+from hlcli.models.folder import cpu_state, load_weights, read_model
 from hlcli.recipe import Recipe
 
 from .sgre_parts import TinyBackbone, batch_of, make

@@ -22,7 +22,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError, RecipeError
 from hlcli.methods.zero_shot.config import ZeroShot
 from hlcli.methods.zero_shot.model import share_logits
-from hlcli.model_folder import cpu_state, read_model, save_model
+from hlcli.models.folder import cpu_state, read_model, save_model
 from hlcli.recipe import Recipe, read_section
 
 LABELS = LabelSpace.flat(["cat", "traffic_light", "diningtable"])
@@ -191,7 +191,7 @@ def test_training_is_refused(recipe_file: Path, tmp_path: Path):
 
 
 def test_a_saved_model_keeps_its_label_features(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from hlcli.model_opening import open_model
+    from hlcli.models.opening import open_model
 
     made = open_model(None, Recipe.from_yaml(recipe_file))
     save_model(tmp_path / "saved", cpu_state(made.model), made.recipe, made.labels, thresholds=None, facts={})

@@ -20,7 +20,7 @@ from hlcli.captioning.batch import CaptionInputs
 from hlcli.data import loader_processes
 from hlcli.errors import HlcliError, InputError
 from hlcli.launching import find_processes
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.prediction import image_stream
 from hlcli.prediction.caption_files import caption_file
 from hlcli.prediction.caption_predictor import stream_named

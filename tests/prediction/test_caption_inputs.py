@@ -19,7 +19,7 @@ from hlcli.evaluation.captions import evaluate_captions
 from hlcli.features.embedding import embed_images
 from hlcli.features.extractors import FeatureOptions
 from hlcli.features.reading import FeatureFile, FeatureWriter
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_parts import Photo, StoredFeatures, fill_slots
 from hlcli.prediction.captions import CaptionPredictor, caption

@@ -22,7 +22,7 @@ from hlcli.captioning.vocabulary import UNKNOWN
 from hlcli.errors import DataError, InputError
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.evaluation.captions import evaluate_captions
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.prediction.caption_inputs import FeatureSources
 from hlcli.prediction.caption_rows import Caption, make_caption
 from hlcli.prediction.captions import CaptionPredictor

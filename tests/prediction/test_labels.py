@@ -20,7 +20,7 @@ from hlcli.data.image_files import find_images
 from hlcli.data.labels import LabelSpace
 from hlcli.data.store import open_records
 from hlcli.errors import CheckpointError, InputError
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.prediction.label_rows import make_prediction
 from hlcli.prediction.labels import Predictor, predict
 from hlcli.thresholds import thresholds_to_exceed

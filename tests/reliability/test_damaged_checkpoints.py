@@ -18,7 +18,7 @@ from tiny import tiny_recipe
 
 import hlcli
 from hlcli.errors import CheckpointError
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.runs import Run
 from hlcli.training import checkpoints
 

@@ -24,7 +24,7 @@ from hlcli.encoders.backbone_weights import read_backbone_weights
 from hlcli.encoders.clip_weights import load_clip_weights
 from hlcli.errors import DataError, HlcliError
 from hlcli.features.reading import FeatureFile
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 from hlcli.recipe import Recipe
 from hlcli.training.checkpoints import _newest_whole
 

@@ -23,7 +23,7 @@ from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.store import open_label_space, open_records
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.errors import DataError, HlcliError, InputError
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 
 Spoil = Callable[[Path, Path], None]
 """Changes a good folder; a program in it makes the second folder."""
@@ -161,7 +161,7 @@ def test_opening_a_model_reads_nothing_that_its_recipe_names(
 def test_only_the_two_files_of_a_model_are_fetched():
     from fnmatch import fnmatch
 
-    from hlcli.model_folder import MODEL_FILES
+    from hlcli.models.folder import MODEL_FILES
 
     strangers = ["../model.json", "a/../../model.json", "/etc/model.json", "model.json/../../x", "code.py", "model.pt"]
     assert not [name for name in strangers if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]

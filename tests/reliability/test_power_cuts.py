@@ -14,7 +14,7 @@ from tiny import tiny_recipe
 import hlcli
 from hlcli.data.datasets.folder import Folder
 from hlcli.data.preparation import preprocess
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.runs import Run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells what a descriptor is of")

@@ -59,7 +59,7 @@ def stopped(recipe: Recipe, folder: Path, before: str) -> tuple[Run, str]:
 
 
 _EVALUATIONS = {
-    "model": ("labels", "hlcli.model_folder:save_file"),
+    "model": ("labels", "hlcli.models.folder:save_file"),
     "caption metrics": ("captions", "hlcli.evaluation.caption_scoring:caption_metrics"),
 }
 _MORE_EVALUATIONS = {
@@ -166,7 +166,7 @@ def test_a_stop_during_set_up_ends_it(tmp_path: Path) -> None:
             ["eval", "labels", "--images", "PHOTOS", "--out", "OUT.jsonl", "--workers", "0"],
             "hlcli.data.images:load_image",
         ),
-        (["eval", "labels", "--images", "PHOTOS", "--workers", "0"], "hlcli.model_folder:load_weights"),
+        (["eval", "labels", "--images", "PHOTOS", "--workers", "0"], "hlcli.models.folder:load_weights"),
         (["caption", "captions", "PHOTOS", "--out", "OUT.jsonl"], "hlcli.captioning.search:beam_search"),
     ],
     ids=["eval", "opening", "caption"],

@@ -29,7 +29,7 @@ from hlcli.embeddings.texts import TextRules, label_texts
 from hlcli.encoders.clip_models import inline_clip_name
 from hlcli.encoders.loading import refuse_foreign_code
 from hlcli.metrics.calibration_maps import CalibrationMap, LevelMap
-from hlcli.model_description import ModelDescription, read_description, write_description
+from hlcli.models.description import ModelDescription, read_description, write_description
 from hlcli.recipe import Recipe
 from hlcli.recipe_reading.text import write_yaml
 from hlcli.thresholds import read_thresholds

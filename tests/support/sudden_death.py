@@ -89,6 +89,6 @@ def _half_line(real: Callable[..., Any], run: Any, event: Any) -> None:
 
 _HALVES: dict[str, tuple[str, Callable[..., None]]] = {
     "half a checkpoint": ("torch:save", _half_checkpoint),
-    "half a model": ("hlcli.model_folder:save_file", _half_model),
+    "half a model": ("hlcli.models.folder:save_file", _half_model),
     "half a line": ("hlcli.runs:Run.log_event", _half_line),
 }

@@ -11,7 +11,7 @@ import torch
 from hlcli.building import build_model, self_contained
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.data.labels import LabelSpace
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 from hlcli.recipe import EvalSection, Recipe, change_section
 
 WORDS = {word: 9 - i for i, word in enumerate(("a", "red", "blue", "circle", "square", "above", "the", "sun", "two"))}

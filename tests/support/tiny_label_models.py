@@ -9,7 +9,7 @@ import torch
 
 from hlcli.building import build_model
 from hlcli.methods.base import MethodSection
-from hlcli.model_folder import LoadedModel, cpu_state, save_model
+from hlcli.models.folder import LoadedModel, cpu_state, save_model
 from hlcli.recipe import Recipe, section_classes
 
 _NARROW = {

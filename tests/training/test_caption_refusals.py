@@ -17,7 +17,7 @@ from hlcli.errors import CheckpointError, DataError, MissingDependencyError, Rec
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.launching import make_accelerator
 from hlcli.metrics.captioning.java import java_version
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 
 
 @pytest.mark.parametrize(

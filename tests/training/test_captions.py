@@ -20,7 +20,7 @@ from hlcli.errors import CheckpointError, DataError, RecipeError
 from hlcli.evaluation.caption_scoring import CaptionScorer
 from hlcli.interrupts import Interrupts
 from hlcli.launching import make_accelerator
-from hlcli.model_folder import read_model
+from hlcli.models.folder import read_model
 from hlcli.runs import Run
 from hlcli.training import checkpoints, loop
 from hlcli.training.state import set_up

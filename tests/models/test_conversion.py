@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from hlcli.building import build_model
 from hlcli.cli.main import app
-from hlcli.conversion import convert, export_upstream
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_folder import cpu_state, open_upstream, read_model, save_model
+from hlcli.models.conversion import convert, export_upstream
+from hlcli.models.folder import cpu_state, open_upstream, read_model, save_model
 from hlcli.recipe import Recipe
 
 

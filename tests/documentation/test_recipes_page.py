@@ -12,7 +12,7 @@ from pydantic import Field
 
 from hlcli.recipe import TAGS, Recipe
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NAMED_TEST = re.compile(r"(tests/[a-z0-9_/]+\.py)(?:::(\w+))?")

@@ -20,10 +20,10 @@ import hlcli
 from hlcli.building import build_model
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import HlcliError
-from hlcli.hub import HubName
-from hlcli.model_card import write_card
-from hlcli.model_folder import copy_model, cpu_state, model_facts, save_model
-from hlcli.public_recipe import without_places
+from hlcli.hub.card import write_card
+from hlcli.hub.names import HubName
+from hlcli.hub.public_recipe import without_places
+from hlcli.models.folder import copy_model, cpu_state, model_facts, save_model
 from hlcli.recipe import Recipe
 
 

@@ -20,7 +20,7 @@ import hlcli
 from hlcli.building import build_model, self_contained
 from hlcli.cli.main import app
 from hlcli.data.store import open_label_space
-from hlcli.model_folder import cpu_state, save_model
+from hlcli.models.folder import cpu_state, save_model
 from hlcli.recipe import Recipe
 
 CLIP = {

@@ -12,8 +12,8 @@ from hub_server import TOKEN
 from tiny_captioner import write_captioner
 
 from hlcli.errors import HlcliError
-from hlcli.hub import local_model
-from hlcli.pushing import push
+from hlcli.hub.names import local_model
+from hlcli.hub.pushing import push
 
 PAGE = b"<html>Welcome to our hotel</html>"
 

@@ -18,10 +18,10 @@ from hlcli.building import build_for_weights, build_model, self_contained
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import CheckpointError, HlcliError
 from hlcli.files import recover_folder, whole_folder
-from hlcli.hub import local_model
+from hlcli.hub.names import local_model
 from hlcli.metrics.calibration_maps import CalibrationMap
 from hlcli.metrics.multilabel import LevelThreshold
-from hlcli.model_description import (
+from hlcli.models.description import (
     DESCRIPTION_FILE,
     ModelDescription,
     read_description,

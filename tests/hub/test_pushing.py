@@ -22,8 +22,8 @@ from warm_programs import run_warm
 
 import hlcli
 from hlcli.errors import InputError
-from hlcli.hub import HubName, hub_name
-from hlcli.model_card import write_card
+from hlcli.hub.card import write_card
+from hlcli.hub.names import HubName, hub_name
 
 
 @pytest.fixture

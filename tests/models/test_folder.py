@@ -14,8 +14,8 @@ from tiny import tiny_recipe
 from hlcli import backbones
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_description import ModelDescription
-from hlcli.model_folder import LoadedModel, cpu_state, finite, load_weights, read_model, save_model
+from hlcli.models.description import ModelDescription
+from hlcli.models.folder import LoadedModel, cpu_state, finite, load_weights, read_model, save_model
 
 THRESHOLDS = (0.3, 0.4, 0.5)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from hlcli.errors import CheckpointError, HlcliError
 from hlcli.files import write_json
-from hlcli.hub import first_line, hub_errors, hub_hint, hub_name, local_model, parse_repository
-from hlcli.model_card import write_card
-from hlcli.model_description import DESCRIPTION_FILE, read_document
-from hlcli.model_folder import MODEL_FILES, LoadedModel, copy_model, model_facts, save_model
-from hlcli.model_opening import GivenModel
-from hlcli.public_recipe import without_places
+from hlcli.hub.card import write_card
+from hlcli.hub.names import first_line, hub_errors, hub_hint, hub_name, local_model, parse_repository
+from hlcli.hub.public_recipe import without_places
+from hlcli.models.description import DESCRIPTION_FILE, read_document
+from hlcli.models.folder import MODEL_FILES, LoadedModel, copy_model, model_facts, save_model
+from hlcli.models.opening import GivenModel
 from hlcli.recipe import Recipe
 
 _CARD = "README.md"

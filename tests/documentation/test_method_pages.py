@@ -17,7 +17,7 @@ from source_files import parsed
 from hlcli.recipe import Method, Recipe, section_classes
 from hlcli.recipe_reading.shipped import find_recipe, list_recipes
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "methods"
 SECTIONS = {one.model_fields["method"].default: one for one in get_args(get_args(Method)[0])}
 PAGES = sorted(SECTIONS)

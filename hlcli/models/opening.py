@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from hlcli.building import build_model
 from hlcli.errors import InputError, RecipeError
-from hlcli.model_folder import LoadedModel, read_model, upstream_labels
-from hlcli.model_tasks import check_task
+from hlcli.models.folder import LoadedModel, read_model, upstream_labels
+from hlcli.models.tasks import check_task
 from hlcli.profiling import phase
 from hlcli.recipe import Recipe
 

@@ -14,7 +14,7 @@ from tiny_captioner import write_captioner
 from tiny_label_models import tiny_label_model
 
 import hlcli
-from hlcli.model_folder import read_model, save_model
+from hlcli.models.folder import read_model, save_model
 
 SMALL = ["data.num_val=3", "data.num_test=3"]
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from hlcli.hub import hub_name
+from hlcli.hub.names import hub_name
 from hlcli.recipe import Recipe
 
 _PLACE = re.compile(r"(?P<kind>(?:cvt:|clip:)?)(?P<path>(?:[/~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]).*)", re.DOTALL)

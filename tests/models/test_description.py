@@ -13,8 +13,8 @@ from tiny import tiny_recipe
 
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
-from hlcli.model_description import read_description
-from hlcli.model_folder import cpu_state, model_facts, read_model, save_model
+from hlcli.models.description import read_description
+from hlcli.models.folder import cpu_state, model_facts, read_model, save_model
 
 OLD = sorted((Path(__file__).parent / "old_models").glob("*.json"))
 """Descriptions, and names and shapes of weights, as the commit in the file's name wrote them."""

@@ -26,7 +26,7 @@ from hlcli.metrics.captioning.java import java_version
 from hlcli.prediction.result_files import partial_file
 from hlcli.runs import Run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 WITH_MESSAGE, WITHOUT = PAGE.split("## Without a message\n")
 MESSAGES = re.findall(r"^### `(.*)`$", WITH_MESSAGE, flags=re.MULTILINE)
@@ -198,7 +198,7 @@ PROVOKED: dict[str, Provoke] = {
 
 IN_SOURCE = {
     "… could not be fetched: …": "hlcli/backbones.py",  # needs a network that fails in the middle of a build
-    "… is not on the hub, or not for you to see.": "hlcli/hub.py",  # needs an answer of the hub
+    "… is not on the hub, or not for you to see.": "hlcli/hub/names.py",  # needs an answer of the hub
 }
 """Messages that would need a network: where their fixed parts stand."""
 

@@ -10,8 +10,8 @@ import torch
 
 from hlcli.errors import CheckpointError, named
 from hlcli.files import refuse_existing, whole_file
-from hlcli.model_folder import MODEL_FILES, LoadedModel, open_upstream, save_model
-from hlcli.model_opening import GivenModel, open_model
+from hlcli.models.folder import MODEL_FILES, LoadedModel, open_upstream, save_model
+from hlcli.models.opening import GivenModel, open_model
 from hlcli.recipe import Recipe
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from tiny_captions import tiny_captions
 
 import hlcli
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 SHOWN = {
