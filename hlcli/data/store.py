@@ -16,6 +16,8 @@ from hlcli.sections import DataSection
 
 _STORE_VERSION = 1
 _AGAIN = "Run `hlcli preprocess` again."
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 16 * 2**20
+"""What is written at once, at most. Opening a store takes time and memory for each such piece."""
 _COLUMNS = {"image_id", "image", "labels", "ignore", "captions", "object_mask"}
 
 
@@ -249,10 +251,14 @@ def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_
     )
     folder.mkdir()
     path = folder / "data-00000-of-00001.arrow"
-    positives, images, place_of = [0] * num_labels, 0, places_below(image_root)
-    with ArrowWriter(features=features, path=str(path), writer_batch_size=100) as writer:
+    positives, images, place_of, waiting = [0] * num_labels, 0, places_below(image_root), 0
+    with ArrowWriter(features=features, path=str(path), writer_batch_size=_ROWS_AT_ONCE) as writer:
         for record in records:
+            waiting += len(record.image) if isinstance(record.image, bytes) else 0
             writer.write(_row(record, place_of))
+            if waiting >= _BYTES_AT_ONCE:
+                writer.write_examples_on_file()
+                waiting = 0
             images += 1
             for label in record.labels:
                 positives[label] += 1

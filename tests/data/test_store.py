@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 import datasets
+import pyarrow.ipc
 import pytest
 from programs import program_environment
 
@@ -56,6 +57,19 @@ def test_every_column_comes_back(tmp_path: Path):
     space = open_label_space(section)
     assert space == LABELS
     assert space.subsets == {"easy": (0, 2), "object": ()}
+
+
+def test_a_store_is_written_in_few_pieces_and_none_is_large(tmp_path: Path):
+    """Every piece costs time and memory when a store is opened, and its bytes when it is written."""
+    small = [Record(str(number), tmp_path / f"{number}.jpg", (0,), (), (), ()) for number in range(1500)]
+    large = [Record(str(number), bytes(6 * 2**20), (0,), (), (), ()) for number in range(4)]
+    folder = write(tmp_path / "store", {"train": small, "val": large})
+    pieces = {}
+    for split in ("train", "val"):
+        with pyarrow.ipc.open_stream(folder / split / "data-00000-of-00001.arrow") as stream:
+            pieces[split] = [len(batch) for batch in stream]
+    assert pieces == {"train": [1000, 500], "val": [3, 1]}
+    assert [len(record.image) for record in open_records(data(folder), "val")] == [6 * 2**20] * 4  # type: ignore[arg-type]
 
 
 def test_other_programs_can_read_it(tmp_path: Path):
