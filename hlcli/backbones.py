@@ -14,7 +14,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hlcli.encoders.backbone_names import TIMM_NAMES
 from hlcli.encoders.backbone_sizes import check_image_size, has_fixed_size
-from hlcli.encoders.backbone_weights import freeze_parameters, load_backbone_weights, read_backbone_weights
+from hlcli.encoders.backbone_weights import (
+    freeze_parameters,
+    load_backbone_weights,
+    reach_published_weights,
+    read_backbone_weights,
+)
 from hlcli.encoders.checkpointing import checkpoint_blocks, counting
 from hlcli.encoders.cvt import build_cvt, is_cvt
 from hlcli.errors import RecipeError
@@ -251,6 +256,8 @@ def _create(
 def _timm_model(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
     """timm's `create_model`, its errors in our words."""
     try:
+        if pretrained and "pretrained_cfg_overlay" not in options:  # which brings weights
+            reach_published_weights(name)
         return timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:  # the hub's errors are OSErrors
         raise RecipeError(

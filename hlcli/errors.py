@@ -112,7 +112,18 @@ def named(items: Sequence[object], most: int = 5) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1, likeness: float = 0.6) -> list[str]:
-    """Which of the known names somebody may have meant, the likeliest first; of a long name the beginning counts."""
+    """Which of the known names somebody may have meant, whatever the capitals, the likeliest first.
+
+    Of a long name the beginning counts.
+
+    Examples:
+        >>> nearest("map", ["F1_macro", "mAP"])
+        ['mAP']
+    """
     import difflib
 
-    return difflib.get_close_matches(name[:100], list(known), n=most, cutoff=likeness)
+    by_small_letters: dict[str, str] = {}
+    for one in known:
+        by_small_letters.setdefault(one.lower(), one)
+    close = difflib.get_close_matches(name[:100].lower(), by_small_letters, n=most, cutoff=likeness)
+    return [by_small_letters[one] for one in close]

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from hlcli.errors import CheckpointError, HlcliError
+from hlcli.errors import CheckpointError, HlcliError, InputError
 
 
 @contextmanager
@@ -49,6 +50,26 @@ def whole_file(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Refuse, before any work, a folder that files cannot be written to; it need not be there yet.
+
+    Args:
+        folder: where files will be written.
+        option: what it was given with.
+
+    Raises:
+        InputError: with the system's word on it.
+    """
+    place = folder.absolute()
+    try:
+        with tempfile.TemporaryFile(dir=next(there for there in (place, *place.parents) if there.exists())):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}.", f"Give another place with {option}."
+        ) from error
 
 
 @contextmanager

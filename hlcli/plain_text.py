@@ -1,4 +1,4 @@
-"""Text of others: how it is shown, and whether it can be kept."""
+"""Text of others: how it is shown, and whether it can be kept; numbers with the words for what they count."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def printable(text: str, *, lines: bool = False) -> str:
         else letter
         for letter in text
     )
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with the word for what it counts, and what else depends on it.
+
+    Examples:
+        >>> counted(1, "image"), counted(1204, "image"), counted(2, "image is", "images are")
+        ('1 image', '1,204 images', '2 images are')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from hlcli.plain_text import counted
 from hlcli.runs import environment
 
 PROBE = """
@@ -73,7 +74,7 @@ def _devices() -> str:
 
         if not torch.cuda.is_available():
             threads = torch.get_num_threads()
-            return f"cpu ({os.cpu_count()} cores, {threads} thread{'' if threads == 1 else 's'})"
+            return f"cpu ({os.cpu_count()} cores, {counted(threads, 'thread')})"
         return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     except Exception as error:  # noqa: BLE001 - a broken library can raise anything
         return f"unknown: torch does not work ({type(error).__name__}: {error})"

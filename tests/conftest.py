@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in child processes
 
+import hypothesis  # noqa: F401 - before the freeze below, which hides objects that it looks for
 import pytest
 from programs import program_environment
 
 from hlcli.interrupts import STOPS
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Libraries and tests stay to the end: looking for garbage among them took a tenth of the whole suite's time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Otherwise libraries that count their objects at the end tell of leaks."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,7 @@ FLOORS = {
     "hlcli.data.loader": 3,
     "hlcli.data.loader_processes": 3,
     "hlcli.data.preparation": 4,
+    "hlcli.data.remote_store": 3,
     "hlcli.data.store": 3,
     "hlcli.data.transforms": 3,
     "hlcli.embeddings": 3,

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from faulty_server import without_proxies  # noqa: F401
 from pictures import pictures
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -137,6 +139,42 @@ def test_weights_that_cannot_be_fetched_say_how_to_do_without(monkeypatch: pytes
         build_backbone("test_efficientnet.r160_in1k", (64, 64), pretrained=True)
     with pytest.raises(RecipeError, match="timm has no weights for"):
         build_backbone("vit_so150m_patch16_reg4_map_256", (32, 32), pretrained=True)
+
+
+@pytest.fixture
+def closed_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A hub that nothing answers for, which is asked all the same; its cache."""
+    import socket
+
+    from huggingface_hub import constants
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    return tmp_path
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_not_for_a_minute(
+    closed_hub: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm asked, again and again"))
+    with pytest.raises(RecipeError, match=r"could not be fetched: .*refused") as caught:
+        build_backbone("test_efficientnet.r160_in1k", (64, 64), pretrained=True)
+    assert "Go online once" in (caught.value.hint or "")
+
+
+def test_weights_that_were_fetched_before_need_no_hub(closed_hub: Path):
+    network = timm.create_model("test_efficientnet")
+    folder = closed_hub / "models--timm--test_efficientnet.r160_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(network.state_dict(), folder / "snapshots" / "abc" / "model.safetensors")
+    built = build_backbone("test_efficientnet.r160_in1k", (64, 64), pretrained=True)
+    torch.testing.assert_close(built.model.state_dict()["conv_stem.weight"], network.state_dict()["conv_stem.weight"])
 
 
 def test_a_class_token_stands_before_the_grid_where_it_is_kept():

@@ -13,7 +13,7 @@ import pytest
 import torch
 from programs import SOURCE, TWO, program_environment
 from two_processes import in_two_processes
-from warm_programs import launch_warm, run_two, run_warm
+from warm_programs import WarmProgram, launch_warm, run_two, run_warm
 
 import hlcli
 from hlcli.errors import DataError
@@ -55,8 +55,9 @@ def test_two_processes_train_as_one(tiny, tmp_path: Path):
     settings = ("backbone.freeze_batch_norm=true", "model.dropout=0", "optim.optimizer=sgd", "optim.lr=0.01")
     recipe = tmp_path / "sgd.yaml"
     recipe.write_text(tiny(*settings).to_yaml())
-    done = run_two("train", "--recipe", recipe, "--run", tmp_path / "two")
+    done = run_two("train", "--recipe", recipe, "--run", tmp_path / "two", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == str(tmp_path / "two"), "one of them says it"
     alone, both = hlcli.train(tiny(*settings), tmp_path / "one"), Run(tmp_path / "two")
     assert json.loads((both.folder / "environment.json").read_text())["num_processes"] == 2
     for one, two in zip(alone.events(), both.events(), strict=True):
@@ -74,7 +75,7 @@ def test_two_processes_measure_a_model_exactly_like_one(tiny, tmp_path: Path):
     arguments = ["eval", model, "--split", "val", "--json", "--per-label"]
     alone = run_warm(*arguments, "--out", tmp_path / "one.jsonl")
     assert alone.returncode == 0, alone.stderr
-    both = launch_warm(*TWO, "-m", "hlcli", *arguments, "--out", tmp_path / "two.jsonl", ACCELERATE_USE_CPU="true")
+    both = run_two(*arguments, "--out", tmp_path / "two.jsonl")
     assert both.returncode == 0, both.stderr
     assert json.loads(both.stdout) == json.loads(alone.stdout)
     assert json.loads(alone.stdout)["images"] == 21
@@ -114,26 +115,39 @@ def test_two_machines_train_together(tiny_file: Path, tmp_path: Path):
 
 
 def test_num_processes_relaunches_and_keeps_the_exit_code(tiny_file: Path, tmp_path: Path):
-    arguments = ["train", "--recipe", tiny_file, "--set", "train.epochs=1", "--run", tmp_path / "run"]
-    done = run_warm(*arguments, "--num-processes", "2", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["run"] == str(tmp_path / "run")
-    settings = ["--set", "train.batch_size=7", "--run", tmp_path / "other"]
+    settings = ["--set", "train.batch_size=7", "--run", tmp_path / "run"]
     failed = run_warm("train", "--recipe", tiny_file, *settings, "--num-processes=2")
     assert failed.returncode == 2
     assert "cannot be cut into 2 processes" in failed.stderr
-    assert json.loads((tmp_path / "other/status.json").read_text())["exit_code"] == 2
+    assert json.loads((tmp_path / "run/status.json").read_text())["exit_code"] == 2
+    words = ["recipes", "validate", str(tiny_file)]  # a command that starts at once
+    done = run_warm(before=f"from hlcli.launching import relaunch\nraise SystemExit(relaunch({words}, 2, cpu=True))\n")
+    assert (done.returncode, done.stdout.count(tiny_file.name)) == (0, 2), done.stderr
+
+
+PRINT_VARIABLES = """
+import json, os, sys
+line = json.dumps(dict(os.environ)) + "\\n"
+os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), line.encode())
+"""
 
 
 @pytest.mark.parametrize(
     "options", [["--cpu", "--num_processes", "2"], ["--num_processes", "2"], TWO], ids=["cpu", "plain", "multi-gpu"]
 )
 def test_launches_that_would_silently_do_something_else_are_stopped(tiny_file: Path, tmp_path: Path, options):
+    """A launcher tells programs who they are by variables alone: a small program notes them, training gets them."""
     if torch.cuda.is_available():
         pytest.skip("these launches are right where there are GPUs")
-    recipe = tmp_path / "anywhere.yaml"
+    recipe, script = tmp_path / "anywhere.yaml", tmp_path / "script.py"
     recipe.write_text(tiny_file.read_text().replace("cpu: true", "cpu: false"))
-    done = launch_warm(*options, "hlcli", "train", "--recipe", recipe, "--run", tmp_path / "run")
-    assert done.returncode != 0
-    assert "--num-processes N" in done.stderr
+    script.write_text(PRINT_VARIABLES)
+    launched = launch_warm(*options, script, tmp_path / "variables")
+    assert launched.returncode == 0, launched.stderr
+    told = [json.loads(line) for line in (tmp_path / "variables").read_text().splitlines()]
+    assert len(told) == (2 if options is TWO else 1)
+    for one in [WarmProgram("train", "--recipe", recipe, "--run", tmp_path / "run", **variables) for variables in told]:
+        done = one.wait()
+        assert done.returncode == 2, done.stderr
+        assert "--num-processes N" in done.stderr
     assert not (tmp_path / "run" / "metrics.jsonl").exists()

@@ -199,6 +199,8 @@ def test_choosing_another_variant_leaves_none_of_the_old_ones_keys() -> None:
 
 
 def test_mistakes_of_overrides_say_so():
+    (section,) = mistakes(SMALL, ["optm.lr=1"])
+    assert section.startswith("r.yaml: optm: unknown section (from --set).")
     assert mistakes(SMALL, ["optim.lr=-1"]) == ["r.yaml: optim.lr: must be greater than 0.0 (got -1) (from --set)."]
 
 

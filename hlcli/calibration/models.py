@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from hlcli.calibration.results import Calibration
 from hlcli.calibration.splits import (
@@ -26,6 +26,7 @@ from hlcli.models.conversion import check_model_folder
 from hlcli.models.description import read_description, write_description
 from hlcli.models.folder import LoadedModel, model_in, save_model
 from hlcli.models.opening import GivenModel, open_model
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe, change_section
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,9 @@ def _warn_of_split(split: str, num_images: int) -> None:
         logger.warning("train: the model has learned from these images, so that its scores will stay too sure.")
     if num_images < _FEW_IMAGES:
         logger.warning(
-            "%s: %d images are few to fit anything on; look at the measures before and after.", split, num_images
+            "%s: %s to fit anything on; look at the measures before and after.",
+            split,
+            counted(num_images, "image is little", "images are few"),
         )
 
 
@@ -154,7 +157,7 @@ def _write(model: GivenModel, found: Calibration, opened: LoadedModel, out: Path
         return out or folder
     there = None if folder is None else read_description(folder)
     if there is not None and there.facts != opened.facts:
-        raise CheckpointError(f"{folder} holds another model than a moment ago.", "Calibrate when training is over.")
+        raise _changed_meanwhile(folder, there.facts, opened.facts)
     recipe = done.recipe
     if there is not None:
         section = change_section("eval", there.recipe.eval, {"threshold": done.recipe.eval.threshold})
@@ -173,3 +176,13 @@ def _write(model: GivenModel, found: Calibration, opened: LoadedModel, out: Path
         new = there._replace(recipe=recipe, thresholds=done.thresholds, facts=facts, calibration=done.calibration)
         write_description(folder, new)
     return out or folder
+
+
+def _changed_meanwhile(folder: Path | None, now: Mapping[str, Any], before: Mapping[str, Any]) -> CheckpointError:
+    """The error of a model folder that was written to since it was opened: by a calibration, or by a training."""
+    if {**now, "calibration": None} == {**before, "calibration": None}:
+        return CheckpointError(
+            f"{folder} was calibrated by another command meanwhile, and keeps what that found.",
+            "Calibrate again to replace it, or give a folder of your own with --out.",
+        )
+    return CheckpointError(f"{folder} holds another model than a moment ago.", "Calibrate when training is over.")

@@ -12,7 +12,7 @@ from rich.text import Text
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import say
 from hlcli.launching import is_first_process
-from hlcli.plain_text import printable
+from hlcli.plain_text import counted, printable
 
 if TYPE_CHECKING:
     from hlcli.calibration.results import Calibration, CalibrationScores
@@ -39,7 +39,8 @@ def show(found: Calibration, *, as_json: bool) -> None:
     console.print(f"Fitted on {found.split}; numbers of a split that was not fitted on are the honest ones.")
     for level, names in found.shared.items():
         shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
-        text = f"{level}: {len(names):,} labels with few examples share their level's: {shown}."
+        count = counted(len(names), "label with few examples shares its", "labels with few examples share their")
+        text = f"{level}: {count} level's: {shown}."
         console.print(Text(printable(text)))
     say(f"Model: {found.folder}")
 

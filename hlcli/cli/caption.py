@@ -25,40 +25,46 @@ GridFeatures = Annotated[
 BackboneWeights = Annotated[
     Path | None, typer.Option(help="Local weights of the backbone that computes the images' features.")
 ]
+Beam = Annotated[
+    int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy; default the recipe's.")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Longest caption in words, its end mark counted; default the recipe's.")
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Power of the length that log-probabilities are divided by; 0 favours short; default the recipe's."
+    ),
+]
+BlockNgrams = Annotated[
+    int | None,
+    typer.Option(help="Never repeat so many words in a row within a caption; 0 may; default the recipe's."),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="--sample: above 1 makes rare words likelier, below 1 rarer; default the recipe's."),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(
+        help="--sample: only the likeliest words, which together reach this probability; default the recipe's."
+    ),
+]
 
 
 def caption(
     model: Model,
     images: Images = None,
     split: Annotated[str | None, typer.Option(help="Caption this split of the data set instead and score it.")] = None,
-    beam: Annotated[
-        int | None, typer.Option(help="Captions kept while one is searched; 1 is greedy; default the recipe's.")
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Longest caption in words, its end mark counted; default the recipe's.")
-    ] = None,
+    beam: Beam = None,
+    max_length: MaxLength = None,
     num_captions: Annotated[int, typer.Option(help="Captions per image.")] = 1,
-    length_penalty: Annotated[
-        float | None,
-        typer.Option(
-            help="Power of the length that log-probabilities are divided by; 0 favours short; default the recipe's."
-        ),
-    ] = None,
-    block_ngrams: Annotated[
-        int | None,
-        typer.Option(help="Never repeat so many words in a row within a caption; 0 may; default the recipe's."),
-    ] = None,
+    length_penalty: LengthPenalty = None,
+    block_ngrams: BlockNgrams = None,
     sample: Annotated[bool, typer.Option("--sample", help="Draw words instead of searching the likeliest.")] = False,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="--sample: above 1 makes rare words likelier, below 1 rarer; default the recipe's."),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            help="--sample: only the likeliest words, which together reach this probability; default the recipe's."
-        ),
-    ] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     seed: Annotated[int | None, typer.Option(min=0, help="--sample: of the draws; default 0.")] = None,
     ensemble: Ensemble = None,
     grid_features: GridFeatures = None,

@@ -11,10 +11,12 @@ import typer
 import hlcli
 from hlcli import InputError
 from hlcli.cli.commands import SOME_FAILED
+from hlcli.cli.failure_report import show_failures
+from hlcli.cli.image_places import refuse_models
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import asked_images, say, suggest
 from hlcli.launching import is_first_process
-from hlcli.plain_text import printable
+from hlcli.plain_text import counted, printable
 from hlcli.progress import print_line, waiting
 
 if TYPE_CHECKING:
@@ -40,11 +42,12 @@ OPTIONS = {
 
 
 def check_options(images: Sequence[Path], split: str | None, out: Path | None, *, resume: bool) -> None:
-    """Refuse options that contradict each other.
+    """Refuse options that contradict each other, and models among the images.
 
     Raises:
         InputError: naming them.
     """
+    refuse_models(images, "Give --ensemble before each model but the first.")
     if not images and split is None:
         raise InputError("There is nothing to caption.", "Give images: files, folders, patterns; or --split test.")
     if images and split is not None:
@@ -131,18 +134,15 @@ def _show_caption(caption: Caption) -> None:
 def _show_rest(done: Captions, out: Path | None, *, as_json: bool) -> None:
     """The document where it is asked for, and what failed."""
     if as_json:
-        document: dict[str, Any] = {
-            "captions": [caption.to_json() for caption in done.captions],
-            "failures": [failure.to_json() for failure in done.failures],
-        }
-        print_json({**document, "out": str(out)} if out else document)
+        told: dict[str, Any] = {"failures": [failure.to_json() for failure in done.failures]}
+        print_json(
+            {"captions": [caption.to_json() for caption in done.captions], **told}
+            if out is None
+            else {"out": str(out), **told}
+        )
     elif out is not None:
         say(f"Captions: {out}")
-    for failure in done.failures if out is None else done.failures[:5]:
-        typer.echo(f"failed: {printable(failure.error)}", err=True)
-    if done.failures:
-        where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
-        typer.echo(f"{len(done.failures)} images could not be captioned{where}.", err=True)
+    show_failures(done.failures, "captioned", None if out is None else hlcli.failures_file(out))
 
 
 def measure_split(
@@ -250,7 +250,7 @@ def _show_table(title: str, metrics: CaptionMetrics) -> None:
 
     console = Console()
     console.print(scores_table(metrics.to_json(), title=title))
-    console.print(f"{metrics.num_images:,} images", highlight=False)
+    console.print(counted(metrics.num_images, "image"), highlight=False)
 
 
 def _show_examples(result: CaptionEvaluation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -27,10 +28,15 @@ ORDER = (
     "recipes", "convert", "export", "push", "env",
 )  # fmt: skip
 """The commands in the order in which one needs them; Typer itself lists groups last."""
+_OVERRIDE = re.compile(r"[a-z_]+(\.\w+)*=")
 
 
 class Command(TyperCommand):
     """A command; the lines of its docstring that begin with `Example:` stand above its usage."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take several values behind one --set, as in `--set train.epochs=1 optim.lr=1e-3`."""
+        return super().parse_args(ctx, _with_every_set(args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write examples, usage, text and options."""
@@ -81,6 +87,15 @@ class Commands(Group):
             raise
         leave_exit_code(0)
         return result
+
+
+def _with_every_set(words: list[str]) -> list[str]:
+    """The words with `--set` before every `key=value` that follows one which has it."""
+    spelt: list[str] = []
+    for word in words:
+        follows = spelt[-2:-1] == ["--set"] and _OVERRIDE.match(word)
+        spelt += ["--set", word] if follows else [word]
+    return spelt
 
 
 def stop_on_signals() -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
-from hlcli.cli.options import Overrides
+from hlcli.cli.json_output import print_json
+from hlcli.cli.options import AsJson, Overrides
 
 
 def convert(
@@ -23,6 +24,7 @@ def convert(
     overrides: Overrides = None,
     to: Annotated[str, typer.Option(help="model (our folder) or upstream (the reference's file).")] = "model",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a reference implementation's checkpoint into a model folder, or back.
 
@@ -37,13 +39,17 @@ def convert(
         with waiting("Converting"):
             made = hlcli.export_upstream(checkpoint, out=out, overwrite=overwrite)
     elif to != "model":
-        raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).")
+        hint = f"`hlcli export MODEL --to {to}` writes it." if to in ("onnx", "torch") else None
+        raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).", hint)
     elif recipe is None:
         raise hlcli.InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
     else:
         given = hlcli.Recipe.from_yaml(recipe, overrides or [])
         with waiting("Converting"):
             made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
+    if as_json:
+        print_json({"path": str(made)})
+        return
     typer.echo(str(made))
     if to == "model":
         suggest("eval", made, "--images", "FOLDER")

@@ -12,7 +12,7 @@ import typer
 import hlcli
 from hlcli import InputError, RecipeError
 from hlcli.cli.json_output import print_json
-from hlcli.plain_text import printable
+from hlcli.plain_text import counted, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,7 +66,7 @@ def show(found: Inspection, *, as_json: bool, all_rows: bool) -> None:
         console.print(f"\n{finding.level}: ", style=COLOURS[finding.level], end="")
         _show_finding(finding, None if all_rows else FEW_NAMES)
     levels = {level: found.count(level) for level in COLOURS}  # type: ignore[arg-type]
-    told = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in levels.items())
+    told = ", ".join(counted(count, level) for level, count in levels.items())
     typer.echo(f"\n{found.name}: {told}")
 
 

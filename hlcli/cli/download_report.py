@@ -11,6 +11,7 @@ import typer
 from rich.filesize import decimal
 
 import hlcli
+from hlcli.plain_text import counted
 
 if TYPE_CHECKING:
     from hlcli.data.datasets.base import DownloadOptions, DownloadReport
@@ -103,7 +104,7 @@ def show(report: DownloadReport, max_missing: float) -> None:
             where = f"see {report.failures}; --retry-failed asks again for those that are gone"
         tolerated = ", as tolerated by --max-missing" if report.missing_share <= max_missing else ""
         typer.echo(
-            f"warning: {len(report.missing):,} {report.unit}s ({report.missing_share:.1%}) are missing{tolerated}: "
+            f"warning: {counted(len(report.missing), report.unit)} missing ({report.missing_share:.1%}){tolerated}: "
             f"{shown}{'…' if len(report.missing) > 5 else ''} ({where}).",
             err=True,
         )

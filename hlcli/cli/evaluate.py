@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
+from hlcli.cli.image_places import MoreImages
 from hlcli.cli.options import AsJson, BatchSize, Overrides, Profiled, Workers
 
 Model = Annotated[
@@ -18,7 +19,6 @@ Model = Annotated[
         "method needs no training.",
     ),
 ]
-MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help="More images, after --images.")]
 Images = Annotated[
     list[Path] | None, typer.Option(help="Predict images instead: a folder, files, or a pattern in quotes.")
 ]

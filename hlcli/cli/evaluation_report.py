@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 import hlcli
 from hlcli import InputError
 from hlcli.cli.commands import SOME_FAILED
+from hlcli.cli.failure_report import show_failures
+from hlcli.cli.image_places import refuse_models
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import asked_images, figures_of, say, suggest
 from hlcli.launching import is_first_process
-from hlcli.plain_text import printable
 from hlcli.progress import waiting
 
 if TYPE_CHECKING:
@@ -30,7 +29,15 @@ def sort_out(
     model: Path | None, images: Sequence[Path], more_images: Sequence[Path], recipe: Recipe | None
 ) -> tuple[Path | None, list[Path]]:
     """Which model, and which images: a recipe whose method needs no training stands for the model, so that what the
-    shell makes of `--images *.jpg` has no model in front."""
+    shell makes of `--images *.jpg` has no model in front.
+
+    Raises:
+        InputError: for a model among the images.
+    """
+    refuse_models(
+        [*images, *more_images],
+        "The model comes first: `hlcli eval MODEL --images …`. For several models: `hlcli compare MODEL MODEL`.",
+    )
     if model is not None and images and recipe is not None and not recipe.model.needs_training:
         return None, [*images, model, *more_images]
     return model, [*images, *more_images]
@@ -124,11 +131,12 @@ def _show_predictions(
     predictions: list[Prediction], failures: list[Failure], out: Path | None, *, as_json: bool
 ) -> None:
     if as_json:
-        rows: dict[str, Any] = {
-            "predictions": [row.to_json() for row in predictions],
-            "failures": [row.to_json() for row in failures],
-        }
-        print_json({**rows, "out": str(out)} if out else rows)
+        told: dict[str, Any] = {"failures": [row.to_json() for row in failures]}
+        print_json(
+            {"predictions": [row.to_json() for row in predictions], **told}
+            if out is None
+            else {"out": str(out), **told}
+        )
     elif out is None:
         from rich.console import Console
 
@@ -137,11 +145,7 @@ def _show_predictions(
         Console().print(prediction_table(predictions))
     else:
         say(f"Predictions: {out}")
-    for failure in failures if out is None else failures[:5]:
-        typer.echo(f"failed: {printable(failure.error)}", err=True)
-    if failures:
-        where = f"; all are listed in {hlcli.failures_file(out)}" if out is not None else ""
-        typer.echo(f"{len(failures)} images could not be decoded{where}.", err=True)
+    show_failures(failures, "decoded", None if out is None else hlcli.failures_file(out))
 
 
 def suggest_more(

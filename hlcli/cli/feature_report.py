@@ -15,6 +15,7 @@ from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import suggest, suggest_training
 from hlcli.launching import is_first_process
+from hlcli.plain_text import counted
 from hlcli.progress import waiting
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def show_plan(
         print_json(document)
         return
     at_most = "at most " if plan.at_most else ""
-    typer.echo(f"{plan.path}: {plan.num_images:,} images, {plan.description}")
+    typer.echo(f"{plan.path}: {counted(plan.num_images, 'image')}, {plan.description}")
     typer.echo(
         f"{at_most}{decimal(plan.num_bytes)}; {at_most}{decimal(plan.peak_bytes)} while it is put together; "
         f"{decimal(plan.free_bytes)} free"
@@ -164,10 +165,10 @@ def _show(report: FeatureReport, *, as_json: bool) -> None:
         print_json(document)
     else:
         facts = report.description
-        typer.echo(f"{report.path}: {report.num_images:,} images, {facts}, {decimal(num_bytes)}")
+        typer.echo(f"{report.path}: {counted(report.num_images, 'image')}, {facts}, {decimal(num_bytes)}")
     if report.failures:
         typer.echo(
-            f"{len(report.failures)} images could not be decoded and have no features; they are listed in "
-            f"{hlcli.failures_file(report.path)}.",
+            f"{counted(len(report.failures), 'image')} could not be decoded, so that features are missing; all are "
+            f"listed in {hlcli.failures_file(report.path)}.",
             err=True,
         )

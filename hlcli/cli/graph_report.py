@@ -10,6 +10,7 @@ import typer
 
 from hlcli.cli.embedding_report import neighbour_table
 from hlcli.cli.json_output import print_json
+from hlcli.plain_text import counted
 
 if TYPE_CHECKING:
     from hlcli.embeddings.graphs import LabelGraph
@@ -39,8 +40,8 @@ def show(path: Path, made: LabelGraph, count: int, *, as_json: bool) -> None:
     console.print(neighbour_table("label", labels, texts[:above]))
     if len(parents) > 1:
         console.print(neighbour_table("parent", parents, texts[above:]))
-    plural = "" if len(parents) == 1 else "s"
-    typer.echo(f"{path}: {len(labels)} labels and {len(parents)} parent{plural} by {made.encoder}")
+    sizes = f"{counted(len(labels), 'label')} and {counted(len(parents), 'parent')}"
+    typer.echo(f"{path}: {sizes} by {made.encoder}")
 
 
 def _entries(neighbours: Mapping[str, Sequence[Neighbour]], texts: Sequence[str | None]) -> list[dict[str, Any]]:

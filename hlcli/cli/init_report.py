@@ -10,7 +10,7 @@ import typer
 
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import say
-from hlcli.plain_text import printable
+from hlcli.plain_text import counted, printable
 
 if TYPE_CHECKING:
     from hlcli.own_photos.starting import StartedRecipe
@@ -38,16 +38,17 @@ def show(started: StartedRecipe, *, as_json: bool) -> None:
         typer.echo(f"wrote {printable(str(path))}")
     settings, folder = started.settings, quote(str(started.recipe.parent))
     height, width = settings.data.height_width
+    epochs = counted(settings.train.epochs, "epoch")
     typer.echo(
-        f"{settings.model.name} on {settings.backbone.name}, {height}×{width} pixels, {settings.train.epochs} epochs "
-        f"of {started.splits['train'] // settings.train.batch_size:,} steps"
+        f"{settings.model.name} on {settings.backbone.name}, {height}×{width} pixels, {epochs} "
+        f"of {counted(started.splits['train'] // settings.train.batch_size, 'step')}"
     )
     say(f"Next: hlcli debug data {folder}; hlcli train --recipe {folder}")
 
 
 def _rows(started: StartedRecipe) -> Iterator[tuple[str, str]]:
     """What was found, and how much of it."""
-    yield "table", f"{started.num_rows:,} rows; {started.form}"
+    yield "table", f"{counted(started.num_rows, 'row')}; {started.form}"
     if started.left_aside:
         yield "columns left aside", ", ".join(started.left_aside)
     yield "images in the folder", f"{started.num_images:,}"

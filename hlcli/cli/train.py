@@ -49,7 +49,9 @@ def train(
 
     chosen = read_recipe(recipe, overrides or [], run_dir if resume or from_best else None)
     if dry_run:
-        show_plan(chosen, num_processes or 1)
+        show_plan(chosen, num_processes or 1, as_json=as_json)
+        if as_json:
+            return
         words: list[str | Path] = [] if recipe is None else ["--recipe", recipe]
         words += [] if run_dir is None else ["--run", run_dir]
         for override in overrides or []:

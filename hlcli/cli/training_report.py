@@ -34,10 +34,13 @@ def read_recipe(recipe: str | None, overrides: Sequence[str], run_dir: Path | No
     return hlcli.Recipe.from_yaml(hlcli.Run(run_dir).recipe_path(), overrides)
 
 
-def show_plan(recipe: Recipe, num_processes: int = 1) -> None:
-    """The resolved recipe on stdout, what it would cost on stderr."""
+def show_plan(recipe: Recipe, num_processes: int = 1, *, as_json: bool) -> None:
+    """The resolved recipe on stdout, what it would cost on stderr; as JSON both on stdout."""
     with waiting("Planning"):
         costs = hlcli.plan_training(recipe, num_processes)
+    if as_json:
+        print_json({"recipe": recipe.to_dict(), **costs._asdict()})
+        return
     typer.echo(recipe.to_yaml(), nl=False)
     for line in costs.lines():
         typer.echo(line, err=True)

@@ -9,10 +9,11 @@ import typer
 
 from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.completion import figure_names
+from hlcli.cli.failure_report import show_failures
+from hlcli.cli.image_places import MoreImages
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import say, suggest
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
-from hlcli.plain_text import printable
 
 if TYPE_CHECKING:
     from hlcli.figures.drawing import Figures
@@ -57,6 +58,7 @@ def visualize(
             help="Run, model folder or hf://OWNER/NAME; labels: or a recipe; the others: or an upstream checkpoint.",
         ),
     ],
+    more_images: MoreImages = None,
     images: Images = None,
     split: Split = None,
     max_images: Annotated[
@@ -110,9 +112,9 @@ def visualize(
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     with waiting("Loading"):
         drawn = hlcli.visualize(
-            kind, model, images=images or (), split=split, max_images=max_images, labels=labels or (), level=level,
-            top_k=top_k, raw=raw, projection=projection, recipe=given, overrides=() if given else overrides or (),
-            out=out, file_format=file_format,
+            kind, model, images=[*(images or []), *(more_images or [])], split=split, max_images=max_images,
+            labels=labels or (), level=level, top_k=top_k, raw=raw, projection=projection, recipe=given,
+            overrides=() if given else overrides or (), out=out, file_format=file_format,
         )  # fmt: skip
     _show(drawn, as_json=as_json)
     if not as_json:
@@ -140,8 +142,4 @@ def _show(drawn: Figures, *, as_json: bool) -> None:
     else:
         for file in files:
             typer.echo(file)
-    for failure in drawn.failures:
-        typer.echo(f"failed: {printable(failure.error)}", err=True)
-    if drawn.failures:
-        count = len(drawn.failures)
-        typer.echo(f"{count} {'image' if count == 1 else 'images'} could not be shown.", err=True)
+    show_failures(drawn.failures, "shown", drawn.listed)

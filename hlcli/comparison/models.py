@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from hlcli.comparison.results import Comparison, ItemScores, MetricDifference
-from hlcli.comparison.sides import Side, caption_sides, label_sides
-from hlcli.errors import InputError, named, nearest
+from hlcli.comparison.sides import Side, caption_sides, check_same_labels, label_sides
+from hlcli.errors import InputError, nearest
 from hlcli.evaluation.labels import default_split
-from hlcli.files import whole_file, write_json
+from hlcli.files import check_writable, whole_file, write_json
 from hlcli.metrics.bootstrap import difference, holm, resample
-from hlcli.metrics.captioning.summary import METRICS
+from hlcli.metrics.captioning.summary import METRICS, spelt_out
+from hlcli.metrics.summary import metric_names
 from hlcli.models.folder import LoadedModel
 from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.image_stream import check_at_least
@@ -85,10 +86,12 @@ def compare(
     split = split or default_split(opened[0].recipe)
     if task == "captions":
         opened = _with_caption_metrics(opened, metrics)
+        chosen = _choose(metrics, spelt_out(opened[0].recipe.eval.caption_metrics), [])
         sides = caption_sides(opened, names, split, batch_size, workers)
     else:
+        check_same_labels(opened, names)
+        chosen = _choose(metrics, _label_metrics(opened), [level.name for level in opened[0].labels.levels])
         sides = label_sides(opened, names, split, batch_size, workers)
-    chosen = _choose(metrics, sides, [level.name for level in opened[0].labels.levels])
     found = Comparison(
         models=tuple(names),
         split=split,
@@ -110,6 +113,7 @@ def _check_file(path: Path) -> Path:
         raise InputError(f"--out {path}: the ending must be one of {', '.join(_ENDINGS)} (got {path.suffix!r}).")
     if path.is_dir():
         raise InputError(f"--out {path} is a folder; a file was expected.")
+    check_writable(path.parent)
     return path
 
 
@@ -146,11 +150,8 @@ def _with_caption_metrics(models: Sequence[LoadedModel], metrics: Sequence[str] 
     """The captioners with recipes that ask for the same scores."""
     wanted: Sequence[str] = models[0].recipe.eval.caption_metrics
     if metrics is not None and "all" not in metrics:
-        groups = [name.partition("-")[0] if name.startswith("BLEU") else name for name in metrics]
-        unknown = [name for name, group in zip(metrics, groups, strict=True) if group not in METRICS]
-        if unknown:
-            raise InputError(f"{named(unknown)}: not known; scores of captions are {', '.join(METRICS)}.")
-        wanted = [name for name in METRICS if name in groups]
+        chosen = _choose(metrics, spelt_out(METRICS), [])
+        wanted = [name for name in METRICS if any(one in chosen for one in spelt_out([name]))]
     changed = []
     for loaded in models:
         section = change_section("eval", loaded.recipe.eval, {"caption_metrics": list(wanted)})
@@ -158,16 +159,21 @@ def _with_caption_metrics(models: Sequence[LoadedModel], metrics: Sequence[str] 
     return changed
 
 
-def _choose(metrics: Sequence[str] | None, sides: Sequence[Side], levels: Sequence[str]) -> list[str]:
-    """Names of the metrics that are compared.
+def _label_metrics(models: Sequence[LoadedModel]) -> list[str]:
+    """Names of what is measured of all models of labels, known before they are."""
+    each = [metric_names(loaded.labels, tells_scenes=loaded.recipe.model.offers("cooccurrence")) for loaded in models]
+    return [name for name in each[0] if all(name in names for names in each)]
+
+
+def _choose(metrics: Sequence[str] | None, known: Sequence[str], levels: Sequence[str]) -> list[str]:
+    """Names of the metrics that are compared, among those that are known.
 
     Raises:
         InputError: for one that is not measured.
     """
-    known = [name for name in sides[0].numbers if all(name in side.numbers for side in sides)]
     if metrics is None:
         above = [f"{level}/{name}" for level in reversed(levels[:-1]) for name in _ABOVE]
-        return [name for name in (*_FINEST, *above) if name in known] or known
+        return [name for name in (*_FINEST, *above) if name in known] or [*known]
     chosen = [name for wanted in metrics for name in (known if wanted == "all" else _spelt_out(wanted, known))]
     return list(dict.fromkeys(chosen))
 

@@ -56,16 +56,25 @@ class Side(NamedTuple):
     num_images: int
 
 
-def label_sides(
-    models: Sequence[LoadedModel], names: Sequence[str], split: str, batch_size: int | None, workers: int | None
-) -> list[Side]:
-    """Measure models of labels, those that see images alike on one decoding of each; the others one after the other.
+def check_same_labels(models: Sequence[LoadedModel], names: Sequence[str]) -> None:
+    """Refuse models of labels that were not made for the same ones.
 
     Raises:
-        DataError: when they were not made for the same labels, or have other images.
+        DataError: naming the first label that differs.
     """
     for loaded, name in zip(models[1:], names[1:], strict=True):
         refuse_other_labels(models[0].labels, loaded.labels, names[0], name, _OTHER_LABELS)
+
+
+def label_sides(
+    models: Sequence[LoadedModel], names: Sequence[str], split: str, batch_size: int | None, workers: int | None
+) -> list[Side]:
+    """Measure models of the same labels, those that see images alike on one decoding of each; the others one after the
+    other.
+
+    Raises:
+        DataError: when they have other images.
+    """
     order = sorted(range(len(models)), key=lambda row: _inputs(models[row].recipe))
     found: dict[int, Evaluation] = {}
     for _, group in groupby(order, key=lambda row: _inputs(models[row].recipe)):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hlcli.comparison.results import Comparison, ComparisonTable, ItemScores, MetricDifference
+from hlcli.plain_text import counted
 
 _SHOWN_ITEMS = 5
 """So many labels or images that a model does better, and as many that it does worse."""
@@ -20,7 +21,7 @@ def comparison_tables(found: Comparison) -> Iterator[ComparisonTable]:
     models = tuple(zip(letters, map(_in_a_line, found.models), strict=True))
     yield ComparisonTable("models", ("", "model"), models, "", is_numeric=False)
     rows = tuple((name, *map(_number, values)) for name, values in found.values.items())
-    yield ComparisonTable(f"{found.split}, {found.num_images:,} images", ("metric", *letters), rows)
+    yield ComparisonTable(f"{found.split}, {counted(found.num_images, 'image')}", ("metric", *letters), rows)
     for model in numbers[1:]:
         yield _difference_table(found, model)
         if found.items:
@@ -62,8 +63,9 @@ def _method(found: Comparison) -> str:
     """How intervals and p values are made."""
     known = sum(not math.isnan(row.p_value) for row in found.differences)
     return (
-        f"Paired bootstrap, {100 * found.confidence:g} % intervals: {found.num_images:,} images drawn anew "
-        f"{found.resamples:,} times, the same for all models; p corrected for {known} comparisons (Holm)."
+        f"Paired bootstrap, {100 * found.confidence:g} % intervals: {counted(found.num_images, 'image')} drawn anew "
+        f"{counted(found.resamples, 'time')}, the same for all models; p corrected for "
+        f"{counted(known, 'comparison')} (Holm)."
     )
 
 

@@ -148,8 +148,8 @@ def draw_cutout(
     right, bottom = bounds or image.size
     image = image.copy()
     corners = (
-        max(x - half_width, 0),
-        max(y - half_height, 0),
+        min(max(x - half_width, 0), right),
+        min(max(y - half_height, 0), bottom),
         min(x + half_width, right),
         min(y + half_height, bottom),
     )

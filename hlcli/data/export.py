@@ -18,6 +18,7 @@ from hlcli.data.records import Record
 from hlcli.data.store import StoreSplit, open_label_space, open_records, split_names, store_folder
 from hlcli.errors import DataError, InputError
 from hlcli.files import whole_file
+from hlcli.plain_text import counted
 from hlcli.sections import DataSection
 
 logger = logging.getLogger(__name__)
@@ -98,10 +99,10 @@ def _export_lists(data: DataSection) -> list[Path]:
             _write_matrix(written[-1], ignored, labels.num_labels, "int64")
     if inside:
         logger.warning(
-            "%s: %d images lie inside the store, drawn or shrunk; the lists have their ids where paths belong. "
+            "%s: %s inside the store, drawn or shrunk; the lists have ids where paths belong. "
             "Prepare without --image-size for paths.",
             folder,
-            inside,
+            counted(inside, "image lies", "images lie"),
         )
     return written
 

@@ -38,15 +38,20 @@ def failures_file(out: str | Path) -> Path:
     return Path(f"{path}.failures.jsonl") if path.suffix in _OTHER_FORMATS else path.with_suffix(".failures.jsonl")
 
 
-def write_failures(out: Path, failures: Sequence[Failure]) -> None:
-    """List the failures beside the predictions; an older list disappears when there are none."""
+def write_failures(out: Path, failures: Sequence[Failure]) -> Path | None:
+    """List the failures beside the predictions; an older list disappears when there are none.
+
+    Returns:
+        The list; None where there is none.
+    """
     path = failures_file(out)
     if not failures:
         if path.is_file():
             path.unlink()
-        return
+        return None
     with whole_file(path) as handle:
         handle.writelines(json.dumps(failure.to_json(), ensure_ascii=False) + "\n" for failure in failures)
+    return path
 
 
 def read_failures(out: str | Path) -> list[Failure]:

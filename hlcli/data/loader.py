@@ -16,6 +16,7 @@ from hlcli.data.images import load_image
 from hlcli.data.records import Records
 from hlcli.data.transforms import EvalTransform, TrainTransform, stack_images
 from hlcli.errors import DataError
+from hlcli.plain_text import counted
 
 
 class LabelBatch(NamedTuple):
@@ -75,7 +76,7 @@ class BatchOrder:
             )
         if num_rows < (parts if keep_last else batch_size):
             raise DataError(
-                f"The training split has {num_rows} images, fewer than train.batch_size {batch_size}.",
+                f"The training split has {counted(num_rows, 'image')}, fewer than train.batch_size {batch_size}.",
                 f"Set train.batch_size to {max(parts, num_rows // parts * parts)} or less.",
             )
         self.num_rows, self.batch_size, self.seed = num_rows, batch_size, seed

@@ -21,6 +21,7 @@ from hlcli.errors import DataError, InputError
 from hlcli.files import write_json
 from hlcli.interrupts import Interrupts
 from hlcli.locks import lock_folder
+from hlcli.plain_text import counted
 from hlcli.progress import Progress
 from hlcli.recipe_reading.mistakes import Variants, describe_mistakes
 from hlcli.sections import DataSection, PrepareOptions, Section
@@ -78,7 +79,7 @@ def preprocess(
     prepared = _read_splits(data, data.folder() if source is None else Path(source), chosen)
     with lock_folder(folder.parent, "preparing a data set in", name=f".{folder.name}.lock"):
         _check_target(folder, overwrite=overwrite)  # another process may have made it since
-        meta, failures = _write(folder, data, prepared, image_size, workers)
+        meta, failures = _write(folder, data, chosen, prepared, image_size, workers)
     return Preparation(folder, meta, failures, [] if export is None else write_exports(data, export))
 
 
@@ -102,16 +103,17 @@ def _read_splits(data: DataSection, source: Path, options: PrepareOptions) -> Pr
 
 
 def _write(
-    folder: Path, data: DataSection, prepared: Prepared, image_size: int, workers: int
+    folder: Path, data: DataSection, options: PrepareOptions, prepared: Prepared, image_size: int, workers: int
 ) -> tuple[dict[str, Any], list[Failure]]:
     """Write the store; gives what `meta.json` says, and the images that were left out."""
     splits, failures = prepared.splits, list[Failure]()
     parts = EncodedParts(folder.with_name(f".{folder.name}.parts"), image_size)
     ready = parts.count_ready(splits.values())
     if ready:
-        logger.info("%s images were prepared by a run that was cut short.", f"{ready:,}")
+        logger.info("%s prepared by a run that was cut short.", counted(ready, "image was", "images were"))
     meta = {
         "dataset": data.name,
+        "options": _written_options(data, options),
         "image_size": image_size,
         "encoding": describe_encoding(image_size),
         "notes": prepared.notes,
@@ -131,12 +133,22 @@ def _write(
             labels = prepared.labels or data.label_space()
             written = write_store(folder, labels, splits, meta, encode=encode, complete=complete)
         except KeyboardInterrupt as error:
-            kept = f"{parts.num_kept:,} images are kept; the same command goes on with the others."
+            kept = (
+                f"{counted(parts.num_kept, 'image is', 'images are')} kept; the same command goes on with the others."
+            )
             raise KeyboardInterrupt(kept if parts.num_kept else "") from error
         finally:
             _report_failures(folder, failures)
     parts.remove()
     return written, failures
+
+
+def _written_options(data: DataSection, options: PrepareOptions) -> dict[str, Any]:
+    """What a store was made with: the keys that the set's section adds to all sections', and its own options."""
+    own = set(type(data).model_fields) - set(DataSection.model_fields) - {"dataset"}
+    written = data.model_dump(include=own) | options.model_dump()
+    # of a file its name alone: equal inputs give equal bytes wherever they lie
+    return {key: value.name if isinstance(value, Path) else value for key, value in written.items()}
 
 
 def read_options(data: DataSection, options: Mapping[str, Any] | PrepareOptions) -> PrepareOptions:
@@ -179,7 +191,8 @@ def _report_failures(store: Path, failures: list[Failure]) -> None:
     write_failures(files, failures)
     if failures:
         path = failures_file(files)
-        logger.warning("%d images could not be decoded and are left out; they are listed in %s.", len(failures), path)
+        count = counted(len(failures), "image")
+        logger.warning("%s could not be decoded, left out of the store; all are listed in %s.", count, path)
 
 
 def _files_beside(store: Path) -> Path:

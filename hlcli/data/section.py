@@ -26,6 +26,10 @@ class PrepareOptions(Section):
     """
 
 
+_StoreAddress = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.]*(::[a-z].*)?://.+")]
+"""Where a store lies that is not on this machine's disk (docs/store.md)."""
+
+
 class DataSection(Section):
     """What every data set's section shares: where it is and how images become tensors."""
 
@@ -37,7 +41,10 @@ class DataSection(Section):
     short_names: ClassVar[Mapping[str, str]] = {}  # of labels whose own names are too long beside a heat map
 
     root: Path | None = Field(None, description="Data root; default $HLCLI_DATA, else ./data.")
-    store: Path | None = Field(None, description="Prepared store to read instead of ROOT/NAME/store.")
+    store: Path | _StoreAddress | None = Field(
+        None,
+        description="Prepared store to read instead of ROOT/NAME/store: a folder, or an address such as s3://….",
+    )
     image_size: Annotated[int, Field(ge=8)] | tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = Field(
         224, description="Side in pixels, or [height, width]."
     )

@@ -9,6 +9,7 @@ from typing import Any
 from hlcli.data.image_files import places_below
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Columns, Record, Records, Selection
+from hlcli.data.remote_store import local_store
 from hlcli.errors import DataError
 from hlcli.files import recover_folder, sha256_of, whole_folder, write_json
 from hlcli.json_text import read_json
@@ -76,9 +77,13 @@ class StoreSplit(Sequence[Record]):
 
 
 def store_folder(data: DataSection) -> Path:
-    """Where a data set's store is; one that shares another's folder has its name in it."""
+    """Where a data set's store is; one that shares another's folder has its name in it.
+
+    Raises:
+        DataError: when `data.store` is an address where there is no store.
+    """
     if data.store is not None:
-        return data.store
+        return data.store if isinstance(data.store, Path) else local_store(data.store)
     folder = data.folder()
     return folder / ("store" if folder.name == data.name else f"store-{data.name}")
 
@@ -111,6 +116,8 @@ def open_records(data: DataSection, split: str) -> Records:
             has = meta["splits"]
             raise DataError(f"{folder} has no split {split!r}; it has {', '.join(has)}.", _split_hint(has))
         records = StoreSplit(folder / split, folder / meta["image_root"])
+        if isinstance(data.store, str):
+            _refuse_absent_images(records, data.store)
     if data.skip:
         left_out = set(data.skip)
         ids = records.image_ids() if isinstance(records, Columns) else [record.image_id for record in records]
@@ -121,6 +128,16 @@ def open_records(data: DataSection, split: str) -> Records:
             f"Split {split!r} of {data.name} has no image.", "Does data.skip leave one?" if data.skip else None
         )
     return records
+
+
+def _refuse_absent_images(records: StoreSplit, address: str) -> None:
+    """Stop at a store from elsewhere that says where its images lie, if the first does not lie there."""
+    image = records[0].image if len(records) else b""
+    if isinstance(image, Path) and not image.is_file():
+        raise DataError(
+            f"{address} does not hold its images but says where they are, and {image} is missing.",
+            "Prepare it with `hlcli preprocess --image-size`, so that it holds them.",
+        )
 
 
 def _split_hint(splits: Sequence[str]) -> str | None:

@@ -36,8 +36,9 @@ Pixels = Literal["exact", "fast"]
 _KEPT_BY_DECODER = 2
 """Times the wanted side that a JPEG decoder keeps of a large photo, for fast pixels."""
 
-_LONGEST_COVER = 16
-"""Of images that would be this many times as long as the target when they cover it, only the middle is scaled."""
+_LONGEST_COVER, _MOST_PIXELS = 16, 2**24
+"""Of images that would be this many times as long as the target when they cover it, and have as many pixels then, only
+the middle is scaled: nearly the same pixels."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,8 @@ def crop(image: Image.Image, height: int, width: int) -> Image.Image:
     longer side is rounded down, the margin to the nearest number, halves to the even one. Small images are enlarged.
     """
     covering, left, top = _cover(image, height, width)
-    if max(covering[0] // width, covering[1] // height) > _LONGEST_COVER:
+    is_long = max(covering[0] // width, covering[1] // height) > _LONGEST_COVER
+    if is_long and covering[0] * covering[1] > _MOST_PIXELS:
         return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     if covering != image.size:
         image = image.resize(covering, Image.Resampling.BICUBIC)

@@ -20,20 +20,15 @@ from hlcli.data.data_set_names import as_data_section
 from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.labels import LabelSpace
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
+from hlcli.embeddings.table_files import Content, FileKind, check_exists, check_names, read_array, to_float32
 from hlcli.embeddings.texts import PHOTO_TEMPLATE, PREPARED_GRAPH, TextRules, label_texts, label_words
 from hlcli.embeddings.vectors import (
-    Content,
-    FileKind,
     Neighbour,
     check_cosines,
-    check_exists,
     check_label_embeddings,
-    check_names,
     current_labels,
     encode_texts,
     nearest,
-    read_array,
-    to_float32,
     warn_of_equals,
 )
 from hlcli.errors import DataError, InputError

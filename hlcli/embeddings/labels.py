@@ -17,20 +17,15 @@ from torch.nn.functional import normalize as unit_length
 from hlcli.data.data_set_names import as_data_section
 from hlcli.data.labels import LabelSpace
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
+from hlcli.embeddings.table_files import Content, FileKind, check_exists, check_names, read_array, to_float32
 from hlcli.embeddings.texts import PREPARED_EMBEDDINGS, TextRules, label_texts
 from hlcli.embeddings.vectors import (
-    Content,
-    FileKind,
     Neighbour,
-    check_exists,
     check_label_embeddings,
-    check_names,
     cosines,
     current_labels,
     encode_texts,
     nearest,
-    read_array,
-    to_float32,
     warn_of_equals,
 )
 from hlcli.errors import DataError

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hlcli.errors import DataError, InputError, RecipeError, named, nearest
+from hlcli.plain_text import counted
 from hlcli.recipe_reading.text import read_yaml
 
 PHOTO_TEMPLATE = "a photo of a {}."
@@ -99,7 +100,8 @@ def _read_names(path: Path, label_names: Sequence[str]) -> dict[str, str]:
     if unknown:
         near = nearest(unknown[0], label_names)
         raise DataError(
-            f"{path}: {len(unknown)} names are no labels of the data set: {named(unknown)}.",
+            f"{path}: {counted(len(unknown), 'name is no label', 'names are no labels')} of the data set: "
+            f"{named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Every line reads `label: text`.",
         )
     for label, text in tree.items():

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import timm
 import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from hlcli.encoders.backbone_names import from_reference_backbone
+from hlcli.encoders.loading import is_cached, reach_hub
 from hlcli.errors import CheckpointError, RecipeError, named
+from hlcli.plain_text import counted
 from hlcli.upstream import read_upstream
 
+_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What timm's weights are called on the hub."""
 _POSITIONS = "pos_embed"
 _COUNTER = "num_batches_tracked"
 """How batch norms name their number of steps, which some files leave out."""
+
+
+def reach_published_weights(name: str) -> None:
+    """Ask the hub whether it is there, before timm does; not for weights that were fetched before.
+
+    Raises:
+        ConnectionError: when it does not answer.
+    """
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.hf_hub_id or is_cached(published.hf_hub_id, _FILES):
+        return
+    url = published.url or "none"
+    former = url[1] if isinstance(url, tuple) else PurePosixPath(url).name
+    if not Path(torch.hub.get_dir(), "checkpoints", former).is_file():  # timm takes what older versions of it fetched
+        reach_hub()
 
 
 def read_backbone_weights(path: Path, backbone_name: str) -> dict[str, Tensor]:
@@ -55,8 +75,10 @@ def load_backbone_weights(
         for key in shared
         if state[key].shape != own[key].shape
     ]
-    mistakes = {"keys missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    found = [f"{len(names)} {kind} ({named(sorted(names))})" for kind, names in mistakes.items() if names]
+    mistakes = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+    found = [
+        f"{counted(len(names), 'key')} {kind} ({named(sorted(names))})" for kind, names in mistakes.items() if names
+    ]
     if found:
         raise CheckpointError(
             f"{source} does not fit this backbone: {', '.join(found)}.",

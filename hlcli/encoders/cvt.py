@@ -7,6 +7,7 @@ the residual stream.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from timm.layers import DropPath
 from timm.layers.activations import QuickGELU
 from torch import Tensor, nn
 
+from hlcli.encoders.loading import is_cached, reach_hub
 from hlcli.errors import MissingDependencyError, RecipeError
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ def build_cvt(name: str, image_size: tuple[int, int], *, pretrained: bool = Fals
     source = name.removeprefix(_FREE_NAME) if name.startswith(_FREE_NAME) else _W24_ON_THE_HUB
     try:
         if pretrained:
+            _reach(source)
             published = CvtForImageClassification.from_pretrained(source, config=_read_config(source))
         else:
             published = CvtForImageClassification(_config(name))
@@ -118,6 +121,16 @@ def build_cvt(name: str, image_size: tuple[int, int], *, pretrained: bool = Fals
             "Go online once, name a folder, or set backbone.weights: FILE, or backbone.pretrained: false.",
         ) from error
     return Cvt(published.float(), image_size)  # files may hold half precision
+
+
+def _reach(source: str) -> None:
+    """Ask the hub whether it is there, before transformers does; not for a folder, or what was fetched before.
+
+    Raises:
+        ConnectionError: when it does not answer.
+    """
+    if not Path(source).is_dir() and not is_cached(source, ("config.json",)):
+        reach_hub()
 
 
 def _config(name: str) -> CvtConfig:

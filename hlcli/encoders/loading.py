@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +27,8 @@ _UNFIT = (
 """What libraries raise for a folder whose files contradict each other."""
 
 _SECONDS_TO_ANSWER = 10
-"""How long the hub has to answer at all; its own client would try again for a minute."""
+"""How long the hub has to answer at all, or HF_HUB_ETAG_TIMEOUT if that is longer; its own client would try again for
+a minute."""
 
 _FOLDER_HINT = "Is the name right? Without a network, copy the model's folder here and give its path to --encoder."
 
@@ -118,15 +119,34 @@ def ask_hub(name: str, hint: str = _FOLDER_HINT) -> None:
     Raises:
         DownloadError: when it does not answer.
     """
+    try:
+        reach_hub()
+    except ConnectionError as error:
+        raise _not_fetched(name, error, hint) from error
+
+
+def reach_hub() -> None:
+    """Ask the hub once whether it is there, whatever it answers; not where it is not to be asked (HF_HUB_OFFLINE).
+
+    Raises:
+        ConnectionError: when it does not answer.
+    """
     import httpx
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return
     try:
-        httpx.head(constants.ENDPOINT, timeout=_SECONDS_TO_ANSWER)
+        httpx.head(constants.ENDPOINT, timeout=max(_SECONDS_TO_ANSWER, constants.HF_HUB_ETAG_TIMEOUT))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _not_fetched(name, error, hint) from error
+        raise ConnectionError(first_line(error)) from error
+
+
+def is_cached(repository: str, files: Sequence[str]) -> bool:
+    """Whether one of these files of a model on the hub was fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)
 
 
 def _not_fetched(name: str, error: Exception, hint: str = _FOLDER_HINT) -> DownloadError:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from hlcli.errors import DataError, InputError, named
 from hlcli.json_text import parse_json, read_json
 from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, CaptionMetrics, caption_metrics, check_metrics
+from hlcli.plain_text import counted
 
 _COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")
 _PART_OF_TRAIN = {"restval": "train"}  # Karpathy's name for the rest of COCO's val, which all papers train on
@@ -176,12 +177,15 @@ def _match(found: Sequence[Result], known: Sequence[_Reference], results: Path, 
             f"{references}: {named(strange)}."
         )
     if unclear:
+        count = counted(len(unclear), "name fits", "names fit")
         raise DataError(
-            f"{results}: {len(unclear):,} names fit several images of {references}: {named(unclear)}.",
+            f"{results}: {count} several images of {references}: {named(unclear)}.",
             "Name them with their folder or number.",
         )
     if twice:
-        raise DataError(f"{results}: {len(twice):,} images have more than one caption: {named(twice)}.")
+        raise DataError(
+            f"{results}: {counted(len(twice), 'image has', 'images have')} more than one caption: {named(twice)}."
+        )
     return captions
 
 
@@ -223,7 +227,9 @@ def _expected(known: Sequence[_Reference], captions: Iterable[int], split: str |
         raise DataError(f"{references} has no split {split!r}; it has {', '.join(has) or 'no splits at all'}.")
     outside = [known[row].image_id for row in captions if known[row].split not in splits]
     if outside:
-        raise DataError(f"{len(outside):,} captions are for images outside split {split}: {named(outside)}.")
+        raise DataError(
+            f"{counted(len(outside), 'caption is', 'captions are')} for images outside split {split}: {named(outside)}."
+        )
     return rows
 
 

@@ -53,7 +53,9 @@ def find_format(name: str) -> Format:
         MissingDependencyError: when a package that it needs is not installed.
     """
     if name not in FORMATS:
-        raise InputError(f"--to: {' or '.join(FORMATS)} was expected (got {name!r}).")
+        hint = "`hlcli convert MODEL --to upstream` writes the reference's own checkpoint."
+        expected = " or ".join(FORMATS)
+        raise InputError(f"--to: {expected} was expected (got {name!r}).", hint if name == "upstream" else None)
     FORMATS[name].check()
     return FORMATS[name]
 

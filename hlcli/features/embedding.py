@@ -24,6 +24,7 @@ from hlcli.features.shards import Shards
 from hlcli.files import free_bytes
 from hlcli.interrupts import Interrupts
 from hlcli.launching import find_processes
+from hlcli.plain_text import counted
 from hlcli.progress import Progress
 from hlcli.recipe import data_set_name
 from hlcli.sections import DataSection
@@ -183,9 +184,9 @@ def _announce(plan: FeaturePlan, shards: Shards) -> None:
     """
     needed = max(0, plan.peak_bytes - shards.bytes_done())
     logger.info(
-        "%s: %s images, %s%s; %s while it is put together, %s free.",
+        "%s: %s, %s%s; %s while it is put together, %s free.",
         plan.path,
-        f"{plan.num_images:,}",
+        counted(plan.num_images, "image"),
         "at most " if plan.at_most else "",
         decimal(plan.num_bytes),
         decimal(plan.peak_bytes),
@@ -247,7 +248,7 @@ def _finish(shards: Shards, report: FeatureReport) -> None:
     if not report.num_images:
         shards.remove()
         raise DataError(
-            f"Not one of {len(report.failures)} images could be decoded: {report.failures[0].error}",
+            f"None of {counted(len(report.failures), 'image')} could be decoded: {report.failures[0].error}",
             f"{failures_file(report.path)} lists them.",
         )
     with Progress("Putting together", total=shards.num_images, unit="image") as bar:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from hlcli.errors import InputError, nearest
 from hlcli.figures.files import Figures
+from hlcli.files import check_writable
+from hlcli.report.files import PAGE_SUFFIXES
 from hlcli.visualization.saving import check_format
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class _Kind(NamedTuple):
     name: str
     options: tuple[str, ...]
     load: Callable[[], Draw]
+    is_page: bool = False
+    """Whether `out` may be the name of a web page."""
 
 
 def _curves() -> Draw:
@@ -96,7 +100,7 @@ KINDS = (
     _Kind("scenes", ("images", "split", "max_images", "labels", "recipe"), _scenes),
     _Kind("embeddings", ("images", "split", "max_images", "level", "top_k", "projection", "recipe"), _embeddings),
     _Kind("captions", ("images", "split", "max_images", "recipe"), _captions),
-    _Kind("report", ("split", "recipe"), _report),
+    _Kind("report", ("split", "recipe"), _report, is_page=True),
 )
 
 
@@ -131,7 +135,7 @@ def visualize(
         **options: see `FigureOptions`; each kind takes those that `KINDS` lists.
 
     Raises:
-        InputError: for an unknown kind, or options that it has no use for.
+        InputError: for an unknown kind, options that it has no use for, or a place that cannot be written.
         MissingDependencyError: when matplotlib is not installed.
 
     Examples:
@@ -144,9 +148,12 @@ def visualize(
     chosen: dict[str, Any] = {name: value for name, value in options.items() if value}
     if "images" in chosen:
         chosen["images"] = [Path(place) for place in chosen["images"]]
-    draw = _find_kind(kind, list(chosen)).load()
+    found = _find_kind(kind, list(chosen))
     check_format(file_format)
-    return draw(model, _figures_folder(model) if out is None else Path(out), file_format, **chosen)
+    place = _figures_folder(model) if out is None else Path(out)
+    is_page = found.is_page and place.suffix.lower() in PAGE_SUFFIXES
+    check_writable(place.parent if is_page else place)
+    return found.load()(model, place, file_format, **chosen)
 
 
 def _find_kind(name: str, given: Sequence[str]) -> _Kind:

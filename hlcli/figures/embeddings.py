@@ -99,9 +99,11 @@ def _draw(predictor: Predictor, items: Items, page: _Page, depth: int, top_k: in
         files.append(page.draw_labels(vectors, predictor.loaded.recipe.data.name))
     if table:
         files.append(_write_table(page.out / _TABLE, table))
-    write_failures(page.out / "embeddings.jsonl", failures)
+    else:  # an older one would be taken for that of these images
+        (page.out / _TABLE).unlink(missing_ok=True)
+    listed = write_failures(page.out / "embeddings.jsonl", failures)
     remove_older(page.out, page.file_format, r"embeddings-(images|labels|neighbours)", files)
-    return Figures(files, failures)
+    return Figures(files, failures, listed)
 
 
 class _Page(NamedTuple):

@@ -18,10 +18,11 @@ _LONGEST_NAME = 100
 
 
 class Figures(NamedTuple):
-    """The files that were written, and the images that could not be decoded."""
+    """The files that were written, the images that could not be decoded, and where these are listed."""
 
     files: list[Path]
     failures: Sequence[Failure] = ()
+    listed: Path | None = None
 
 
 def page_name(name: str, number: int, pages: int) -> str:

@@ -11,6 +11,7 @@ from hlcli.data.records import Records
 from hlcli.data.store import StoreSplit, open_label_space, open_records
 from hlcli.figures.files import Figures
 from hlcli.hub.names import hub_name
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.visualization.branches import find_branches, keep_branches
 from hlcli.visualization.labels import label_tree_figure
@@ -48,7 +49,7 @@ def draw_labels(
         branches = find_branches(space, labels)
         space = keep_branches(space, branches)
         counts = [[level[i] for i in kept] for level, kept in zip(counts, branches, strict=True)]
-    title = f"{recipe.data.name}: labels of {len(records):,} images ({split})"
+    title = f"{recipe.data.name}: labels of {counted(len(records), 'image')} ({split})"
     return Figures([save_figure(label_tree_figure(space, counts, title=title), out, "labels", file_format)])
 
 

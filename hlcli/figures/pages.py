@@ -28,8 +28,7 @@ def draw_groups(items: Items, draw: _DrawGroup, out: Path, size: int = IMAGES_AT
             rows = range(start, min(start + size, len(items)))
             files += draw(number, list(items.photos(rows, failures)), failures)
             bar.advance(len(rows))
-    write_failures(out, failures)
-    return Figures(files, failures)
+    return Figures(files, failures, write_failures(out, failures))
 
 
 def draw_pages(

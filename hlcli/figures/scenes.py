@@ -16,6 +16,7 @@ from hlcli.figures.pages import draw_pages
 from hlcli.metrics.scenes import heat_map, scene_label_shares
 from hlcli.models.folder import LoadedModel
 from hlcli.models.opening import GivenModel, open_model
+from hlcli.plain_text import counted
 from hlcli.prediction.labels import Predictor
 from hlcli.progress import Progress
 from hlcli.recipe import Recipe
@@ -126,7 +127,7 @@ def draw_counts(
 
 
 def _title(scenes: int) -> str:
-    return f"{scenes} scene{'s' * (scenes != 1)} of the model: whose labels they are, and which are seen together"
+    return f"{counted(scenes, 'scene')} of the model: whose labels they are, and which are seen together"
 
 
 def scene_titles(seen: np.ndarray) -> list[str]:

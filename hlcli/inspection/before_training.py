@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Records
-from hlcli.errors import DataError, named
+from hlcli.errors import DataError, RecipeError, named, nearest
 from hlcli.inspection.files import listed_twice
 from hlcli.inspection.findings import Finding
 from hlcli.inspection.labels import caption_findings, count_positives, label_findings
 from hlcli.inspection.rows import SplitRows, read_rows
+from hlcli.metrics.summary import metric_names
 from hlcli.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,10 @@ def check_labels(recipe: Recipe, labels: LabelSpace, train: Records, evaluated: 
         evaluated: the images of `eval.split`.
 
     Raises:
+        RecipeError: when the best model is to be chosen by what is not measured.
         DataError: for labels outside 0..L-1, and for a split in which no image has a label.
     """
+    check_selection(recipe, labels)
     splits = _read_splits(recipe, train, evaluated)
     for rows in splits:
         if not any(rows.labels):
@@ -52,6 +55,29 @@ def check_captions(recipe: Recipe, train: Records, evaluated: Records) -> list[F
     for finding in caption_findings(splits[:1], are_needed=True):
         raise DataError(f"{recipe.data.name}, train: {finding.what[:-1]}: {named(finding.where)}.", finding.mend)
     return caption_findings(splits[1:], are_needed=True) + listed_twice(splits)
+
+
+def check_selection(recipe: Recipe, labels: LabelSpace) -> None:
+    """Refuse, before any work, a recipe that chooses its best model of labels by what is not measured of them.
+
+    Raises:
+        RecipeError: naming what may be meant.
+    """
+    measured = metric_names(labels, tells_scenes=recipe.model.offers("cooccurrence"))
+    refuse_unknown_metric(recipe.select_by, ["loss", *measured])
+
+
+def refuse_unknown_metric(name: str, known: Sequence[str]) -> None:
+    """Refuse a metric of `eval.select_by` that is none of those that are measured.
+
+    Raises:
+        RecipeError: naming what may be meant.
+    """
+    if name in known:
+        return
+    near = nearest(name, known)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    raise RecipeError(f"eval.select_by: there is no metric {name!r}.", hint)
 
 
 def _read_splits(recipe: Recipe, train: Records, evaluated: Records) -> list[SplitRows]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
-from hlcli.errors import CheckpointError
+from hlcli.errors import CheckpointError, RecipeError
 from hlcli.sections import Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from hlcli.data.labels import LabelSpace
     from hlcli.data.loader import LabelBatch
     from hlcli.data.section import DataSection
 
@@ -93,6 +94,18 @@ class MethodSection(Section):
     def offers(cls, what: Literal["level_maps", "cooccurrence"]) -> bool:
         """Whether models of the method have what only some have."""
         return getattr(cls, what) is not getattr(MethodSection, what)
+
+    def check_trainable(self) -> None:
+        """Refuse to train a method that is used as it is.
+
+        Raises:
+            RecipeError: saying what to do instead.
+        """
+        if not self.needs_training:
+            raise RecipeError(
+                f"model.method: {self.name} is used without training; there is nothing to train.",
+                "Measure it: hlcli eval --recipe FILE.",
+            )
 
     def completed(self, data: DataSection) -> Self:
         """The section with what only the data's files tell; said once, when a training begins."""
@@ -177,6 +190,13 @@ class MethodSection(Section):
     def for_export(self, model: nn.Module) -> nn.Module:
         """The network for a file that other programs run: what no image changes is computed now. May change `model`."""
         return model
+
+    def check_files(self, labels: LabelSpace, data_folder: Path) -> None:
+        """Refuse, without building the network, files that `build` would refuse for these labels.
+
+        Raises:
+            InputError: when one is missing (by a `FileNotFoundError`), damaged, of other labels or of another width.
+        """
 
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """What `build` reads besides the backbone's weights, in words, for the run's `environment.json`."""

@@ -91,6 +91,11 @@ class LabelAttentionSection(MethodSection):
             )
         return vectors
 
+    def check_files(self, labels: LabelSpace, data_folder: Path) -> None:
+        """Refuse given label embeddings that are of other labels or of another width."""
+        if self.label_embeddings != "random":
+            self.read_embeddings(labels, self.embedding_dim(BERT_WIDTH), data_folder)
+
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """Where given label embeddings come from: file, sum, encoder and its settings."""
         from hlcli.embeddings.labels import describe_label_embeddings

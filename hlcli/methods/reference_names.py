@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hlcli.encoders.backbone_names import from_reference_backbone, to_reference_backbone
 from hlcli.errors import CheckpointError, named
+from hlcli.plain_text import counted
 
 LABEL_ATTENTION = {
     "attention.linear1": "head.attention.token_projection",
@@ -96,7 +97,8 @@ def refuse_unknown(names: Collection[str], method: str) -> None:
     """
     if names:
         raise CheckpointError(
-            f"{len(names)} names do not belong to a checkpoint of {method}: {named(sorted(names), 10)}.",
+            f"{counted(len(names), 'name does', 'names do')} not belong to a checkpoint of {method}: "
+            f"{named(sorted(names), 10)}.",
             "Is it from the published code, and of the method that the recipe says? Models that hlcli trained are "
             "opened as they are, by their folder.",
         )

@@ -162,6 +162,18 @@ def summarise(
     )
 
 
+def metric_names(labels: LabelSpace, *, tells_scenes: bool) -> list[str]:
+    """Names of all that `summarise` measures of these labels, in its order, known before anything is measured.
+
+    Args:
+        labels: the label space.
+        tells_scenes: whether there will be `scene_probs`.
+    """
+    empty = [np.zeros((1, size)) for size in labels.level_sizes]
+    scenes = np.ones((1, 1)) if tells_scenes else None
+    return list(summarise(empty, empty, labels, thresholds=[0.5] * len(empty), scene_probs=scenes))
+
+
 def measure_levels(
     level_scores: Sequence[ArrayLike],
     level_targets: Sequence[ArrayLike],

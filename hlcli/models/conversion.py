@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hlcli.errors import CheckpointError, named
-from hlcli.files import refuse_existing, whole_file
+from hlcli.files import check_writable, refuse_existing, whole_file
 from hlcli.models.folder import MODEL_FILES, LoadedModel, open_upstream, save_model
 from hlcli.models.opening import GivenModel, open_model
 from hlcli.recipe import Recipe
@@ -103,6 +103,7 @@ def check_model_folder(path: Path, overwrite: bool) -> None:
         CheckpointError: when something is there that may not be replaced.
     """
     refuse_existing(path, overwrite)
+    check_writable(path.parent)
     if not path.exists():
         return
     held = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}

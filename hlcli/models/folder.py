@@ -28,6 +28,7 @@ from hlcli.models.description import (
     read_document,
     write_description,
 )
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.sharding import local_part
 
@@ -275,8 +276,7 @@ def _check_finite(model: nn.Module, source: str) -> None:
 
 
 def _listed(names: list[str], what: str) -> str:
-    shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-    return f"{len(names)} keys {what}{shown if names else ''}"
+    return f"{counted(len(names), 'key')} {what}" + f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})" * bool(names)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

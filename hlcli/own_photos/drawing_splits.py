@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from hlcli.errors import DataError
 from hlcli.own_photos.tables import OwnRow
+from hlcli.plain_text import counted
 
 
 def draw_splits(rows: Sequence[OwnRow], shares: Mapping[str, float]) -> list[OwnRow]:
@@ -64,7 +65,8 @@ def fill_splits(path: str, rows: Sequence[OwnRow], shares: Mapping[str, float]) 
         raise DataError(f"{path}: no image belongs to train.", "Call those to learn from `train` in the split column.")
     if len(drawn) < len(shares) and not (has_val and "train" in named):
         raise DataError(
-            f"{path} names {len(rows)} images that are there: too few to train and to measure.",
+            f"{path} names {counted(len(rows), 'image that is', 'images that are')} there: too few to train and to "
+            "measure.",
             "Are all images in the folder, and named as in the table?",
         )
     filled = [*rows]

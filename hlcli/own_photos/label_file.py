@@ -14,6 +14,7 @@ from hlcli.errors import DataError, named, nearest
 from hlcli.files import whole_file
 from hlcli.own_photos.image_names import plain_path
 from hlcli.own_photos.tables import OwnRow, OwnTable
+from hlcli.plain_text import counted
 
 
 def merge_rows(table: OwnTable) -> list[OwnRow]:
@@ -71,7 +72,7 @@ def spell_labels(table: OwnTable, rows: Sequence[OwnRow], space: LabelSpace) -> 
         near = nearest(unknown[0][0], spelling)
         listed = named([f"{label} (line {line})" for label, line in unknown])
         raise DataError(
-            f"{table.path}: {len(unknown)} labels are not in the label space: {listed}.",
+            f"{table.path}: {counted(len(unknown), 'label is', 'labels are')} not in the label space: {listed}.",
             f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the table.",
         )
     return [row._replace(labels=tuple(spelling[label] for label in row.labels)) for row in rows]
@@ -109,7 +110,7 @@ def _refuse(path: Path, what: str, mark: str, texts: Sequence[str]) -> None:
     odd = [text for text in texts if mark in text]
     if odd:
         raise DataError(
-            f"{path}: {len(odd)} times a {what} holds {mark!r}, which separates {what}s, as {odd[0]!r}.",
+            f"{path}: {counted(len(odd), 'time')} a {what} holds {mark!r}, which separates {what}s, as {odd[0]!r}.",
             f"Take it out, or write another character for it, in the {what}s.",
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from hlcli.errors import DataError, named
+from hlcli.plain_text import counted
 
 _YES, _NO = {"1", "1.0", "true", "t", "yes", "y", "x"}, {"0", "0.0", "false", "f", "no", "n"}
 
@@ -20,10 +21,10 @@ def has_marks(header: Sequence[str], columns: Sequence[int], lines: Sequence[Seq
 
 def counts_rows(lines: Sequence[Sequence[str]], column: int, image: int) -> bool:
     """Whether a column numbers the rows of every image from 0, as tables of captions do."""
-    counted: dict[str, list[str]] = {}
+    cells_of: dict[str, list[str]] = {}
     for line in lines:
-        counted.setdefault(line[image].strip(), []).append(line[column].strip())
-    return len(counted) < len(lines) and all(cells == [*map(str, range(len(cells)))] for cells in counted.values())
+        cells_of.setdefault(line[image].strip(), []).append(line[column].strip())
+    return len(cells_of) < len(lines) and all(cells == [*map(str, range(len(cells)))] for cells in cells_of.values())
 
 
 def find_marks(
@@ -49,8 +50,9 @@ def find_marks(
         )
     numbers = [header[column] for column, kind in kinds.items() if kind == "numbers" and header[column]]
     if numbers:
+        count = counted(len(numbers), "column beside those of 0 and 1 holds", "columns beside those of 0 and 1 hold")
         raise DataError(
-            f"{path}: {len(numbers)} columns beside those of 0 and 1 hold other numbers: {named(numbers)}.",
+            f"{path}: {count} other numbers: {named(numbers)}.",
             "Write 1 where an image shows the label and 0 where not; remove columns that are no labels.",
         )
     labels = [tuple(header[i] for i in marks if line[i].strip().casefold() in _YES) for line in lines]

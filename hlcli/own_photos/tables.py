@@ -14,7 +14,7 @@ from unicodedata import normalize
 from hlcli.data.datasets.folder import csv_lines, read_text
 from hlcli.errors import DataError, named
 from hlcli.own_photos.marks import counts_rows, find_marks, has_marks
-from hlcli.plain_text import is_text
+from hlcli.plain_text import counted, is_text
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -161,7 +161,7 @@ def _read_marks(sheet: _Sheet) -> _Labels | None:
             return None
     labels, marks = find_marks(sheet.path, sheet.header, maybe, texts)
     aside = [column for column in sheet.left if column not in marks]
-    return _Labels(labels, "marks", [f"{len(marks)} columns of 0 and 1"], aside)
+    return _Labels(labels, "marks", [f"{counted(len(marks), 'column')} of 0 and 1"], aside)
 
 
 def _read_nothing(sheet: _Sheet) -> _Labels:
@@ -198,7 +198,8 @@ def _split_columns(path: Path) -> tuple[str, list[str], _Lines]:
     uneven = [number for number, line in lines if len(line) != len(header)]
     if uneven:
         raise DataError(
-            f"{path}: {len(uneven)} lines have not {len(header)} columns as the first, such as line {uneven[0]}.",
+            f"{path}: {counted(len(uneven), 'line has', 'lines have')} not {len(header)} columns as the first, such as "
+            f"line {uneven[0]}.",
             f'Put cells that hold {_DELIMITERS[delimiter]} in "quotes".',
         )
     if not lines:

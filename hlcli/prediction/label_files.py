@@ -13,7 +13,7 @@ import numpy as np
 
 from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError
-from hlcli.files import whole_file
+from hlcli.files import check_writable, whole_file
 from hlcli.launching import Processes
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
 from hlcli.prediction.result_files import ResultFile, ResultForm
@@ -99,15 +99,16 @@ def _open_writer(path: Path, labels: LabelSpace, with_scenes: bool) -> Iterator[
 
 
 def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> Path:
-    """The file again; one whose format is not known is refused, and a folder.
+    """The file again; one whose format is not known is refused, a folder, and what cannot be written.
 
     Raises:
-        InputError: listing the endings.
+        InputError: saying which.
     """
     if path.suffix not in endings:
         raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
     if path.is_dir():
         raise InputError(f"--out {path} is a folder; a file was expected.")
+    check_writable(path.parent)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hlcli.errors import nearest
 from hlcli.methods.captions import CaptionMethod
 from hlcli.sections import Backbone, OneCycle
 
@@ -96,13 +97,18 @@ def _caption_conflicts(recipe: Recipe) -> list[str]:
     for key, words in (("eval", recipe.eval.max_words), ("objective", getattr(recipe.objective, "max_words", 0))):
         if words > longest:
             found.append(f"{key}.max_words: {words} is more than model.max_length {model.max_length} allows, {longest}")
-    names = {*recipe.eval.caption_metrics, *(f"BLEU-{n}" for n in range(1, 5) if "BLEU" in recipe.eval.caption_metrics)}
-    if recipe.select_by not in {"loss", *names - {"BLEU"}}:
-        found.append(
-            f"eval.select_by: {recipe.select_by} is not measured; eval.caption_metrics has "
-            f"{', '.join(recipe.eval.caption_metrics)}"
-        )
-    return found
+    return found + _selection_conflicts(recipe)
+
+
+def _selection_conflicts(recipe: Recipe) -> list[str]:
+    """A metric of captions that chooses the best model and is not measured; labels have names of their own levels."""
+    asked = recipe.eval.caption_metrics
+    names = {"loss", *asked, *(f"BLEU-{n}" for n in range(1, 5) if "BLEU" in asked)} - {"BLEU"}
+    if recipe.select_by in names:
+        return []
+    near = nearest(recipe.select_by, sorted(names))
+    meant = f". Did you mean {near[0]}?" if near else ""
+    return [f"eval.select_by: {recipe.select_by} is not measured; eval.caption_metrics has {', '.join(asked)}{meant}"]
 
 
 _OF_LABELS = {

@@ -67,6 +67,9 @@ class Variants(NamedTuple):
 _Sections = Mapping[str, Variants]
 
 
+_NO_SECTION = "unknown section"
+
+
 class _Mistake(NamedTuple):
     place: str  # section.key, with [index] in lists
     what: str
@@ -75,7 +78,8 @@ class _Mistake(NamedTuple):
 
     def line(self, source: str, overrides: Collection[str]) -> str:
         got = "" if self.got is _NOTHING else f" (got {_SHORT.repr(self.got)})"
-        origin = " (from --set)" if self.place in overrides else ""
+        sections = {override.partition(".")[0] for override in overrides} if self.what == _NO_SECTION else ()
+        origin = " (from --set)" if self.place in overrides or self.place in sections else ""
         place = f"{self.place}: " if self.place else ""
         return f"{source}: {place}{self.what}{got}{origin}." + (f" {self.hint}" if self.hint else "")
 
@@ -122,7 +126,7 @@ def _read(details: ErrorDetails, sections: _Sections, tree: Mapping[str, Any]) -
     section = str(location.pop(0))
     variants = sections.get(section)
     if variants is None:
-        return [_Mistake(one_line(section), "unknown section", _NOTHING, _section_hint(section, sections))]
+        return [_Mistake(one_line(section), _NO_SECTION, _NOTHING, _section_hint(section, sections))]
     if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(tree[section], Mapping):
         return [_tag_mistake(section, variants, tree[section])]
     if len(variants.classes) > 1 and location:

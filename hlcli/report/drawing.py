@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from hlcli.data.failures import Failure
 from hlcli.errors import InputError
 from hlcli.evaluation.captions import evaluate_captions
 from hlcli.evaluation.labels import evaluate
@@ -42,9 +44,14 @@ def draw_report(
     loaded = open_model(model, recipe)
     if loaded.recipe.model.task == "captions":
         return _of_captions(loaded, split, path)
-    return Figures([path], write_label_report(path, evaluate(loaded, split=split), loaded))
+    return _on_page(path, write_label_report(path, evaluate(loaded, split=split), loaded))
 
 
 def _of_captions(loaded: LoadedModel, split: str | None, path: Path) -> Figures:
     predictor = CaptionPredictor(loaded, features=FeatureSources(of_data=True), workers=loaded.recipe.data.workers)
-    return Figures([path], write_caption_report(path, evaluate_captions(predictor, split), predictor))
+    return _on_page(path, write_caption_report(path, evaluate_captions(predictor, split), predictor))
+
+
+def _on_page(path: Path, failures: Sequence[Failure]) -> Figures:
+    """The page, which lists its failures itself."""
+    return Figures([path], failures, path if failures else None)

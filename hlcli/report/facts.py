@@ -10,6 +10,7 @@ from hlcli.data.store import open_records, split_names
 from hlcli.errors import HlcliError
 from hlcli.metrics.bootstrap import Interval
 from hlcli.models.folder import LoadedModel
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.report.charts import Chart, Line, line_chart, thin_out
 from hlcli.runs import Run
@@ -44,7 +45,7 @@ def recipe_facts(loaded: LoadedModel) -> list[tuple[str, str]]:
         ("Image size", f"{height} × {width}"),
         ("Objective", str(getattr(recipe.objective, "loss", ""))),
         ("Optimiser", f"{recipe.optim.optimizer}, learning rate {recipe.optim.lr:g}"),
-        ("Training", f"{recipe.train.epochs} epochs, batches of {recipe.train.batch_size}"),
+        ("Training", f"{counted(recipe.train.epochs, 'epoch')}, batches of {recipe.train.batch_size}"),
     ]
     known = {"weights": "Weights", "epoch": "Epoch", "source": "Converted from"}
     return found + [(title, str(facts[name])) for name, title in known.items() if facts.get(name) is not None]

@@ -36,6 +36,7 @@ from hlcli.json_text import read_json
 from hlcli.losses.terms import Terms
 from hlcli.metrics.captioning.summary import check_metrics
 from hlcli.models.folder import model_vocabulary, save_model
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 
@@ -81,8 +82,9 @@ class CaptionTask:
         """Images, captions, words."""
         count = sum(map(len, self.captions))
         return (
-            f"{len(self.captions):,} training images with {count:,} captions, {len(self.scorer.records):,} images for "
-            f"{self.recipe.eval.split}; {len(self.vocabulary):,} words"
+            f"{counted(len(self.captions), 'training image')} with {counted(count, 'caption')}, "
+            f"{counted(len(self.scorer.records), 'image')} for {self.recipe.eval.split}; "
+            f"{counted(len(self.vocabulary), 'word')}"
         )
 
     def training_loader(self, order: BatchOrder) -> DataLoader:

@@ -23,6 +23,7 @@ from hlcli.losses.base import Loss
 from hlcli.losses.section import LossSection
 from hlcli.losses.terms import Terms
 from hlcli.models.folder import save_model
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.tasks.base import Scores
 from hlcli.thresholds import read_thresholds
@@ -60,8 +61,8 @@ class LabelTask:
     def describe(self) -> str:
         """Images and labels."""
         return (
-            f"{len(self.train_records):,} training images, {len(self.eval_records):,} for {self.recipe.eval.split}; "
-            f"labels per level {'/'.join(map(str, self.labels.level_sizes))}"
+            f"{counted(len(self.train_records), 'training image')}, {len(self.eval_records):,} for "
+            f"{self.recipe.eval.split}; labels per level {'/'.join(map(str, self.labels.level_sizes))}"
         )
 
     def training_loader(self, order: BatchOrder) -> DataLoader:

@@ -11,6 +11,7 @@ import torch
 
 from hlcli.inspection.before_training import announce_findings
 from hlcli.inspection.findings import Finding
+from hlcli.plain_text import counted
 from hlcli.runs import log_to_file
 from hlcli.sharding import is_cut
 from hlcli.training.diagnosis import LEAST_SCALE, failure
@@ -32,9 +33,9 @@ def announce(training: Training, findings: Sequence[Finding]) -> None:
     logger.info("Run folder: %s", training.run.folder)
     logger.info("%s on %s: %s.", recipe.model.method, recipe.data.dataset, training.task.describe())
     logger.info(
-        "%s parameters, %s trained; %d steps per epoch of %d rows; %s, %d %s%s, %s.",
-        f"{count:,}", f"{trainable:,}", training.order.steps_per_epoch, recipe.train.batch_size,
-        accelerator.device, processes, "process" if processes == 1 else "processes",
+        "%s parameters, %s trained; %s per epoch of %s; %s, %s%s, %s.",
+        f"{count:,}", f"{trainable:,}", counted(training.order.steps_per_epoch, "step"),
+        counted(recipe.train.batch_size, "row"), accelerator.device, counted(processes, "process", "processes"),
         " with FSDP" if is_cut(training.model) else "",
         {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
     )  # fmt: skip

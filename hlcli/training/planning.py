@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from hlcli.building import build_model
 from hlcli.data.kept_labels import open_training_records
+from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.store import open_label_space, open_records, split_captions
 from hlcli.errors import DataError
+from hlcli.inspection.before_training import check_selection
+from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.sections import Sgd, Train
 
 if TYPE_CHECKING:
     from hlcli.captioning.vocabulary import Vocabulary
-    from hlcli.data.labels import LabelSpace
 
 GIB = 2**30
 _PROBE_BATCH = 2
@@ -46,7 +48,9 @@ class TrainingPlan(NamedTuple):
     def lines(self) -> list[str]:
         """The plan in words."""
         steps = (
-            f"{self.steps_per_epoch} steps per epoch, {self.total_steps} in all" if self.steps_per_epoch else self.note
+            f"{counted(self.steps_per_epoch, 'step')} per epoch, {self.total_steps:,} in all"
+            if self.steps_per_epoch
+            else self.note
         )
         lines = [
             f"parameters: {self.parameters:,}, {self.trained:,} of them trained",
@@ -66,8 +70,9 @@ def plan_training(recipe: Recipe, num_processes: int = 1) -> TrainingPlan:
     """Work out a recipe's costs; weights are neither loaded nor made.
 
     Raises:
-        RecipeError: when the network cannot be built.
-        DataError: when the training split fills no batch, or a batch cannot be shared evenly.
+        RecipeError: when the network cannot be built, or there is nothing to train.
+        DataError: when the data is there but is not for this method, the training split fills no batch, a batch cannot
+            be shared evenly, or a file of vectors or of a graph is of other labels.
 
     Examples:
         >>> plan = hlcli.plan_training(hlcli.Recipe.from_yaml("runs/shapes/recipe.yaml"))
@@ -76,20 +81,23 @@ def plan_training(recipe: Recipe, num_processes: int = 1) -> TrainingPlan:
         >>> print(plan.lines()[1])
         steps: 6 steps per epoch, 6 in all
     """
-    note, missing_file, steps, rows = "", "", None, None
+    recipe.model.check_trainable()
+    note, steps, rows = "", None, None
     captions = recipe.model.task == "captions"
     find_outputs = _caption_outputs if captions else _label_outputs
     try:
         outputs, rows = find_outputs(recipe)
     except DataError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):  # it is there, and training would refuse it
+            raise
         note = f"unknown: {error}"
         outputs = _usual_vocabulary() if captions else recipe.data.label_space()
     if rows is not None:
         steps = _steps_per_epoch(recipe.train, rows, num_processes)
-    try:
-        recipe.model.describe_files(recipe.data.folder())
-    except DataError as error:
-        missing_file = str(error)
+    missing_file = ""
+    if isinstance(outputs, LabelSpace):
+        check_selection(recipe, outputs)
+        missing_file = _missing_file(recipe, outputs, is_prepared=rows is not None)
     with torch.device("meta"):
         model = build_model(_with_widths(recipe) if captions else recipe, outputs, initial_weights=False)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -102,6 +110,24 @@ def plan_training(recipe: Recipe, num_processes: int = 1) -> TrainingPlan:
     activations = _activation_bytes(model, probe, images) * width // 4
     total_steps = steps and steps * recipe.train.epochs
     return TrainingPlan(parameters, trained, steps, total_steps, copies * 4, activations, note, missing_file)
+
+
+def _missing_file(recipe: Recipe, labels: LabelSpace, *, is_prepared: bool) -> str:
+    """What training will ask for besides the data, and how to get it; empty where all of it is there.
+
+    Raises:
+        InputError: when training would refuse what is there; names of labels count once the data set is prepared.
+    """
+    try:
+        if is_prepared:
+            recipe.model.check_files(labels, recipe.data.folder())
+        else:
+            recipe.model.describe_files(recipe.data.folder())
+    except DataError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        return str(error)
+    return ""
 
 
 def _label_outputs(recipe: Recipe) -> tuple[LabelSpace, int]:

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from accelerate.utils import gather_object
 from torch import nn
 
-from hlcli.errors import RecipeError, TrainingError, nearest
+from hlcli.errors import RecipeError, TrainingError
+from hlcli.inspection.before_training import refuse_unknown_metric
 from hlcli.metrics.results import as_gain
+from hlcli.plain_text import counted
 from hlcli.sharding import put_together, share_buffers, whole
 from hlcli.tasks.base import Scores
 from hlcli.training.diagnosis import watched_layers
@@ -103,11 +105,7 @@ def _failure(training: Training, weights: str, model: nn.Module, loss: float | N
 
 def _value(name: str, numbers: dict[str, float | None]) -> float:
     """The selecting metric, turned so that more is better; see `as_gain`."""
-    if name not in numbers:
-        by_small_letters = {known.lower(): known for known in numbers}
-        near = nearest(name.lower(), by_small_letters)
-        hint = f"Did you mean {by_small_letters[near[0]]}?" if near else f"There are: {', '.join(numbers)}."
-        raise RecipeError(f"eval.select_by: there is no metric {name!r}.", hint)
+    refuse_unknown_metric(name, list(numbers))
     value = numbers[name]
     if value is None:
         raise RecipeError(
@@ -150,5 +148,5 @@ def _is_enough(training: Training, candidates: list[Candidate]) -> bool:
     if progression.epoch < training.recipe.train.early_stop_from_epoch:
         progression.patience_epoch = progression.epoch
         return False
-    logger.info("Stopping early: no better model for %d epochs.", since)
+    logger.info("Stopping early: no better model for %s.", counted(since, "epoch"))
     return True

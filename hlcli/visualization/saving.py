@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hlcli.errors import InputError, nearest
 from hlcli.files import whole_file
+from hlcli.visualization.fonts import font_families
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,9 +40,13 @@ def check_format(file_format: str) -> None:
 
 def save_figure(figure: Figure, folder: Path, name: str, file_format: str) -> Path:
     """Write a figure whole; returns its file."""
+    from matplotlib import rc_context
+
     path = folder / f"{name}.{file_format}"
     dots_per_inch = min(_DOTS_PER_INCH, LARGEST_SIDE / max(figure.get_size_inches()))
-    with whole_file(path, "wb") as handle, warnings.catch_warnings(record=True) as caught:
+    _use_fonts(figure)
+    fonts = rc_context({"font.family": list(font_families())})  # of what is only made while it is drawn
+    with whole_file(path, "wb") as handle, warnings.catch_warnings(record=True) as caught, fonts:
         figure.savefig(handle, format=file_format, dpi=dots_per_inch)
     for warning in caught:
         if _MISSING_GLYPH not in str(warning.message):
@@ -49,3 +54,11 @@ def save_figure(figure: Figure, folder: Path, name: str, file_format: str) -> Pa
     if any(_MISSING_GLYPH in str(warning.message) for warning in caught):
         logger.warning("%s: the font lacks some of the characters, which are drawn as boxes.", path.name)
     return path
+
+
+def _use_fonts(figure: Figure) -> None:
+    """Let the figure's texts find characters in the fonts of this machine; their own font stays the first."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_fontfamily(list(font_families()))

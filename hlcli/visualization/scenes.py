@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hlcli.visualization.fonts import font_file
 from hlcli.visualization.style import (
     EDGE,
     FAINT,
@@ -126,13 +127,12 @@ def arrange_words(words: Mapping[str, int]) -> list[_PlacedWord]:
 
     Words that count 0 are left out, and those that would be too small to read.
     """
-    from matplotlib.font_manager import findfont
     from wordcloud import WordCloud
 
     shown = {_cut(word): size for word, size in words.items() if size > 0}
     if not shown:
         return []
-    font = findfont("DejaVu Sans")
+    font = font_file(shown)
     cloud = WordCloud(
         font_path=font, width=UNITS_WIDE, height=UNITS_HIGH, min_font_size=SMALLEST_WORD, margin=4,
         color_func=_word_colour, random_state=_CLOUD_SEED,

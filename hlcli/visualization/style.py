@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hlcli.errors import MissingDependencyError
+from hlcli.visualization.fonts import font_families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,9 +101,10 @@ def text_width(text: str, points: float = TEXT_POINTS) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
+    font = FontProperties(family=list(font_families()), size=points)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # told once the figure is saved
-        width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), ismath=False)
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(width) / POINTS_PER_INCH
 
 

@@ -271,6 +271,23 @@ def test_what_cannot_be_calibrated_is_refused(folder: Path, tmp_path: Path):
         hlcli.calibrate("hf://jane/shapes")
 
 
+def test_of_two_calibrations_at_once_the_second_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    from hlcli.calibration import models
+
+    plain = models.score_raw
+
+    def and_another_calibration(*arguments):
+        monkeypatch.setattr(models, "score_raw", plain)
+        hlcli.calibrate(folder, method="platt")
+        return plain(*arguments)
+
+    monkeypatch.setattr(models, "score_raw", and_another_calibration)
+    with pytest.raises(CheckpointError, match="was calibrated by another command meanwhile") as caught:
+        hlcli.calibrate(folder)
+    assert "Calibrate again" in (caught.value.hint or "")
+    assert read_model(folder).calibration.method == "platt"
+
+
 def test_a_model_that_was_replaced_meanwhile_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch):
     from hlcli.calibration import models
 

@@ -41,7 +41,7 @@ def test_images_that_cannot_be_decoded_end_with_3(model: Path, photos: Path, tmp
     (photos / "broken.png").write_bytes(b"\x89PNG")
     done = run("caption", model, f"{photos}/*", "--out", tmp_path / "o.jsonl")
     assert done.exit_code == 3
-    assert "1 images could not be captioned; all are listed in" in done.stderr
+    assert "1 image could not be captioned; all are listed in" in done.stderr
     assert done.stdout == ""
     assert len((tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()) == 3
     again = run("caption", model, f"{photos}/*", "--out", tmp_path / "o.jsonl", "--resume", "--json")
@@ -124,13 +124,14 @@ def test_result_files_are_scored_without_a_model(model: Path, tmp_path: Path):
         (["a.jpg", "--max-length", "0"], ["--max-length 0: eval.max_words: must be at least 1"]),
         (["a.jpg", "--out", "o.csv"], [".jsonl, .json"]),
         (["nowhere"], ["nowhere: no image there"]),
+        (["a.jpg", "--ensemble", "MODEL", "MODEL"], ["holds a model; images were expected", "--ensemble before each"]),
         (["--split", "night"], ["no split 'night'"]),
         (["--split", "test", "--set", "model.dim=32"], ["its model and backbone are what they are"]),
         (["--split", "test", "--set", "data.image_size=32"], ["data.image_size"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused(model: Path, options: list[str], texts: list[str]):
-    failed(run("caption", model, *options), *texts)
+    failed(run("caption", model, *(model if word == "MODEL" else word for word in options)), *texts)
 
 
 def test_a_file_goes_on_with_the_same_work_and_alone(model: Path, photos: Path, tmp_path: Path):

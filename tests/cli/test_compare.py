@@ -62,6 +62,7 @@ def test_json_is_alone_and_files_are_written(models: list[Path], tmp_path: Path)
     [
         (["--metrics", "zebra"], "--metrics zebra: it is not measured"),
         (["--out", "c.csv"], "must be one of .json, .md (got '.csv')"),
+        (["--out", f"{__file__}/c.md"], "cannot be written: Not a directory."),
         (["--split", "dev"], "shapes has no split 'dev'"),
         (["--resamples", "0"], "Invalid value for '--resamples'"),
         (["gone"], "gone does not exist"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ def test_there_and_back(model: Path, tmp_path: Path, tiny_file: Path):
     assert (done.exit_code, done.stdout) == (0, f"{up}\n")
     done = run("convert", up, "--recipe", tiny_file, "--out", back)
     assert (done.exit_code, done.stdout) == (0, f"{back}\n")
+    done = run("convert", up, "--recipe", tiny_file, "--out", back, "--overwrite", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"path": str(back)})
+    assert "Next:" not in done.stderr
     first, second = read_model(model).model.state_dict(), read_model(back).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -41,10 +45,11 @@ def test_mistakes_are_explained_without_a_traceback(model: Path, tmp_path: Path,
         (["model", "--out", new, "--recipe", tiny_file], 2, "is not a file"),
         (["gone", "--out", new, "--to", "upstream"], 2, "does not exist"),
         (["up.pth", "--out", new, "--to", "onnx"], 2, "model or upstream was expected (got 'onnx')"),
+        (["model", "--out", new, "--to", "onnx"], 2, "`hlcli export MODEL --to onnx`"),
         (["up.pth", "--out", model, "--recipe", tiny_file], 2, "Give --overwrite"),
         (["model", "--out", tmp_path / "up.pth", "--to", "upstream"], 2, "Give --overwrite"),
         (["up.pth", "--out", new, "--recipe", tiny_file, "--set", "model.hidden_dim=64"], 2, "does not fit"),
-        (["up.pth", "--out", tmp_path / "w.pth" / "x", "--recipe", tiny_file], 1, "cannot be written"),
+        (["up.pth", "--out", tmp_path / "w.pth" / "x", "--recipe", tiny_file], 2, "cannot be written"),
     ):
         failed(run("convert", tmp_path / words[0], *words[1:]), text, code=code)
     assert not new.exists()

@@ -102,7 +102,7 @@ def test_missing_photos_are_listed_and_decide_the_exit_code(server, root, tolera
     server.always[f"/{ALL[2]}"] = Fault(status=404)
     result = run(root, "intentonomy", "--max-missing", tolerated)
     assert result.exit_code == code, result.output
-    assert "warning: 1 photos (11.1%) are missing" in result.stderr
+    assert "warning: 1 photo missing (11.1%)" in result.stderr
     assert ALL[2] in result.stderr
     assert json.loads((root / "intentonomy" / "failures.jsonl").read_text())["id"] == ALL[2]
     if code == 3:

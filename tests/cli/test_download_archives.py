@@ -114,7 +114,7 @@ def test_a_file_to_be_placed_by_hand_is_counted_as_missing(archive_server, root,
     result = run(root, "voc2007")
     assert result.exit_code == 3
     assert "voc2007: 2 of 3 files in" in result.stdout
-    assert "warning: 1 files (33.3%) are missing: Photos.zip (to be placed by hand)." in result.stderr
+    assert "warning: 1 file missing (33.3%): Photos.zip (to be placed by hand)." in result.stderr
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

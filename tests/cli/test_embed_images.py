@@ -71,7 +71,7 @@ def test_images_without_features_are_listed_and_told_by_the_exit_code():
     Path("photos/b.jpg").write_bytes(b"nothing")
     done = run("photos", *TINY)
     assert done.exit_code == 3
-    assert "1 images could not be decoded" in done.stderr
+    assert "1 image could not be decoded" in done.stderr
     assert "photos/grid_features.failures.jsonl" in done.stderr
     assert json.loads(Path("photos/grid_features.failures.jsonl").read_text())["image"] == "b.jpg"
     assert run("photos", *TINY, "--resume").exit_code == 3  # also when there is nothing left to do
@@ -93,7 +93,7 @@ def test_a_table_of_vinvl_is_taken_over():
     Path("predictions.tsv").write_text(f"a_7\t{document}\n")
     done = run("--from-tsv", ".", "--out", "r.hdf5")
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("r.hdf5: 1 images, region features of width 2048 by vinvl, float16, ")
+    assert done.stdout.startswith("r.hdf5: 1 image, region features of width 2048 by vinvl, float16, ")
 
 
 @pytest.mark.parametrize(

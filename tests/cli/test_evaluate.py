@@ -71,9 +71,11 @@ def test_images_are_predicted_and_failures_give_exit_code_3(
     some = run("eval", model, "--images", photos, "--out", out, "--top-k", 1)
     assert some.exit_code == 3
     assert some.stdout == ""
-    assert "1 images could not be decoded" in some.stderr
+    assert "1 image could not be decoded" in some.stderr
     assert len(out.read_text().splitlines()) == 3
     assert "broken.jpg" in (tmp_path / "p.failures.jsonl").read_text()
+    told = json.loads(run("eval", model, "--images", photos, "--out", out, "--json").stdout)
+    assert sorted(told) == ["failures", "out"]  # the predictions are in the file, and not "none" here
     none = run("eval", model, "--images", photos / "broken.jpg", "--json")
     assert none.exit_code == 3
     assert json.loads(none.stdout)["predictions"] == []
@@ -134,7 +136,12 @@ def test_an_older_result_survives_a_mistake(model: Path, photos: Path, tmp_path:
     out.write_text("old")
     failed(run("eval", model, "--images", photos / "gone", "--out", out))
     assert out.read_text() == "old"
-    failed(run("eval", model, "--images", photos, "--out", photos / "ü 0.jpg" / "o.jsonl"), "cannot be written", code=1)
+    failed(run("eval", model, "--images", photos, "--out", photos / "ü 0.jpg" / "o.jsonl"), "cannot be written")
+
+
+def test_a_model_among_the_images_is_refused(model: Path, photos: Path):
+    for words in (["--images", photos, photos, model], [model, model]):
+        failed(run("eval", *words), "holds a model; images were expected", "hlcli eval MODEL --images", "hlcli compare")
 
 
 def test_what_is_no_model_is_explained(tmp_path: Path, model: Path):

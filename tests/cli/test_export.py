@@ -94,6 +94,7 @@ def test_mistakes_are_explained_without_a_traceback(folder: Path, monkeypatch):
     (folder / "bad.jpg").write_bytes(b"abc")
     for words, text in (
         ((model, "--to", "tflite", "--out", out), "onnx or torch was expected (got 'tflite')"),
+        ((model, "--to", "upstream", "--out", out), "`hlcli convert MODEL --to upstream`"),
         ((model, "--to", "torch", "--out", folder / "new.onnx"), "ends in .pt2"),
         ((folder / "gone", "--to", "torch", "--out", folder / "new.pt2"), "does not exist"),
         ((model, "--to", "torch", "--out", folder / "new.pt2", "--images", folder / "none"), "no image there"),

@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from command_line import failed, run
 from tiny import tiny_recipe
@@ -14,6 +15,8 @@ from tiny import tiny_recipe
 from hlcli.cli.commands import set_up_logging
 from hlcli.cli.train import _without_processes
 from hlcli.cli.training_report import show_run
+from hlcli.embeddings.graphs import LabelGraph, write_label_graph
+from hlcli.embeddings.labels import LabelEmbeddings, write_label_embeddings
 from hlcli.recipe import Recipe
 from hlcli.runs import Run
 
@@ -84,6 +87,28 @@ def test_a_dry_run_prints_an_equal_recipe_and_trains_nothing(tmp_path: Path, mon
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_is_one_json_document_where_that_is_asked_for(tmp_path: Path):
+    done = run("train", "--recipe", recipe_file(tmp_path), "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert Recipe.from_dict(document["recipe"]).train.epochs == 1
+    assert document["steps_per_epoch"] == document["total_steps"] == 6
+    assert 0 < document["trained"] <= document["parameters"]
+    assert "Next:" not in done.stderr
+
+
+def test_one_set_takes_several_settings(tmp_path: Path):
+    path = recipe_file(tmp_path)
+    overrides = ["optim.lr=1e-5", "train.seed=3", "eval.select_by=F1_micro"]
+    once = run("train", "--recipe", path, "--set", *overrides, "--dry-run")
+    assert once.exit_code == 0, once.output
+    thrice = [word for override in overrides for word in ("--set", override)]
+    assert once.stdout == run("train", "--recipe", path, *thrice, "--dry-run").stdout
+    failed(
+        run("train", "--recipe", path, "--set", *overrides, "more", "--dry-run"), "unexpected extra argument(s) (more)"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -97,6 +122,10 @@ def test_a_dry_run_prints_an_equal_recipe_and_trains_nothing(tmp_path: Path, mon
         (["--recipe", "RECIPE", "--set", "train.batch_size=64"], "48 images, fewer than train.batch_size 64"),
         (["--recipe", "RECIPE", "--set", "train.batch_size=64", "--dry-run"], "fewer than train.batch_size 64"),
         (["--recipe", "RECIPE", "--dry-run", "--num-processes", "3"], "cannot be cut into 3 processes"),
+        (["--recipe", "RECIPE", "--set", "eval.select_by=map", "--dry-run"], "Did you mean mAP?"),
+        (["--recipe", "RECIPE", "--set", "eval.select_by=scene/entropy", "--dry-run"], "no metric 'scene/entropy'"),
+        (["--recipe", "hspnet/zero-shot", "--dry-run"], "Measure it: hlcli eval --recipe FILE."),
+        (["--recipe", "quickstart-caption", "--set", "eval.select_by=cidr", "--dry-run"], "Did you mean CIDEr?"),
         (["--recipe", "RECIPE", "--set", "data.num_val=0"], "shapes has no split 'val'; it has train, test."),
         (
             ["--recipe", "RECIPE", "--set", "eval.split=dev", "--set", "eval.threshold=self"],
@@ -116,6 +145,39 @@ def test_mistakes_are_explained_without_a_traceback(
     monkeypatch.chdir(tmp_path)
     recipe = str(recipe_file(tmp_path / "recipes"))
     failed(run("train", *(word.replace("RECIPE", recipe) for word in words)), text)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_vectors_and_graphs_of_other_labels_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+):
+    monkeypatch.chdir(tmp_path)
+    names, parents = ("cat", "dog"), ("animal",)
+    write_label_embeddings(Path("other.safetensors"), LabelEmbeddings(torch.eye(2), names, names, "none", {}))
+    words = ("train", "--recipe", "sgre/shapes", "--set", "model.label_embeddings=other.safetensors")
+    failed(run(*words, *more), "other.safetensors was made for other labels", "hlcli embed labels DATASET")
+    write_label_graph(Path("graph.safetensors"), LabelGraph(torch.eye(3), names, parents, (), "none", {}))
+    words = ("train", "--recipe", "hspnet/shapes", "--set", "model.graph=graph.safetensors")
+    failed(run(*words, *more), "graph.safetensors was made for other labels", "hlcli embed graph DATASET")
+
+
+def test_vectors_of_another_width_and_damaged_ones_are_refused_in_a_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    names = Recipe.from_yaml("sgre/shapes").data.label_space().label_names
+    write_label_embeddings(Path("v.safetensors"), LabelEmbeddings(torch.eye(12), names, names, "none", {}))
+    words = ("train", "--recipe", "sgre/shapes", "--set", "model.label_embeddings=v.safetensors", "--dry-run")
+    failed(run(*words), "have width 12, not 768")
+    assert run(*words, "--set", "model.label_embedding_dim=12").exit_code == 0
+    Path("v.safetensors").write_bytes(b"nothing")
+    failed(run(*words), "v.safetensors is not a file of label embeddings")
+
+
+def test_a_metric_that_is_not_measured_is_refused_before_the_first_step(tmp_path: Path):
+    words = ("train", "--recipe", recipe_file(tmp_path), "--run", tmp_path / "run", "--set", "eval.select_by=corse/mAP")
+    failed(run(*words), "there is no metric 'corse/mAP'", "Did you mean coarse/mAP?")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_a_file_in_the_place_of_the_run_is_refused(tmp_path: Path):

@@ -77,7 +77,8 @@ def test_photos_are_drawn_on_pages_and_failures_are_listed(run: Path, photos: Pa
     assert names == ["0-broken.jpg", "empty.png"]
     listed = [json.loads(line) for line in (out / "levels.failures.jsonl").read_text().splitlines()]
     assert listed == document["failures"]
-    assert "2 images could not be shown" in result.stderr
+    listed_in = f"2 images could not be shown; all are listed in {out / 'levels.failures.jsonl'}."
+    assert listed_in in result.stderr.replace("\n", "")
     visualize("levels", run, "--images", photos / "1.png", "--out", out)
     assert [path.name for path in out.iterdir()] == ["levels.png"]  # no older pages, no older failures
 
@@ -89,10 +90,37 @@ def test_some_of_the_files_found_are_spread_over_them(run: Path, photos: Path, t
     assert visualize("levels", run, *images).stdout == f"{tmp_path / 'out' / 'levels.png'}\n"  # seven need two pages
 
 
+def test_one_option_takes_several_photos(run: Path, photos: Path, tmp_path: Path):
+    result = visualize("attention", run, "--images", photos / "1.png", photos / "2.png", "--out", tmp_path)
+    assert [Path(line).name for line in result.stdout.splitlines()] == ["1.png", "2.png"]
+
+
 def test_only_broken_images_give_no_page(run: Path, photos: Path, tmp_path: Path):
     result = visualize("levels", run, "--images", photos / "empty.png", "--out", tmp_path / "out", code=3)
     assert result.stdout == ""
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["levels.failures.jsonl"]
+
+
+def test_of_many_broken_images_a_few_are_told(run: Path, photos: Path, tmp_path: Path):
+    for number in range(6):
+        (photos / f"{number}.png").write_bytes(b"")
+    told = visualize("attention", run, "--images", photos, "--out", tmp_path, code=3).stderr
+    assert told.count("failed: ") == 5
+    assert "and 3 more\n8 images could not be shown; all are listed in " in told
+    assert len((tmp_path / "attention.failures.jsonl").read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize("kind", ["curves", "labels", "levels", "attention", "scenes", "embeddings", "report"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("hlcli.models.opening.read_model", lambda *_: pytest.fail("the model was read"))
+    for place in ("file", "file/below/figures"):
+        result = visualize(kind, run, "--out", tmp_path / place, code=2)
+        assert f"{tmp_path / place} cannot be written: Not a directory." in result.stderr.replace("\n", "")
+        assert "Give another place with --out." in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
 @pytest.mark.parametrize("file_format", ["svg", "pdf"])

@@ -95,6 +95,14 @@ def test_training_cutout_is_cut_off_at_the_edges_of_a_wide_image():
     assert painted[:3, 35:].all()
 
 
+def test_training_cutout_beyond_its_bounds_is_drawn_at_their_edge():
+    """The reference bounds rows by the width and columns by the height, which a tall image is longer than."""
+    pixels = np.asarray(draw_cutout(Image.new("RGB", (32, 40)), 9, (20, 39), (9, 8, 7), bounds=(40, 32)))
+    painted = (pixels == (9, 8, 7)).all(axis=2)
+    assert painted.sum() == 9
+    assert painted[32, 16:25].all()
+
+
 @pytest.mark.parametrize("length", [0, -1, (5, 0)])
 def test_a_cutout_without_area_is_refused(length, photo):
     with pytest.raises(ValueError, match="at least 1 pixel"):

@@ -264,6 +264,6 @@ def test_splits_that_share_images_and_splits_of_none_are_refused(folder, tmp_pat
     value["images"].append({"id": 9, "file_name": file_name("train", 9)})
     value["annotations"].append({"image_id": 9, "category_id": 1})
     path.write_text(json.dumps(value))
-    refused("Splits train and test share 1 images: 9", without_images=True)
+    refused("Splits train and test share 1 image: 9", without_images=True)
     path.write_text(json.dumps(value | {"annotations": []}))
     refused("Split 'test' of coco has no image")

@@ -113,7 +113,7 @@ def test_own_sets_must_be_whole(photos, tmp_path):
     train = write_json(tmp_path / "train.json", own())
     with pytest.raises(ValueError, match="must name a JSON file"):
         Captions(images=photos)
-    with pytest.raises(DataError, match="Splits train and val share 1 images: 7"):
+    with pytest.raises(DataError, match="Splits train and val share 1 image: 7"):
         open_records(Captions(images=photos, train=train, val=train), "train")
     with pytest.raises(DataError, match=r"1 of 1 images are not in .*: z.jpg"):
         open_records(Captions(images=photos, train=write_json(tmp_path / "z.json", own(file="z.jpg"))), "train")

@@ -64,7 +64,7 @@ def test_numbers_that_make_no_sense_are_refused(options: dict[str, int], message
     ("name", "options", "needed"),
     [
         ("nuswide", {}, "at least 0 bytes; the sizes of 3 files are not published"),
-        ("nuswide", {"crawl": "urls.txt"}, "at least 0 bytes; the sizes of 3 files and of 1 photos are not published"),
+        ("nuswide", {"crawl": "urls.txt"}, "at least 0 bytes; the sizes of 3 files and of 1 photo are not published"),
         (
             "intentonomy",
             {},

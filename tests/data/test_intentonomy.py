@@ -208,7 +208,7 @@ def test_too_few_photos_are_an_error_unless_allowed(folder):
         ("fine", r"fine label 'Attractive' was expected on 9 photos, found 1"),
         ("middle", r"middle label 'good job' was expected on 9 photos, found 1"),
         ("coarse", r"coarse label 'financial and occupational success' was expected on 9 photos, found 2"),
-        ("by_number", r"9 photos with 1 labels were expected, found 2"),
+        ("by_number", r"9 photos with 1 label were expected, found 2"),
     ],
 )
 def test_every_published_number_is_compared(folder, monkeypatch, level, message):

@@ -46,7 +46,7 @@ def edit(folder: Path, change, split: str = "val") -> Path:
         (lambda d: d["annotations"].__setitem__(0, 3), "annotations[0] must have id 0, its position (got None)"),
         (lambda d: d["annotations"][1].update(image_id="f" * 32), f"annotations[1].image_id '{'f' * 32}' is not among"),
         (lambda d: d["annotations"][1].update(image_id=d["images"][0]["id"]), "was annotated before"),
-        (lambda d: d["annotations"].pop(), "1 images have no annotation"),
+        (lambda d: d["annotations"].pop(), "1 image has no annotation"),
         (lambda d: d["annotations"][0].update(category_ids=[28]), "must be indices from 0 to 27 (got [28])"),
         (lambda d: d["annotations"][0].update(category_ids=[True]), "must be indices from 0 to 27"),
         (lambda d: d["annotations"][0].update(category_ids="19"), "must be indices from 0 to 27"),

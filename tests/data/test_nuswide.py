@@ -140,7 +140,7 @@ def test_pictures_that_stand_for_removed_photos_count_as_missing(source, caplog)
     md5 = hashlib.md5(picture.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=r"1 of 2 train images are missing"):
         prepare(source, placeholder=[md5.upper()], max_missing=0.4)
-    assert f"1 images are pictures that stand for removed photos, e.g. {picture}" in caplog.text
+    assert f"1 image is a picture that stands for removed photos, e.g. {picture}" in caplog.text
     prepared = prepare(source, placeholder=[md5])
     assert [record.image_id for record in prepared.splits["train"]] == ["actor/0001_11.jpg"]
     assert prepared.notes["missing_images"]["train"] == ["zebra/0002_12.jpg"]
@@ -189,8 +189,8 @@ def test_images_in_two_lists_or_unknown_ones_are_warned_about(source, caplog):
     path = source / "ImageList" / "TestImagelist.txt"
     path.write_text(path.read_text() + "nowhere\\1.jpg\n")
     assert "fox/0007_17.jpg" in [record.image_id for record in prepare(source).splits["test"]]
-    assert "TestImagelist.txt: 1 images are not in Imagelist.txt and are left out, e.g. nowhere/1.jpg" in caplog.text
-    assert "1 images are in the lists of train and test and count as test, e.g. fox/0007_17.jpg" in caplog.text
+    assert "TestImagelist.txt: 1 image is not in Imagelist.txt and left out, e.g. nowhere/1.jpg" in caplog.text
+    assert "1 image is in the lists of train and of test, taken for test, e.g. fox/0007_17.jpg" in caplog.text
 
 
 def test_a_placeholder_is_a_sum(source):

@@ -86,7 +86,7 @@ def test_a_crawl_fetches_lists_and_photos_and_is_told_from_the_official_set(serv
     assert prepared.notes["data_set"] == "own crawl by the lists of the official split, 4 of 269,648 images"
     plan = data.plan_download(data.folder(), DownloadOptions(crawl=addresses))
     assert ("2 photos", "present", "0 bytes") in plan
-    assert ("1 photos", "gone", "0 bytes") in plan
+    assert ("1 photo", "gone", "0 bytes") in plan
 
 
 def test_photos_without_an_address_are_listed_as_missing(server, source, tmp_path):
@@ -95,7 +95,7 @@ def test_photos_without_an_address_are_listed_as_missing(server, source, tmp_pat
     root = tmp_path / "data"
     words = ["download", "nuswide", "--root", str(root), "--crawl", str(addresses)]
     shown = CliRunner().invoke(app, [*words, "--dry-run"])
-    assert re.search(r"1 photos +gone +0 bytes", shown.stdout)
+    assert re.search(r"1 photo +gone +0 bytes", shown.stdout)
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3, result.output
     assert "nuswide: 0 of 1 photos" in result.stdout
@@ -107,7 +107,7 @@ def test_photos_without_an_address_are_listed_as_missing(server, source, tmp_pat
     photo = root / "nuswide" / "Flickr" / "lake" / "0004_14.jpg"
     photo.parent.mkdir(parents=True)
     photo.write_bytes((source / "Flickr" / "lake" / "0004_14.jpg").read_bytes())
-    assert "1 photos" in CliRunner().invoke(app, words).stdout
+    assert "1 photo" in CliRunner().invoke(app, words).stdout
     assert not (root / "nuswide" / "failures.jsonl").exists()
     assert "(0 of them new)" in CliRunner().invoke(app, words).stdout
 

@@ -161,7 +161,15 @@ def test_options_are_names_with_values_or_an_object_of_the_set(tmp_path: Path):
     for options in ({"allow_partial": True, "keep_unlabelled": True}, CocoOptions(allow_partial=True)):
         made = preprocess(Coco(root=tmp_path), source=source, options=options, overwrite=True)
         counts.append(made.meta["counts"]["test"]["images"])
+        expected = CocoOptions(**dict(options)).model_dump(mode="json")
+        assert made.meta["options"] == expected | {"hierarchy": False}
+        assert json.loads((made.folder / "meta.json").read_text()) == made.meta
     assert counts == [3, 2]
+
+
+def test_the_store_says_what_a_set_without_options_was_made_of(tmp_path: Path):
+    made = preprocess(Shapes(root=tmp_path, num_train=3, num_val=2, num_test=2, seed=5))
+    assert made.meta["options"] == {"num_train": 3, "num_val": 2, "num_test": 2, "seed": 5, "render_size": None}
 
 
 def test_mistakes_in_options_are_told_together(photos: Path, tmp_path: Path):

@@ -40,9 +40,7 @@ def noise(width: int, height: int) -> Image.Image:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 40))
 def test_cropping_gives_the_same_pixels_as_clips_own_preparation(width, height, side):
-    image = noise(width, height)
-    if max(width, height) // min(width, height) > 12:
-        image = image.resize((12 * min(width, height), min(width, height)))
+    image = noise(width, height)  # up to 90 times as long as wide
     steps = [tv.Resize(side, tv.InterpolationMode.BICUBIC), tv.CenterCrop(side), tv.PILToTensor()]
     assert torch.equal(EvalTransform(side, resize="crop")(image), tv.Compose(steps)(image))
 

@@ -72,7 +72,7 @@ def test_missing_photos_are_refused_beyond_the_limit(source):
 
 def test_photos_in_both_folders_come_from_the_first_and_are_noted_unless_equal(source, caplog):
     assert prepare(source).notes["differing_duplicates"] == ["103.jpg"]
-    assert "1 photos differ between VG_100K and VG_100K_2, e.g. 103.jpg; those of VG_100K are taken" in caplog.text
+    assert "1 photo differs between VG_100K and VG_100K_2, e.g. 103.jpg; those of VG_100K are taken" in caplog.text
     caplog.clear()
     (source / "VG_100K_2" / "103.jpg").write_bytes((source / "VG_100K" / "103.jpg").read_bytes())
     prepared = prepare(source)
@@ -107,12 +107,12 @@ def test_labels_are_lists_of_whole_numbers(tmp_path, row, message):
 def test_images_without_labels_are_warned_about(source, caplog):
     (source / vg500.LABELS_NAME).write_text(json.dumps(LABELS | {"101.jpg": []}))
     prepare(source)
-    assert "1 images have no label: 101.jpg" in caplog.text
+    assert "1 image has no label: 101.jpg" in caplog.text
 
 
 def test_lists_that_overlap_or_lead_elsewhere_are_refused(source, tmp_path):
     (source / "test_list_500.txt").write_text("201.jpg\n101.jpg\n")
-    with pytest.raises(DataError, match=r"Splits train and test share 1 images: 101\.jpg"):
+    with pytest.raises(DataError, match=r"Splits train and test share 1 image: 101\.jpg"):
         preprocess(Vg500(root=tmp_path), source=source, options={"allow_partial": True})
     (source / "test_list_500.txt").write_text("201.jpg\n../x.jpg\n")
     with pytest.raises(DataError, match=r"test_list_500\.txt, line 2: a path below"):

@@ -121,7 +121,7 @@ def test_2012_may_share_images_on_purpose_alone(tmp_path):
     made = preprocess(Voc2012(root=tmp_path), source=tmp_path, options=options)
     assert made.meta["counts"]["train"]["images"] == 4
     (tmp_path / "VOC2012" / "ImageSets" / "Main" / "val.txt").write_text("000005\n")
-    with pytest.raises(DataError, match="Splits train and val share 1 images: 000005"):
+    with pytest.raises(DataError, match="Splits train and val share 1 image: 000005"):
         preprocess(Voc2012(root=tmp_path), source=tmp_path, options={"allow_partial": True}, overwrite=True)
 
 

@@ -1,6 +1,6 @@
 """docs/troubleshooting.md agrees with the program: its messages are provoked, or stand in the source.
 
-Its command lines are read with those of all other pages, in tests/documentation/test_command_lines.py.
+Its commands are run with those of all other pages, in tests/documentation/test_commands_run.py.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ PROVOKED: dict[str, Provoke] = {
     "…: the first line must name the columns, beginning with …": table("headless.csv"),
     "… columns were expected, got …": table("uneven.csv"),
     "… images are not in …": table("absent.csv"),
-    "… labels are not in the label space: …": table("misspelt.csv"),
+    "… not in the label space: …": table("misspelt.csv"),
     "Image … cannot be decoded: …": table("broken.csv"),
     "label_embeddings.safetensors is missing.": typed(
         "train --recipe salgl/shapes --set model.label_embeddings=prepared --dry-run"

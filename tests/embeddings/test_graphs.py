@@ -136,7 +136,7 @@ def test_texts_of_labels_and_parents_can_be_given(tmp_path: Path, glove: str):
     _, graph = embed_graph(section(tmp_path, TREE), glove, templates=["{}"], texts=rules)
     assert graph.texts == ("dog", "dog", "person", "potted plant", "animal", "person", "horse")
     (tmp_path / "names.yaml").write_text("things: horse\n")
-    with pytest.raises(DataError, match=r"no labels of the data set: things\. Did you mean thing\?"):
+    with pytest.raises(DataError, match=r"no label of the data set: things\. Did you mean thing\?"):
         embed_graph(section(tmp_path, TREE), glove, texts=rules, overwrite=True)
 
 

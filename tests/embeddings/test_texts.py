@@ -58,8 +58,8 @@ def test_bare_numbers_are_no_names_unless_insisted_upon(tmp_path: Path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("n.yaml", "aeroplan: plane\n", "1 names are no labels of the data set: aeroplan. Did you mean aeroplane?"),
-        ("n.yaml", "qqq: plane\n", "no labels of the data set: qqq. Every line reads"),
+        ("n.yaml", "aeroplan: plane\n", "1 name is no label of the data set: aeroplan. Did you mean aeroplane?"),
+        ("n.yaml", "qqq: plane\n", "no label of the data set: qqq. Every line reads"),
         ("n.yaml", "aeroplane: 747\n", "the text of aeroplane is 747"),
         ("n.yaml", "aeroplane: ' '\n", "label 'aeroplane' has an empty text"),
         ("n.yaml", "- plane\n", "line 1: names with values were expected"),

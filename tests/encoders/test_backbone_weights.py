@@ -15,6 +15,7 @@ from timm.models.tresnet import TResNet
 from torch import Tensor, nn
 
 from hlcli.backbones import build_backbone
+from hlcli.encoders import backbone_weights
 from hlcli.encoders.backbone_weights import fit_positions, load_backbone_weights, read_backbone_weights
 from hlcli.errors import CheckpointError
 
@@ -109,6 +110,7 @@ def test_published_positions_are_resized_without_antialias(
     published["pos_embed"] = torch.randn(1, 101, 64)
     torch.save(published, tmp_path / "vit.pth")
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_args, **_kwargs: dict(published))
+    monkeypatch.setattr(backbone_weights, "reach_hub", lambda: None)
     given = {"weights": tmp_path / "vit.pth"} if source == "file" else {"pretrained": True}
     for antialias in (False, True):
         backbone = build_backbone("test_vit", (64, 96), stage=stage, position_antialias=antialias, **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import reference_backbones as reference
 import torch
@@ -105,8 +106,8 @@ def test_every_weight_that_does_not_fit_is_named(folder: Path, tmp_path: Path):
     with pytest.raises(CheckpointError) as caught:
         build_backbone(f"cvt:{folder}", (64, 64), weights=tmp_path / "CvT.pth")
     assert caught.value.message.endswith(
-        "CvT.pth does not fit this backbone: 1 keys missing (encoder.stages.0.layers.0.layernorm_before.bias), "
-        "1 unexpected (encoder.stages.9.strange), 1 of another shape (layernorm.weight [12] instead of [24])."
+        "CvT.pth does not fit this backbone: 1 key missing (encoder.stages.0.layers.0.layernorm_before.bias), "
+        "1 key unexpected (encoder.stages.9.strange), 1 key of another shape (layernorm.weight [12] instead of [24])."
     )
 
 
@@ -131,6 +132,23 @@ def test_a_folder_of_another_model_is_refused(tmp_path: Path):
     transformers.ViTConfig().save_pretrained(tmp_path)
     with pytest.raises(RecipeError, match="is no CvT but 'vit'"):
         build_backbone(f"cvt:{tmp_path}", (64, 64))
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from huggingface_hub import constants
+
+    asked: list[str] = []
+
+    def head(url: str, **options: object) -> None:
+        asked.append(url)
+        raise httpx.ConnectError("no network")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(httpx, "head", head)
+    with pytest.raises(RecipeError, match="microsoft/cvt-w24-384-22k could not be read: no network"):
+        build_backbone(W24, (384, 384), pretrained=True)
+    assert asked == [constants.ENDPOINT]
 
 
 def test_without_transformers_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch):

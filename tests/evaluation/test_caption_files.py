@@ -130,7 +130,7 @@ def test_images_without_a_result_are_listed(tmp_path: Path, references):
 
 
 def test_image_with_two_captions_is_listed(tmp_path: Path):
-    with pytest.raises(DataError, match="1 images have more than one caption: 25"):
+    with pytest.raises(DataError, match="1 image has more than one caption: 25"):
         score_captions(results(tmp_path, order=(0, 1, 2, 2)), coco(tmp_path))
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from small_disk import small_files
+from warm_programs import run_warm
 
 PROGRAM = """
-import sys
+import resource, sys
 from pathlib import Path
 import torch
 from hlcli.errors import HlcliError
@@ -25,6 +23,7 @@ class Network(torch.nn.Module):
     def forward(self, inputs):
         return {"scores": self.layer(inputs["images"])}
 
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 graph = Graph("encoder", Network(), {"images": torch.rand(2, 200)}, {})
 try:
     with whole_folder(Path(sys.argv[1])) as folder:
@@ -32,13 +31,13 @@ try:
             pass
 except HlcliError as error:
     print(error)
+sys.exit()
 """
 
 
 def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path):
     out = tmp_path / "out"
-    with small_files(100_000):
-        done = subprocess.run([sys.executable, "-c", PROGRAM, str(out)], capture_output=True, text=True)
+    done = run_warm(out, before=PROGRAM)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out / 'encoder.pt2'} cannot be written: File too large.\n"
     assert list(tmp_path.iterdir()) == []

@@ -125,7 +125,7 @@ def test_what_cannot_be_decoded_is_listed_and_nothing_else_is_missing(photos: Pa
 def test_when_nothing_can_be_decoded_no_file_appears(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="Not one of 1 images"):
+    with pytest.raises(DataError, match="None of 1 image could"):
         embed(tmp_path / "photos", TINY, tmp_path / "a.hdf5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.failures.jsonl", "photos"]
 

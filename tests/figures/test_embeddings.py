@@ -20,6 +20,7 @@ from hlcli.errors import InputError
 from hlcli.figures.embeddings import colour_labels
 from hlcli.figures.image_vectors import ImageVectors, image_vectors, pool
 from hlcli.figures.images import Item, named_images
+from hlcli.methods.linear.config import Linear
 from hlcli.prediction.labels import Predictor
 
 FIGURES = ["embeddings-images.png", "embeddings-neighbours.png", "embeddings-labels.png", "neighbours.csv"]
@@ -112,6 +113,22 @@ def test_photos_of_a_folder_and_those_that_fail(model: Path, tmp_path: Path):
     listed = (out / "embeddings.failures.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in listed] == [failure.to_json() for failure in drawn.failures]
     assert len(read_rows(out / "neighbours.csv")) == 5 * 4 + 12 * 5  # no more neighbours than there are others
+
+
+def test_where_nothing_can_be_drawn_nothing_of_an_earlier_call_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, folder = tmp_path / "out", write_photos(tmp_path / "photos", 2)
+    hlcli.visualize("embeddings", model, images=[folder], out=out)
+    for photo in folder.iterdir():
+        photo.write_bytes(b"")
+    drawn = hlcli.visualize("embeddings", model, images=[folder], out=out)
+    assert [path.name for path in drawn.files] == ["embeddings-labels.png", "neighbours.csv"]
+    assert {row["kind"] for row in read_rows(out / "neighbours.csv")} == {"label"}
+    monkeypatch.setattr(Linear, "label_vectors", lambda *_: None)
+    drawn = hlcli.visualize("embeddings", model, images=[folder], out=out)
+    assert (drawn.files, len(drawn.failures)) == ([], 2)
+    assert [path.name for path in out.iterdir()] == ["embeddings.failures.jsonl"]
 
 
 def test_one_colour_is_named(model: Path, tmp_path: Path):

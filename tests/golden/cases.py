@@ -79,9 +79,15 @@ def with_undefined(values: PrecisionRecall, expected: Tensor, predictions: Flags
 
 def find_cases(method: str) -> list[Path]:
     """Descriptions of a method's cases."""
-    return [path for path in sorted(ROOT.rglob("*.json")) if json.loads(path.read_text()).get("method") == method]
+    return [path for path in sorted(ROOT.rglob("*.json")) if _method_of(path) == method]
 
 
 def methods_found() -> set[str]:
     """Methods of all cases in the folder."""
-    return {str(method) for path in ROOT.rglob("*.json") if (method := json.loads(path.read_text()).get("method"))}
+    return {str(method) for path in ROOT.rglob("*.json") if (method := _method_of(path))}
+
+
+def _method_of(path: Path) -> Any:
+    """None for lists of names, and whatever else is no case."""
+    about = json.loads(path.read_text())
+    return about.get("method") if isinstance(about, dict) else None

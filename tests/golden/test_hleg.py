@@ -114,13 +114,18 @@ def check_augmentation(case: Case, _: pytest.MonkeyPatch) -> None:
         operation, level = name.split(".")
         assert operation_value(operation, int(level)) == pytest.approx(value, rel=1e-12, abs=0), name
     image = Image.fromarray(case["in.image"].numpy())
+    words = " ".join(case.about.get("tensors", {}).values())  # these alone say what was forced
+    coordinate = re.search(r"forced to coordinate (\d+)", words)
+    forced_centre = (int(coordinate[1]),) * 2 if coordinate else (11, 11)
+    colours = re.search(r"colour \((\d+), ?(\d+), ?(\d+)\)", words)
+    red, green, blue = (int(value) for value in colours.groups()) if colours else (10, 200, 30)
     for name in sorted(case.open):
         if match := re.fullmatch(r"out\.(\w+)\.(\d+)\.(neg|pos)", name):
             sign = -1 if match[3] == "neg" else 1
-            result = apply_operation(image, match[1], int(match[2]), sign, (11, 11))
+            result = apply_operation(image, match[1], int(match[2]), sign, forced_centre)
         elif match := re.fullmatch(r"out\.cutout_len(\d+)_centre(\d+)", name):
             centre = (int(match[2]), int(match[2]))
-            result = draw_cutout(image, int(match[1]), centre, (10, 200, 30), (image.height, image.width))
+            result = draw_cutout(image, int(match[1]), centre, (red, green, blue), (image.height, image.width))
         else:
             continue
         expect_pixels(case, name, np.asarray(result))
@@ -201,6 +206,7 @@ def build_from_names(listed: dict[str, Any]) -> tuple[Hleg, nn.Module]:
         feedforward_dim=shape["transformer.decoder.layers.0.linear1.weight"][0],
         encoder_layers=len({m[1] for k in shape if (m := re.match(r"transformer\.encoder\.layers\.(\d+)", k))}),
         pre_norm="transformer.encoder.norm.weight" in shape,
+        input_projection="input_proj.weight" in shape,
         keep_first_self_attention="transformer.decoder.layers.0.norm1.weight" in shape,
         keep_other_self_attention="transformer.decoder.layers.1.norm1.weight" in shape,
     )

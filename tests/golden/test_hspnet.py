@@ -46,7 +46,8 @@ def check_losses(case: Case) -> None:
         logits = case["in.logits"].clone().requires_grad_()
         criterion = criterion_of(entry)
         losses = criterion(logits, targets, epoch=entry.get("epoch", 0))
-        total = losses.mean() if entry.get("reduction") == "mean" else losses.sum()
+        is_mean = entry.get("reduction") == "mean" or "mean" in entry["loss"].replace(";", "").split()
+        total = losses.mean() if is_mean else losses.sum()
         near(case, f"out.{name}.elementwise", losses)
         near(case, f"loss.{name}", total)
         if isinstance(criterion, SplcLoss):
@@ -67,8 +68,10 @@ def criterion_of(entry: dict[str, Any]) -> Callable[..., Tensor]:
         case "Hill":
             return HillLoss(lam=entry["lambda"], margin=entry["margin"], gamma=entry["gamma"])
         case "AsymmetricLoss" | "AsymmetricLossOptimized" as kind:
-            names = ("gamma_pos", "gamma_neg", "clip", "eps")
-            return AsymmetricLoss(**{name: entry[name] for name in names}, detach_focus=kind == "AsymmetricLoss")
+            settings = {name: entry[name] or 0.0 for name in ("gamma_pos", "gamma_neg", "clip", "eps")}
+            said = {"NOT differentiated": True, "IS differentiated": False}
+            detached = [value for words, value in said.items() if words in entry["loss"]]
+            return AsymmetricLoss(**settings, detach_focus=detached[0] if detached else kind == "AsymmetricLoss")
         case unknown:
             raise ValueError(f"no loss for {unknown!r}")
 

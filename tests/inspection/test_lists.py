@@ -144,7 +144,7 @@ def test_a_hierarchy_that_misses_a_label_is_an_error_in_the_readers_words(tmp_pa
     data = write_folder(tmp_path, {"a.png": "cat,train", "b.png": "fox,train", "c.png": "cat,val"})
     (tmp_path / "tree.yaml").write_text("animal: [cat, dog]\n")
     inspection = debug_data(data.model_copy(update={"hierarchy": tmp_path / "tree.yaml"}), images=False)
-    assert "1 labels are not in the label space: fox" in found(inspection, "files", "Split train").what
+    assert "1 label is not in the label space: fox" in found(inspection, "files", "Split train").what
     assert [counts.split for counts in inspection.splits] == ["val"]
 
 

@@ -135,7 +135,7 @@ def test_foreign_names_are_refused() -> None:
         from_upstream(renamed(state, "encoder.quer2att_grid", "encoder.new"))
     with pytest.raises(CheckpointError, match="twice, with and without"):
         from_upstream({**state, "module.decoder.fc.weight": state["decoder.fc.weight"]})
-    with pytest.raises(CheckpointError, match=r"do not belong to a checkpoint of HIN: backbone\.weight"):
+    with pytest.raises(CheckpointError, match=r"does not belong to a checkpoint of HIN: backbone\.weight"):
         to_upstream({**make().state_dict(), "backbone.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="whole HIN"):
         to_upstream({})

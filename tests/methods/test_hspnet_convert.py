@@ -23,19 +23,23 @@ def published(model: Any, section: Hspnet) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in section.to_upstream(model.state_dict(), model).items()}
 
 
-def pair() -> tuple[Hspnet, Any, Any]:
+def pair(**fields: Any) -> tuple[Hspnet, Any, Any]:
     """Section that reads its graph from a file, a trained model, and a fresh one with the same graph."""
-    section, model = make()
+    section, model = make(**fields)
     section = section.model_copy(update={"graph": "prepared"})
-    fresh = make(towers=make_clip(seed=1))[1]
+    fresh = make(towers=make_clip(seed=1), **fields)[1]
     for name in ("child_adjacency", "parent_adjacency"):
         fresh.get_parameter(name).data.copy_(model.get_parameter(name))
     return section, model, fresh
 
 
-def test_weights_survive_the_way_to_the_published_names_and_back() -> None:
-    section, model, fresh = pair()
+@pytest.mark.parametrize("n_ctx", [4, 2, 5])
+def test_weights_survive_the_way_to_the_published_names_and_back(n_ctx: int) -> None:
+    section, model, fresh = pair(n_ctx=n_ctx)
     state = published(model, section)
+    # The parents' phrase has four words, whatever the number of those that children learn.
+    assert state["parent_prompt_learner.ctx"].shape == (4, 8)
+    assert state["parent_prompt_learner.token_middle"].shape == (3, 4, 8)
     for prefix in ("", "module."):
         theirs = {prefix + name: value for name, value in state.items()}
         load_weights(fresh, section.from_upstream(theirs, fresh), "test")
@@ -109,7 +113,7 @@ def test_a_checkpoint_without_counters_is_complete() -> None:
 def test_unknown_names_are_listed() -> None:
     section, model, fresh = pair()
     state = published(model, section) | {"gcn.gc4.weight": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match=r"1 names do not belong to a checkpoint of HSPNet: gcn\.gc4\.weight"):
+    with pytest.raises(CheckpointError, match=r"1 name does not belong to a checkpoint of HSPNet: gcn\.gc4\.weight"):
         section.from_upstream(state, fresh)
 
 

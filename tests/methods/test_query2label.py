@@ -69,7 +69,7 @@ def test_published_weights_come_back_as_they_went(fields: Any) -> None:
     torch.testing.assert_close(other(images).logits, model(images).logits, rtol=0, atol=0)
     del theirs["module.backbone.1.pe"]
     assert set(section.from_upstream(theirs, other)) == set(other.state_dict())
-    with pytest.raises(CheckpointError, match="do not belong to a checkpoint of Query2Label: neck"):
+    with pytest.raises(CheckpointError, match="does not belong to a checkpoint of Query2Label: neck"):
         section.from_upstream({**theirs, "neck.weight": torch.ones(1)}, other)
 
 

@@ -188,8 +188,8 @@ def test_strange_checkpoints_are_refused(change: dict[str, Tensor], message: str
 @pytest.mark.parametrize(
     ("of_file", "of_recipe", "message"),
     [
-        ({"positions": True}, {}, r"1 unexpected \(head\.position\)|1 keys unexpected \(head\.position\)"),
-        ({}, {"positions": True}, r"1 keys missing \(head\.position\)"),
+        ({"positions": True}, {}, r"1 unexpected \(head\.position\)|1 key unexpected \(head\.position\)"),
+        ({}, {"positions": True}, r"1 key missing \(head\.position\)"),
         ({}, {"num_scenes": 4}, r"2 keys misshapen \(head\.cooccurrence\.counts \(3, 7, 7\) for \(4, 7, 7\)"),
         ({}, {"encoder_layers": 2}, r"keys missing \(head\.encoder\.layers\.1"),
     ],

@@ -165,7 +165,7 @@ def test_missing_counters_and_positions_are_filled_in() -> None:
 
 def test_unknown_names_are_listed() -> None:
     section, model, published = exported()
-    with pytest.raises(CheckpointError, match=r"1 names do not belong to a checkpoint of SGRE: net5\.0\.weight"):
+    with pytest.raises(CheckpointError, match=r"1 name does not belong to a checkpoint of SGRE: net5\.0\.weight"):
         section.from_upstream({**published, "net5.0.weight": torch.ones(1)}, model)
 
 

@@ -14,7 +14,7 @@ from hlcli.metrics import summary
 from hlcli.metrics.hierarchy import hierarchical_f1, lift_scores, lift_targets, orphan_share
 from hlcli.metrics.multilabel import average_precision, f1_scores, precision_recall, tune_threshold
 from hlcli.metrics.results import as_gain
-from hlcli.metrics.summary import MetricOptions, summarise
+from hlcli.metrics.summary import MetricOptions, metric_names, summarise
 
 PARENTS = ((1, 0, 1), (2, 0, 1, 1, 0))
 TREE = LabelSpace.from_parents(
@@ -258,6 +258,16 @@ def test_scene_probabilities_add_the_entropy_of_the_scenes_images_belong_to():
     )
     assert summarise(scores, targets, TREE, scene_probs=probs)["scene/entropy"] == pytest.approx(math.log(3), abs=1e-6)
     assert "scene/entropy" not in summarise(scores, targets, TREE)
+
+
+@pytest.mark.parametrize("labels", [TREE, LabelSpace.flat("ab"), LabelSpace.flat("a")])
+def test_names_of_metrics_are_known_before_anything_is_measured(labels):
+    sizes = labels.level_sizes
+    scores = [np.random.default_rng(depth).random((5, size)) for depth, size in enumerate(sizes)]
+    targets = lift_targets(scores[-1] > 0.5, labels.parents)
+    for probs in (None, np.full((5, 2), 0.5)):
+        metrics = summarise(scores, targets, labels, scene_probs=probs)
+        assert metric_names(labels, tells_scenes=probs is not None) == list(metrics)
 
 
 @pytest.mark.parametrize("name", ["loss", "hierarchy/orphans"])

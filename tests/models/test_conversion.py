@@ -200,7 +200,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path):
     content = torch.load(file, weights_only=True)
     next(value for value in content["state_dict"].values() if value.is_floating_point()).view(-1)[0] = torch.inf
     torch.save(content, file)
-    with pytest.raises(CheckpointError, match=r"up\.pth: 1 keys with values that are not finite \(\w+\."):
+    with pytest.raises(CheckpointError, match=r"up\.pth: 1 key with values that are not finite \(\w+\."):
         open_upstream(file, recipe)
 
 

@@ -92,8 +92,8 @@ def test_missing_unknown_and_misshapen_weights_are_named(folder: Path):
         read_model(folder)
     message = str(caught.value)
     assert "2 keys missing (head.fine_queries, head.position)" in message
-    assert "1 keys unexpected (head.gate)" in message
-    assert "1 keys misshapen (head.classifier.weight (3, 3) for (20, 32))" in message
+    assert "1 key unexpected (head.gate)" in message
+    assert "1 key misshapen (head.classifier.weight (3, 3) for (20, 32))" in message
     assert str(folder) in message
 
 
@@ -156,7 +156,7 @@ def test_values_that_are_not_finite_are_refused_by_name(folder: Path):
     state = load_file(folder / "model.safetensors")
     state["head.classifier.weight"][0, 0] = float("nan")
     change_weights(folder, state)
-    with pytest.raises(CheckpointError, match=r"1 keys with values that are not finite \(head\.classifier\.weight\)"):
+    with pytest.raises(CheckpointError, match=r"1 key with values that are not finite \(head\.classifier\.weight\)"):
         read_model(folder)
 
 

@@ -46,7 +46,7 @@ def test_photos_of_another_folder_do_not_pass_for_those_of_the_same_name():
 
 def test_a_label_that_the_hierarchy_lacks_is_named_with_the_table_and_its_line():
     Path("tree.yaml").write_text("animals: [dog, ca]\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"^labels.csv: 1 labels are not .*: cat \(line 4\)\. Did you mean ca\?"):
+    with pytest.raises(DataError, match=r"^labels.csv: 1 label is not .*: cat \(line 4\)\. Did you mean ca\?"):
         start(hierarchy="tree.yaml")
     assert not Path("mine").exists()
 

@@ -128,7 +128,7 @@ def test_a_table_of_train_and_test_alone_gives_some_of_train_to_val():
         ("image,labels\n00.jpg,\n01.jpg,\n", "no image has a label"),
         ("image,labels\n00.jpg,x\n", "too few to train and to measure"),
         ("image,labels,split\n00.jpg,x,val\n01.jpg,x,test\n", "no image belongs to train"),
-        ('image;labels\n00.jpg;"[""x;y""]"\n01.jpg;"[""x""]"\n', "1 times a label holds ';'"),
+        ('image;labels\n00.jpg;"[""x;y""]"\n01.jpg;"[""x""]"\n', "1 time a label holds ';'"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused_and_leaves_nothing(text: str, message: str):

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -99,15 +99,26 @@ def begin(predictor: CaptionPredictor, photos: Path, out: Path) -> list[bytes]:
     return partial_file(out).read_bytes().splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
+class Begun(NamedTuple):
+    """A work and its beginning."""
+
+    predictor: CaptionPredictor
+    whole: Path
+    rows: list[bytes]
+    """Of the file, the first one of which says what work it is."""
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=lambda size: f"batches of {size}")
+def begun(request: pytest.FixtureRequest, model: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    folder, predictor = tmp_path_factory.mktemp("begun"), CaptionPredictor(read_model(model), batch_size=request.param)
+    caption(predictor, [photos], out=folder / "whole.jsonl")
+    return Begun(predictor, folder / "whole.jsonl", begin(predictor, photos, folder / "o.jsonl"))
+
+
 @pytest.mark.parametrize("damage", ["doubled", "swapped", "zeros", "cut", "not a number", "more"])
-def test_lines_that_are_not_of_their_images_are_done_again(
-    model: Path, photos: Path, tmp_path: Path, damage: str, batch_size: int
-):
-    predictor = CaptionPredictor(read_model(model), batch_size=batch_size)
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "o.jsonl"
-    caption(predictor, [photos], out=whole)
-    first, *rows = begin(predictor, photos, out)
+def test_lines_that_are_not_of_their_images_are_done_again(begun: Begun, photos: Path, tmp_path: Path, damage: str):
+    predictor, whole, (first, *rows) = begun
+    out = tmp_path / "o.jsonl"
     damaged = {
         "doubled": [*rows[:5], *rows[3:]],
         "swapped": [*rows[:3], rows[4], rows[3], *rows[5:]],
@@ -244,7 +255,7 @@ def test_a_killed_program_goes_on_where_it_was(model: Path, tmp_path: Path):
 def test_two_processes_write_the_same_file_as_one(model: Path, photos: Path, tmp_path: Path):
     words = ["caption", model, photos, "--num-captions", "2", "--batch-size", "2"]
     done = run_two(*words, "--out", tmp_path / "two.jsonl")
-    assert "1 images could not be captioned" in done.stderr, done.stderr
+    assert "1 image could not be captioned" in done.stderr, done.stderr
     hlcli.caption(model, [photos], out=tmp_path / "one.jsonl", num_captions=2, batch_size=2)
     for ending in (".jsonl", ".failures.jsonl"):
         two, one = (tmp_path / f"{name}{ending}" for name in ("two", "one"))

@@ -60,7 +60,7 @@ FOUND: list[tuple[str, bytes, str | None]] = [
     ("thresholds", b'{"coarse": 1.5, "fine": 0.5}', "t.json: thresholds must lie between 0 and 1"),
     ("thresholds", b'{"coarse": 1' + b"0" * 400 + b', "fine": 0.5}', "is too long"),
     ("names of labels", b"cat: ' '\n", "n.yaml: label 'cat' has an empty text"),
-    ("names of labels", b"? " + LONG + b"\n: a\n", "are no labels of the data set"),
+    ("names of labels", b"? " + LONG + b"\n: a\n", "is no label of the data set"),
     ("captions begun", b'{"work": ' + b"[" * 100_000 + b"\n", "its first line says nothing"),
     ("failures of captions", b"{}\n", "nothing says what made it"),
     ("plan of features", b'["a"]', "cannot be read"),

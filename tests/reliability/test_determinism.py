@@ -23,7 +23,7 @@ from programs import SOURCE, program_environment
 from tiny import TINY
 from tiny_captioner import write_captioner
 from tiny_captions import SCST, TINY_CAPTIONS
-from tiny_label_models import LABEL_METHODS, tiny_label_model
+from tiny_label_models import LABEL_METHODS, tiny_label_model, tiny_label_recipe
 from torch import Tensor
 
 import hlcli
@@ -45,14 +45,14 @@ def recipes() -> dict[str, Recipe]:
     found = {}
     short = [f"train.epochs={effort(1, 3)}", "train.batch_size=4", "data.num_train=8", "data.num_val=4"]
     for method in LABEL_METHODS:
-        model = tiny_label_model(method).recipe
-        if not model.model.needs_training:
+        known = tiny_label_recipe(method)
+        if not known.model.needs_training:
             continue
         tree = {
             **TINY,
             "data": {**TINY["data"], "cutout": 8, "labels_kept": "single"},
-            "backbone": model.backbone.model_dump(),
-            "model": model.model.model_dump(),
+            "backbone": known.backbone.model_dump(),
+            "model": known.model.model_dump(),
         }
         found[method] = Recipe.from_dict(tree, short)
         for loss in LOSSES if method == WITH_A_LOSS else ():

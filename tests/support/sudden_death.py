@@ -17,13 +17,18 @@ def _die() -> None:
 
 
 def _replace(where: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Put something in the place of `module:name` or `module:Class.name`."""
+    """Put something in the place of `module:name` or `module:Class.name`, also where our modules imported it before."""
     module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
     *owners, name = path.split(".")
     for part in owners:
         owner = getattr(owner, part)
-    setattr(owner, name, make(getattr(owner, name)))
+    former = getattr(owner, name)
+    new = make(former)
+    setattr(owner, name, new)
+    for other in [other for key, other in sys.modules.items() if key.startswith("hlcli.") and not owners]:
+        if vars(other).get(name) is former:
+            setattr(other, name, new)
 
 
 def _at_call(number: int, act: Callable[..., None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -25,8 +25,8 @@ _SECTIONS: dict[str, type[MethodSection]] = {
 LABEL_METHODS = tuple(_SECTIONS)
 
 
-def tiny_label_model(method: str = "hleg", *overrides: str) -> LoadedModel:
-    """A model for drawn scenes of 32 × 32 pixels; overrides such as `train.precision=bf16`."""
+def tiny_label_recipe(method: str = "hleg", *overrides: str) -> Recipe:
+    """For drawn scenes of 32 × 32 pixels; overrides such as `train.precision=bf16`."""
     section = _SECTIONS[method]
     backbone = "clip:tiny" if section.backbone_kind == "clip" else "test_resnet.r160_in1k"
     tree: dict[str, dict[str, Any]] = {
@@ -36,7 +36,12 @@ def tiny_label_model(method: str = "hleg", *overrides: str) -> LoadedModel:
         "train": {"cpu": True},
         "eval": {"batch_size": 3, "threshold": 0.5},
     }
-    recipe = Recipe.from_dict(tree, overrides)
+    return Recipe.from_dict(tree, overrides)
+
+
+def tiny_label_model(method: str = "hleg", *overrides: str) -> LoadedModel:
+    """A model of that recipe."""
+    recipe = tiny_label_recipe(method, *overrides)
     labels = recipe.data.label_space()
     torch.manual_seed(0)
     model = build_model(recipe, labels, initial_weights=False)

@@ -20,8 +20,8 @@ import pytest
 from effort import effort
 from programs import SOURCE, group_variables, program_environment
 
-_PRELOADED = ["hlcli.cli.main", "hlcli.training.loop", "hlcli.prediction.captions", "hlcli.features.embedding", "spacy",
-              "hlcli.data.transfers.archive_download"]  # fmt: skip
+_PRELOADED = ["warm_libraries"]
+_PLACES = [str(SOURCE), str(Path(__file__).parent)]
 _SECONDS = effort(300, 36_000)
 _starting = threading.Lock()
 
@@ -48,7 +48,7 @@ class WarmProgram:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         with _starting, pytest.MonkeyPatch.context() as patch:
-            for name, value in program_environment().items():
+            for name, value in program_environment(PYTHONPATH=os.pathsep.join(_PLACES)).items():
                 patch.setenv(name, value)
             self._process.start()
 

@@ -149,7 +149,7 @@ def test_data_are_looked_at_again_by_a_resumed_run_that_had_saved_nothing(
         ({"a": "cat,train", "b": "dog,train"}, "no image belongs to split 'val'"),
         ({"a": ",train", "b": ",train", "c": ",val"}, "no image has a label"),
         ({"a": ",train", "b": ",train", "c": "cat,val"}, "No image of split train of folder has a label"),
-        ({"a": "cat,train", "c": "cat,val"}, "The training split has 1 images, fewer than train.batch_size 2"),
+        ({"a": "cat,train", "c": "cat,val"}, "The training split has 1 image, fewer than train.batch_size 2"),
     ],
 )
 def test_empty_splits_are_refused_before_anything_is_written(tmp_path: Path, rows: dict[str, str], message: str):

@@ -91,7 +91,8 @@ def test_learning_rates_follow_the_table_of_epochs(tmp_path: Path) -> None:
 def test_a_run_that_is_resumed_in_mid_epoch_ends_with_the_same_bits(
     tmp_path: Path, overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = hlcli.train(tiny_captions(*overrides), tmp_path / "whole")
+    recipe = tiny_captions(*overrides, "data.num_train=16", "data.num_val=4")
+    whole = hlcli.train(recipe, tmp_path / "whole")
     real = loop._stop_if_asked
 
     def stop_after_three_steps(state: Any) -> None:
@@ -100,9 +101,9 @@ def test_a_run_that_is_resumed_in_mid_epoch_ends_with_the_same_bits(
 
     monkeypatch.setattr(loop, "_stop_if_asked", stop_after_three_steps)
     with pytest.raises(KeyboardInterrupt):
-        hlcli.train(tiny_captions(*overrides), tmp_path / "cut")
+        hlcli.train(recipe, tmp_path / "cut")
     monkeypatch.undo()
-    resumed = hlcli.train(tiny_captions(*overrides), tmp_path / "cut", resume=True)
+    resumed = hlcli.train(recipe, tmp_path / "cut", resume=True)
     assert_same_bits(weights_of(whole), weights_of(resumed))
     assert evaluations(whole) == evaluations(resumed)
 
@@ -118,7 +119,8 @@ def test_a_run_that_is_resumed_in_mid_epoch_ends_with_the_same_bits(
 )
 def test_rewards_train_the_model_and_are_logged(tmp_path: Path, learned: Run, overrides: tuple[str, ...]) -> None:
     start = (f"train.init_weights={learned.folder}", "optim.lr=1e-4", "train.epochs=1", "model.dropout=0")
-    run = hlcli.train(tiny_captions(*SCST, *start, *overrides), tmp_path / "second")
+    small = ("data.num_train=12", "data.num_val=4")
+    run = hlcli.train(tiny_captions(*SCST, *start, *small, *overrides), tmp_path / "second")
     steps = [event["metrics"] for event in run.events() if event["event"] == "step"]
     assert all(metrics.keys() >= {"self_critical", "reward", "baseline"} for metrics in steps)
     assert all(metrics["loss"] == metrics["self_critical"] for metrics in steps)
@@ -189,6 +191,7 @@ def test_accumulated_parts_of_captions_give_the_step_of_the_whole_batch(tmp_path
     """Captions of a part have other lengths than those of the next: words weigh alike, not parts."""
     settings = ("backbone.freeze_batch_norm=true", "model.dropout=0", "optim.optimizer=sgd", "optim.lr=0.1")
     settings += ("train.epochs=1", f"objective.group_captions={str(rows == 'grouped').lower()}")
+    settings += ("data.num_train=12", "data.num_val=2")
     whole = hlcli.train(tiny_captions(*settings), tmp_path / "whole")
     parts = hlcli.train(tiny_captions(*settings, "train.accumulation_steps=3"), tmp_path / "parts")
     found = weights_of(parts)

@@ -6,7 +6,9 @@ import functools
 
 import pytest
 import torch
+from PIL import Image
 from tiny import TINY, tiny_recipe
+from tiny_captions import tiny_captions
 
 from hlcli.building import build_model
 from hlcli.errors import DataError, RecipeError
@@ -69,6 +71,14 @@ def test_a_data_set_that_is_not_there_yet_only_hides_the_steps(tmp_path):
     assert "unknown: " in costs.lines()[1]
     assert "hlcli preprocess shapes" in costs.lines()[1]
     assert costs.parameters == plan_training(tiny_recipe()).parameters
+
+
+def test_data_that_a_method_cannot_learn_from_is_refused(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("image,labels,split\na.png,dog,train\n")
+    data = {"dataset": "folder", "images": str(tmp_path), "labels": str(tmp_path / "labels.csv"), "image_size": 32}
+    with pytest.raises(DataError, match="No image of folder has a caption"):
+        plan_training(Recipe.from_dict({**tiny_captions().to_dict(), "data": data}))
 
 
 def test_batches_that_cannot_be_are_refused():

@@ -16,6 +16,7 @@ from hlcli.data.records import Record
 from hlcli.data.transfers.checksums import Checksum
 from hlcli.errors import DataError, named
 from hlcli.files import sha256_of
+from hlcli.plain_text import counted
 from hlcli.sections import Fraction, PrepareOptions
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Record]]) -> None:
         shared = [record.image_id for record in records if homes.setdefault(record.image_id, split) != split]
         if shared:
             raise DataError(
-                f"Splits {homes[shared[0]]} and {split} share {len(shared):,} images: {named(shared)}.",
+                f"Splits {homes[shared[0]]} and {split} share {counted(len(shared), 'image')}: {named(shared)}.",
                 "Scores on images that were trained on mean nothing: correct the lists.",
             )
 

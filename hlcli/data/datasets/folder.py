@@ -18,6 +18,7 @@ from hlcli.data.datasets.folder_rows import FolderRecords, FolderRow
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Records
 from hlcli.errors import DataError, named, nearest
+from hlcli.plain_text import counted
 from hlcli.sections import DataSection, Fraction
 
 SPLITS = ("train", "val", "test")
@@ -132,8 +133,9 @@ def _make_records(
     unknown = sorted({label for row in rows for label in row.labels if label not in index})
     if unknown:
         near = nearest(unknown[0], index)
+        count = counted(len(unknown), "label is", "labels are")
         raise DataError(
-            f"{labels_file}: {len(unknown)} labels are not in the label space: {named(unknown)}.",
+            f"{labels_file}: {count} not in the label space: {named(unknown)}.",
             f"Did you mean {near[0]}?" if near else "Add them to the hierarchy, or correct the file.",
         )
     return FolderRecords(rows, images, index)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record, Records
 from hlcli.errors import DataError, named
+from hlcli.plain_text import counted
 from hlcli.sections import DataSection
 
 _NO_CLASS = -1
@@ -171,8 +172,9 @@ class _HuggingFaceSplit(Sequence[Record]):
         found = ((name, row) for row, names in enumerate(entries) for name in names)
         unknown = [f"{name!r} (row {row})" for name, row in found if name not in self.label_index]
         if unknown:
+            count = counted(len(unknown), "label is", "labels are")
             raise DataError(
-                f"Split {self.split}: {len(unknown):,} labels are not in the label space: {named(unknown)}.",
+                f"Split {self.split}: {count} not in the label space: {named(unknown)}.",
                 "Add them to data.hierarchy, or let the training split have them.",
             )
         return [tuple(sorted({self.label_index[name] for name in names})) for names in entries]

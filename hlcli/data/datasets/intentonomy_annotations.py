@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from hlcli.data.datasets.intentonomy_labels import COUNTS, FINE_NAMES, NUM_LABELS, label_space
 from hlcli.errors import DataError
 from hlcli.json_text import read_json
+from hlcli.plain_text import counted
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 FILE_NAME = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*\.(jpe?g|png|webp)", re.ASCII | re.IGNORECASE)
@@ -79,7 +80,10 @@ def read_annotations(path: Path, *, threshold: float = 0.0) -> list[Annotation]:
         annotations.append(Annotation(image_id, *images[image_id], _read_labels(where, entry, threshold)))
     if len(seen) < len(images):
         first = next(image_id for image_id in images if image_id not in seen)
-        raise DataError(f"{path}: {len(images) - len(seen)} images have no annotation, e.g. {first}.", _AGAIN)
+        raise DataError(
+            f"{path}: {counted(len(images) - len(seen), 'image has', 'images have')} no annotation, e.g. {first}.",
+            _AGAIN,
+        )
     return annotations
 
 
@@ -214,7 +218,8 @@ def check_counts(split: str, rows: Sequence[Labels], path: Path, *, check_labels
         want = expected.by_number[number - 1] if 1 <= number <= len(expected.by_number) else 0
         if by_number[number] != want:
             raise DataError(
-                f"{path}: {want:,} photos with {number} labels were expected, found {by_number[number]:,}.", hint
+                f"{path}: {want:,} photos with {counted(number, 'label')} were expected, found {by_number[number]:,}.",
+                hint,
             )
 
 

@@ -18,6 +18,7 @@ from hlcli.data.transfers.manifest import Manifest
 from hlcli.data.transfers.photos import crawl_photos, plan_photos
 from hlcli.errors import InputError
 from hlcli.files import whole_file
+from hlcli.plain_text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def plan(sources: Sequence[Source], folder: Path, options: DownloadOptions) -> l
     rows = plan_sources(_NAME, own, folder, options, photos=photos, photo_bytes=_photo_bytes(options.width))
     rows += plan_photos(todo)
     if unlisted:
-        rows.append(PlannedFile(f"{unlisted:,} photos", "not listed yet", "unknown"))
+        rows.append(PlannedFile(counted(unlisted, "photo"), "not listed yet", "unknown"))
     return rows
 
 

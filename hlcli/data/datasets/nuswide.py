@@ -42,6 +42,7 @@ from hlcli.data.datasets.with_parents import DataWithParents
 from hlcli.data.records import Record
 from hlcli.data.transfers.manifest import Manifest
 from hlcli.errors import DataError, InputError
+from hlcli.plain_text import counted
 from hlcli.sections import Fraction
 
 logger = logging.getLogger(__name__)
@@ -202,7 +203,11 @@ def _find_placeholders(splits: dict[str, list[Record]], options: NuswideOptions)
     sums = {value.lower() for value in options.placeholder}
     found = find_placeholders(filter(is_there, paths), sums, options.placeholder_copies)
     if found:
-        logger.warning("%d images are pictures that stand for removed photos, e.g. %s.", len(found), found[0])
+        logger.warning(
+            "%s for removed photos, e.g. %s.",
+            counted(len(found), "image is a picture that stands", "images are pictures that stand"),
+            found[0],
+        )
     return set(found)
 
 

@@ -17,6 +17,7 @@ from hlcli.data.datasets.base import check_counts, check_path, note_source, read
 from hlcli.data.datasets.label_lists import read_label_list
 from hlcli.data.datasets.nuswide_labels import LABEL_NAMES, NUM_LISTED
 from hlcli.errors import DataError
+from hlcli.plain_text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,14 @@ def _read_membership(lists: dict[str, Path], known: set[str]) -> tuple[set[str],
     for name, files in (("TrainImagelist", train), ("TestImagelist", test)):
         if strangers := sorted(files - known):
             logger.warning(
-                "%s: %d images are not in Imagelist.txt and are left out, e.g. %s.",
+                "%s: %s not in Imagelist.txt and left out, e.g. %s.",
                 lists[name],
-                len(strangers),
+                counted(len(strangers), "image is", "images are"),
                 strangers[0],
             )
     if both := sorted(train & test):
-        logger.warning("%d images are in the lists of train and test and count as test, e.g. %s.", len(both), both[0])
+        count = counted(len(both), "image is", "images are")
+        logger.warning("%s in the lists of train and of test, taken for test, e.g. %s.", count, both[0])
     return train, test
 
 

@@ -37,6 +37,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError, InputError, named
 from hlcli.json_text import read_json
+from hlcli.plain_text import counted
 from hlcli.sections import DataSection, Fraction
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def read_labels(path: Path) -> dict[str, tuple[int, ...]]:
             raise DataError(f"{path}: {file} has a label outside 0..{NUM_LABELS - 1}.")
     empty = [file for file, row in document.items() if not row]
     if empty:
-        logger.warning("%s: %d images have no label: %s.", path, len(empty), named(empty))
+        logger.warning("%s: %s no label: %s.", path, counted(len(empty), "image has", "images have"), named(empty))
     return {file: tuple(sorted(set(row))) for file, row in document.items()}
 
 
@@ -173,8 +174,8 @@ def _find_photos(source: Path, labels: Collection[str], notes: dict[str, Any]) -
     ]
     if notes["differing_duplicates"]:
         logger.warning(
-            "%d photos differ between %s and %s, e.g. %s; those of %s are taken.",
-            len(notes["differing_duplicates"]),
+            "%s between %s and %s, e.g. %s; those of %s are taken.",
+            counted(len(notes["differing_duplicates"]), "photo differs", "photos differ"),
             *FOLDERS,
             notes["differing_duplicates"][0],
             FOLDERS[0],

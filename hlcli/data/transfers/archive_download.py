@@ -35,6 +35,7 @@ from hlcli.data.transfers.verification import find_changed, find_damaged, member
 from hlcli.errors import DataError, DownloadError, HlcliError, InputError
 from hlcli.files import free_bytes, sha256_of, whole_file, write_json
 from hlcli.locks import lock_folder
+from hlcli.plain_text import counted
 from hlcli.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -138,8 +139,8 @@ def _check_space(sources: Sequence[Source], folder: Path, options: DownloadOptio
     if needed <= free:
         return
     message = (
-        f"{needed:,} bytes are needed to fetch and unpack {len(sources)} files, but {free:,} are free on the disk "
-        f"of {folder}."
+        f"{needed:,} bytes are needed to fetch and unpack {counted(len(sources), 'file')}, but {free:,} are free on "
+        f"the disk of {folder}."
     )
     if not options.force:
         hint = "Make room, give another --root, fetch one --part after the other, or go on with --force."

@@ -10,6 +10,7 @@ from hlcli.data.datasets.base import DownloadOptions, PlannedFile, Source
 from hlcli.errors import InputError
 from hlcli.files import free_bytes
 from hlcli.json_text import read_json
+from hlcli.plain_text import counted
 
 MOST_AT_ONCE = 2
 _SPACE_MARGIN = 1.05
@@ -55,12 +56,12 @@ def _describe_space(
     """What is known of the disk space that is needed; of an archive's content nothing is."""
     coming = [source for source in missing if source.urls or find_given(source, folder, options) is not None]
     unsized = sum(source.size is None for source in coming)
-    unknown = [f"{unsized:,} files"] if unsized else []
+    unknown = [counted(unsized, "file")] if unsized else []
     words = f"{space_needed(missing, folder, options):,} bytes"
     if photos and photo_bytes is not None:
-        words += f" and about {-(-photos * photo_bytes // 1_000_000):,} MB for {photos:,} photos"
+        words += f" and about {-(-photos * photo_bytes // 1_000_000):,} MB for {counted(photos, 'photo')}"
     elif photos:
-        unknown.append(f"{photos:,} photos")
+        unknown.append(counted(photos, "photo"))
     if photos or unsized or any(source.unpack_to is not None for source in coming):
         words = f"at least {words}"
     return f"{words}; the sizes of {' and of '.join(unknown)} are not published" if unknown else words

@@ -19,6 +19,7 @@ from hlcli.data.transfers.patience import Clock, worker_threads
 from hlcli.data.transfers.session import Refused, Session
 from hlcli.errors import InputError
 from hlcli.files import whole_file
+from hlcli.plain_text import counted
 
 _PLACEHOLDER_COPIES = 5
 """Addresses that give the same bytes, from which on these are no photo but a picture that stands for removed ones."""
@@ -96,9 +97,9 @@ def plan_crawl(
         else:
             plan.wanted.append(item)
     if changed:
+        count = counted(len(changed), f"image in {folder} was", f"images in {folder} were")
         raise InputError(
-            f"{len(changed):,} images in {folder} were fetched from other addresses than asked for now: "
-            f"{changed[0][0]} instead of {changed[0][1]}.",
+            f"{count} fetched from other addresses than asked for now: {changed[0][0]} instead of {changed[0][1]}.",
             "Give the same options as before (--width), or --overwrite to fetch them anew.",
         )
     return plan

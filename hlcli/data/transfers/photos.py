@@ -10,6 +10,7 @@ from hlcli.data.transfers.crawl import CrawlPlan, ImageItem, crawl_images
 from hlcli.data.transfers.manifest import FAILURES_NAME
 from hlcli.data.transfers.session import Session
 from hlcli.data.transfers.verification import without_damaged_photos
+from hlcli.plain_text import counted
 from hlcli.progress import Progress
 
 
@@ -51,4 +52,4 @@ def crawl_photos(
 def plan_photos(todo: CrawlPlan) -> list[PlannedFile]:
     """The rows of a dry run."""
     states = (("present", todo.present, "0 bytes"), ("missing", todo.wanted, "unknown"), ("gone", todo.gone, "0 bytes"))
-    return [PlannedFile(f"{len(photos):,} photos", state, size) for state, photos, size in states if photos]
+    return [PlannedFile(counted(len(photos), "photo"), state, size) for state, photos, size in states if photos]

@@ -216,6 +216,13 @@ class Hspnet(MethodSection):
 
         return training_losses(model, batch, criterion, epoch=epoch, reduction=self.reduction)
 
+    def check_files(self, labels: LabelSpace, data_folder: Path) -> None:
+        """Refuse a given label graph that is of other labels."""
+        from hlcli.embeddings.graphs import read_label_graph
+
+        if self.graph != "clip":
+            read_label_graph(self._graph_path(data_folder), labels)
+
     def describe_files(self, data_folder: Path) -> dict[str, str]:
         """Where a given label graph comes from: file, sum, encoder and its settings."""
         from hlcli.embeddings.graphs import describe_label_graph

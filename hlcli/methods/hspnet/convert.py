@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hlcli.errors import CheckpointError
+from hlcli.methods.hspnet.prompts import PARENT_TEMPLATE
 from hlcli.methods.reference_names import inverted, rename_all, without_wrapper
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ NAMES = {
     "gcn.gc3.weight": "gcn.weights.2",
 }
 PARENTS = "parent_prompt_learner"
+_PHRASE_WORDS = len(PARENT_TEMPLATE.partition("{}")[0].split())  # a token each, whatever children learn
 COMPUTED = ("child_adjacency", "parent_adjacency")
 """What a published checkpoint does not hold."""
 
@@ -46,6 +48,11 @@ def from_reference(state: Mapping[str, Tensor], model: Hspnet) -> dict[str, Tens
     if "parent_prompts" in ours:
         _check_parts(state, ours["parent_prompts"])
         _check_ends(ours, model)
+    if "parent_context" in ours:
+        # All words of the parents' phrase there, as many as children have learnt ones here; nobody reads them.
+        own, prompts = model.parent_prompts, ours.get("parent_prompts")
+        prompts = own if prompts is None or prompts.shape != own.shape else prompts
+        ours["parent_context"] = prompts[0, 1 : 1 + model.n_ctx].clone()
     return ours
 
 
@@ -58,17 +65,18 @@ def to_reference(state: Mapping[str, Tensor], model: Hspnet) -> dict[str, Tensor
     kept = {name: value for name, value in state.items() if name not in COMPUTED}
     theirs = rename_all(kept, inverted(NAMES), "HSPNet")
     if "parent_prompts" in state:
-        theirs |= _parts(state["parent_prompts"], model.n_ctx)
+        theirs |= _parts(state["parent_prompts"])
+        theirs[f"{PARENTS}.ctx"] = state["parent_prompts"][0, 1 : 1 + _PHRASE_WORDS].clone()
     return theirs
 
 
-def _parts(parent_prompts: Tensor | None, num_context_tokens: int = 0) -> dict[str, Tensor]:
+def _parts(parent_prompts: Tensor | None) -> dict[str, Tensor]:
     """What the reference keeps of the parents' prompts beside the whole."""
     prompts = torch.empty(0, 0) if parent_prompts is None else parent_prompts  # [P, T, W]
     return {
         f"{PARENTS}.token_prefix": prompts[:, :1],
-        f"{PARENTS}.token_middle": prompts[:, 1 : 1 + num_context_tokens],
-        f"{PARENTS}.token_suffix": prompts[:, 1 + num_context_tokens :],
+        f"{PARENTS}.token_middle": prompts[:, 1 : 1 + _PHRASE_WORDS],
+        f"{PARENTS}.token_suffix": prompts[:, 1 + _PHRASE_WORDS :],
     }
 
 

@@ -62,6 +62,17 @@ class CaptionMetrics:
         return {name: None if math.isnan(value) else value for name, value in self.values.items()}
 
 
+def spelt_out(names: Sequence[str]) -> list[str]:
+    """Names under which metrics of `METRICS` are told, in its order: `BLEU` gives four.
+
+    Examples:
+        >>> spelt_out(["CIDEr", "BLEU"])
+        ['BLEU-1', 'BLEU-2', 'BLEU-3', 'BLEU-4', 'CIDEr']
+    """
+    chosen = [name for name in METRICS if name in names]
+    return [one for name in chosen for one in ([f"BLEU-{n}" for n in range(1, 5)] if name == "BLEU" else [name])]
+
+
 def check_metrics(names: Sequence[str]) -> None:
     """Make sure that metrics are known and can be computed here, before any long work.
 

@@ -62,13 +62,13 @@ def _page(status: int, **headers: str) -> Fault:
 
 def _photo(fault: Fault, end: int, listed: str, times: int) -> Misbehaviour:
     """A photo that is never right."""
-    return Misbehaviour(always=fault, end=end, says=r"1 photos .* are missing", listed=listed, asked=(0,) * times)
+    return Misbehaviour(always=fault, end=end, says=r"1 photo missing", listed=listed, asked=(0,) * times)
 
 
 def _always_busy(status: int) -> Misbehaviour:
     """A photo whose host is busy for it alone."""
     listed = rf"HTTP {status} \(asked \d+ times\)"
-    return Misbehaviour(always=_busy(status, None), end=3, says=r"1 photos .* are missing", listed=listed)
+    return Misbehaviour(always=_busy(status, None), end=3, says=r"1 photo missing", listed=listed)
 
 
 def _with_etag(etag: str | None) -> Fault:

@@ -1,0 +1,30 @@
+"""The images of commands that use a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hlcli
+
+MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help="More images, after --images.")]
+
+
+def refuse_models(places: Sequence[Path], hint: str) -> None:
+    """Refuse models among the images: a run's own figures are not what is meant.
+
+    Args:
+        places: what was given as images.
+        hint: how this command takes models.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for place in places:
+        # isfile: a pattern may be longer than names can be, which is no error here.
+        if any(os.path.isfile(place / name / "model.json") for name in ("", "model")):
+            raise hlcli.InputError(f"{place} holds a model; images were expected.", hint)

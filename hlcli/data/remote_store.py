@@ -1,0 +1,132 @@
+"""Stores that lie elsewhere: `data.store: s3://bucket/coco/store`, or any other address that fsspec can read.
+
+A store is memory-mapped, so it is copied to this machine once, and read from the copy until the original changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hlcli.errors import DataError, HlcliError, MissingDependencyError
+from hlcli.files import free_bytes, sha256_of, whole_folder, writing
+from hlcli.progress import Progress
+
+_CHUNK = 10**6
+_NEEDED = {"meta.json", "labels.json"}
+
+
+@cache
+def local_store(address: str) -> Path:
+    """The copy of a store on this disk; it is made where there is none of what lies at that address now.
+
+    Several processes of a machine make one copy. It is checked by its sums, and appears when it is whole.
+
+    Args:
+        address: of the store's folder, for example `s3://bucket/coco/store`.
+
+    Raises:
+        MissingDependencyError: when a package is needed for such addresses, naming it.
+        DataError: when there is no store, or it changes while it is copied.
+        HlcliError: when there is too little room on the disk.
+    """
+    import fsspec
+    from filelock import FileLock
+
+    with _in_our_words(address):
+        system, folder = fsspec.url_to_fs(address)
+        folder = folder.rstrip("/")
+        meta = system.cat_file(f"{folder}/meta.json")
+    digest = hashlib.sha256(address.encode() + b"\0" + meta).hexdigest()[:32]
+    copy = _cache_folder() / digest / "store"
+    lock = copy.parent / "store.lock"
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if not copy.is_dir():
+                _copy(address, system, folder, copy)
+    return copy
+
+
+def _cache_folder() -> Path:
+    """Beside what the hub's library keeps."""
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(home) / "hlcli" / "stores"
+
+
+def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
+    """Copy all files of a store, and check them."""
+    with _in_our_words(address):
+        found = system.find(folder, detail=True)
+    sizes = {name.removeprefix(f"{folder}/"): facts.get("size") for name, facts in found.items()}
+    if lacking := _NEEDED - set(sizes):
+        raise DataError(f"{address} is no store: it has no {min(lacking)}.", "Give the folder that `preprocess` made.")
+    for name in sizes:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{address} is no store: a file in it is called {name!r}.")
+    total, room = sum(size or 0 for size in sizes.values()), free_bytes(copy.parent)
+    if total > room:
+        raise HlcliError(
+            f"{address} has {total:,} bytes, {copy.parent} has room for {room:,}.",
+            "Make room, or let HF_HOME name a folder on a larger disk.",
+        )
+    with whole_folder(copy) as building, Progress("Copying the store", total=total // _CHUNK, unit="MB") as bar:
+        for name in sorted(sizes):
+            target = building / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "wb") as file:
+                for chunk in _chunks(address, system, f"{folder}/{name}"):
+                    file.write(chunk)
+                    bar.advance(len(chunk) // _CHUNK)
+        _check(address, building)
+
+
+def _chunks(address: str, system: Any, path: str) -> Iterator[bytes]:
+    """A file that lies elsewhere, piece by piece."""
+    with _in_our_words(address):
+        source = system.open(path, "rb")
+    with source:
+        while True:
+            with _in_our_words(address):
+                chunk = source.read(_CHUNK)
+            if not chunk:
+                return
+            yield chunk
+
+
+def _check(address: str, folder: Path) -> None:
+    """Compare the tables with the sums in `meta.json`."""
+    try:
+        counts = json.loads((folder / "meta.json").read_bytes())["counts"]
+        sums = {split: count["sha256"] for split, count in counts.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{address}: meta.json does not describe a store: {error!r}") from error
+    for split, expected in sums.items():
+        tables = sorted((folder / split).glob("*.arrow"))
+        if [sha256_of(table) for table in tables] != [expected]:
+            raise DataError(
+                f"{address}: {split} is not what meta.json says.", "Was it written to meanwhile? Try again."
+            )
+
+
+@contextmanager
+def _in_our_words(address: str) -> Iterator[None]:
+    """What file systems raise, as one message: each has errors of its own, of the libraries that it is built on."""
+    try:
+        yield
+    except HlcliError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(f"{address} cannot be read: {error}.") from error
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{address} is no store: it has no meta.json.", "Give the folder that `hlcli preprocess` made."
+        ) from error
+    except Exception as error:
+        raise DataError(f"{address} cannot be read: {error or type(error).__name__}") from error

@@ -1,0 +1,161 @@
+"""Stores at addresses that fsspec reads: copied once, checked, and copied anew when they change."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import fsspec
+import pytest
+from command_line import run
+from pydantic import ValidationError
+
+from hlcli.data.datasets.shapes import Shapes
+from hlcli.data.labels import LabelSpace
+from hlcli.data.records import Record
+from hlcli.data.remote_store import local_store
+from hlcli.data.store import open_label_space, open_records, split_names, write_store
+from hlcli.errors import DataError, HlcliError, MissingDependencyError
+
+LABELS = LabelSpace.flat(["cat", "dog"])
+RECORDS = [Record("a", b"\xff\xd8 one", (0,), (), ("One.",), ()), Record("b", b"two", (0, 1), (), (), ())]
+ADDRESS = "memory://bucket/sets/store"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    local_store.cache_clear()
+    yield
+    local_store.cache_clear()
+    fsspec.filesystem("memory").store.clear()
+
+
+def made(folder: Path, records: list[Record] = RECORDS) -> Path:
+    write_store(folder, LABELS, {"train": records, "val": records[:1]}, {}, encode=iter)
+    return folder
+
+
+def put(folder: Path, address: str = ADDRESS) -> str:
+    """Upload a store; what was there is gone."""
+    system, place = fsspec.url_to_fs(address)
+    if system.exists(place):
+        system.rm(place, recursive=True)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            system.pipe_file(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+    return address
+
+
+def data(address: str) -> Shapes:
+    return Shapes(store=address)
+
+
+def test_a_store_elsewhere_is_read_like_one_here(tmp_path: Path):
+    section = data(put(made(tmp_path / "store")))
+    assert split_names(section) == ("train", "val")
+    assert list(open_records(section, "train")) == RECORDS
+    assert open_label_space(section) == LABELS
+
+
+def test_it_is_copied_once_and_again_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    address = put(made(tmp_path / "store"))
+    first = local_store(address)
+    local_store.cache_clear()  # as in another process
+    opened = []
+    kind = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(kind, "open", lambda self, path, *rest, **more: opened.append(path))
+    assert local_store(address) == first
+    assert opened == []
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    put(made(tmp_path / "store", RECORDS[1:]), address)
+    local_store.cache_clear()
+    assert local_store(address) != first
+    assert list(open_records(data(address), "train")) == RECORDS[1:]
+
+
+def test_a_web_server_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
+    made(tmp_path / "sets" / "store")
+    handler = functools.partial(_Quiet, directory=str(tmp_path / "sets"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        section = data(f"http://127.0.0.1:{server.server_port}/store")
+        assert list(open_records(section, "train")) == RECORDS
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_two_processes_make_one_copy(tmp_path: Path):
+    address = made(tmp_path / "store").as_uri()
+    with ProcessPoolExecutor(2) as pool:
+        first, second = pool.map(local_store, [address, address])
+    assert first == second
+    assert sorted(path.name for path in first.iterdir()) == ["labels.json", "meta.json", "train", "val"]
+
+
+def test_a_copy_that_is_not_what_was_written_is_refused(tmp_path: Path):
+    folder = made(tmp_path / "store")
+    table = next((folder / "val").glob("*.arrow"))
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match=r"val is not what meta\.json says"):
+        local_store(put(folder))
+    assert not list((tmp_path / "cache").rglob("meta.json"))
+
+
+def test_a_place_without_a_store_says_so(tmp_path: Path):
+    with pytest.raises(DataError, match=r"memory://bucket/none is no store: it has no meta\.json"):
+        local_store("memory://bucket/none")
+    folder = made(tmp_path / "store")
+    (folder / "labels.json").unlink()
+    with pytest.raises(DataError, match=r"it has no labels\.json"):
+        local_store(put(folder))
+    with pytest.raises(DataError, match="cannot be read: Protocol not known"):
+        local_store("nowhere://bucket/store")
+
+
+def test_a_missing_package_is_named():
+    if find_spec("s3fs"):
+        pytest.skip("s3fs is installed here")
+    with pytest.raises(MissingDependencyError, match="Install s3fs"):
+        local_store("s3://bucket/store")
+
+
+def test_a_cache_that_cannot_be_written_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "file"))
+    with pytest.raises(HlcliError, match=r"file/hlcli/stores/.* cannot be written: Not a directory"):
+        local_store(put(made(tmp_path / "store")))
+
+
+def test_a_store_that_only_says_where_its_images_are_is_refused(tmp_path: Path):
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"photo")
+    address = put(made(tmp_path / "store", [Record("a", photo, (0,), (), (), ())]))
+    with pytest.raises(DataError, match="does not hold its images") as caught:
+        open_records(data(address), "train")
+    assert "--image-size" in str(caught.value.hint)
+
+
+def test_an_address_survives_a_recipe(tmp_path: Path):
+    assert Shapes.model_validate(data(ADDRESS).model_dump(mode="json")).store == ADDRESS
+    assert Shapes(store="sets/store").store == Path("sets/store")  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Shapes(store=5)  # type: ignore[arg-type]
+
+
+def test_a_wrong_address_ends_a_command(tmp_path: Path):
+    address = put(made(tmp_path / "store"))
+    ended = run("train", "--recipe", "quickstart", "--set", f"data.store={address}s", "--run", tmp_path / "run")
+    assert ended.exit_code == 2
+    assert f"{address}s is no store" in ended.output
