@@ -120,9 +120,15 @@ class Progress:
         rate = self._rate()
         return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} {self.unit}/s"
 
+    def _units(self) -> str:
+        """The word for as many units as there are in all; abbreviations such as MB have one form."""
+        is_one = (self.count if self.total is None else self.total) == 1
+        return self.unit if is_one or self.unit.isupper() else f"{self.unit}s"
+
     def _line(self) -> str:
         """`Training: 37/100 steps, 4.2 step/s, 0:15 left, loss 0.12`."""
-        count = f"{self.count} {self.unit}s" if self.total is None else f"{self.count}/{self.total} {self.unit}s"
+        count = f"{self.count}" if self.total is None else f"{self.count}/{self.total}"
+        count += f" {self._units()}"
         parts = [count, self._speed()]
         rate = self._rate()
         if self.total is not None and rate > 0:
@@ -135,7 +141,7 @@ class Progress:
         """`Training: 100 steps in 0:24, 4.2 step/s, loss 0.12`."""
         of_total = f" of {self.total}" if self.total is not None and self.count != self.total else ""
         words = "stopped after " if stopped else ""
-        line = f"{self.title}: {words}{self.count}{of_total} {self.unit}s in "
+        line = f"{self.title}: {words}{self.count}{of_total} {self._units()} in "
         line += f"{duration(time.monotonic() - self._began)}, {self._speed()}"
         return f"{line}, {self._notes}" if self._notes else line
 

@@ -54,6 +54,15 @@ def test_short_work_says_only_that_it_is_done(clock, messages):
     assert messages() == ["Reading: 2 images in 0:04, 0.5 image/s"]
 
 
+@pytest.mark.parametrize(
+    ("unit", "total", "words"), [("image", 1, "1 image"), ("MB", 2, "2 MB"), ("step", 2, "2 steps")]
+)
+def test_one_unit_is_in_the_singular(unit, total, words, clock, messages):
+    with Progress("Work", total=total, unit=unit) as bar:
+        bar.advance(total)
+    assert messages()[-1].startswith(f"Work: {words} in ")
+
+
 def test_work_of_unknown_length_shows_no_time_left(clock, messages):
     with Progress("Reading", unit="image") as bar:
         clock.now += 40

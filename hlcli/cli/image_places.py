@@ -12,6 +12,7 @@ import typer
 import hlcli
 
 MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help="More images, after --images.")]
+_FILES = ("model.json", "model.safetensors")
 
 
 def refuse_models(places: Sequence[Path], hint: str) -> None:
@@ -25,6 +26,7 @@ def refuse_models(places: Sequence[Path], hint: str) -> None:
         InputError: naming the first one.
     """
     for place in places:
+        # Both files: other programs' models have a model.json as well, and may lie beside photos.
         # isfile: a pattern may be longer than names can be, which is no error here.
-        if any(os.path.isfile(place / name / "model.json") for name in ("", "model")):
+        if any(all(os.path.isfile(folder / name) for name in _FILES) for folder in (place, place / "model")):
             raise hlcli.InputError(f"{place} holds a model; images were expected.", hint)

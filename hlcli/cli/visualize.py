@@ -10,7 +10,7 @@ import typer
 from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.completion import figure_names
 from hlcli.cli.failure_report import show_failures
-from hlcli.cli.image_places import MoreImages
+from hlcli.cli.image_places import MoreImages, refuse_models
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import say, suggest
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
@@ -40,6 +40,20 @@ Labels = Annotated[
         "and scenes all."
     ),
 ]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        help="attention: level of the labels, such as coarse; default fine. embeddings: of the labels that colour "
+        "images; default the coarsest."
+    ),
+]
+TopK = Annotated[
+    int | None,
+    typer.Option(min=1, help="levels: labels of each level; default 1. embeddings: neighbours; default 5."),
+]
+Projection = Annotated[
+    str | None, typer.Option(help="embeddings: tsne, umap or pca make points of vectors; default tsne.")
+]
 
 
 def visualize(
@@ -65,20 +79,9 @@ def visualize(
         int | None, typer.Option(min=1, help="So many of the images, evenly spread over the split or the files found.")
     ] = None,
     labels: Labels = None,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            help="attention: level of the labels, such as coarse; default fine. embeddings: of the labels that colour "
-            "images; default the coarsest."
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(min=1, help="levels: labels of each level; default 1. embeddings: neighbours; default 5."),
-    ] = None,
-    projection: Annotated[
-        str | None, typer.Option(help="embeddings: tsne, umap or pca make points of vectors; default tsne.")
-    ] = None,
+    level: Level = None,
+    top_k: TopK = None,
+    projection: Projection = None,
     raw: Annotated[bool, typer.Option("--raw", help="attention: also one plain JPEG file per label.")] = False,
     recipe: WhichRecipe = None,
     overrides: Overrides = None,
@@ -109,12 +112,14 @@ def visualize(
     import hlcli
     from hlcli.progress import waiting
 
+    places = [*(images or []), *(more_images or [])]
+    refuse_models(places, "Figures are of one model: `hlcli visualize KIND MODEL --images …`.")
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     with waiting("Loading"):
         drawn = hlcli.visualize(
-            kind, model, images=[*(images or []), *(more_images or [])], split=split, max_images=max_images,
-            labels=labels or (), level=level, top_k=top_k, raw=raw, projection=projection, recipe=given,
-            overrides=() if given else overrides or (), out=out, file_format=file_format,
+            kind, model, images=places, split=split, max_images=max_images, labels=labels or (), level=level,
+            top_k=top_k, raw=raw, projection=projection, recipe=given, overrides=() if given else overrides or (),
+            out=out, file_format=file_format,
         )  # fmt: skip
     _show(drawn, as_json=as_json)
     if not as_json:

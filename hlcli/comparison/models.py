@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def compare(
 def _check_file(path: Path) -> Path:
     if path.suffix not in _ENDINGS:
         raise InputError(f"--out {path}: the ending must be one of {', '.join(_ENDINGS)} (got {path.suffix!r}).")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"--out {path} is a folder; a file was expected.")
     check_writable(path.parent)
     return path

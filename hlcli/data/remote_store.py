@@ -6,16 +6,17 @@ A store is memory-mapped, so it is copied to this machine once, and read from th
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hlcli.data.records import Record
 from hlcli.errors import DataError, HlcliError, MissingDependencyError
 from hlcli.files import free_bytes, sha256_of, whole_folder, writing
+from hlcli.json_text import read_json
 from hlcli.progress import Progress
 
 _CHUNK = 10**6
@@ -39,12 +40,19 @@ def local_store(address: str) -> Path:
     import fsspec
     from filelock import FileLock
 
+    if address.startswith(("http://", "https://")) and "?" in address:
+        raise DataError(
+            f"{address}: the address of a store cannot end with a query.",
+            "Files are looked for below it: leave ?… out.",
+        )
     with _in_our_words(address):
         system, folder = fsspec.url_to_fs(address)
         folder = folder.rstrip("/")
         meta = system.cat_file(f"{folder}/meta.json")
     digest = hashlib.sha256(address.encode() + b"\0" + meta).hexdigest()[:32]
     copy = _cache_folder() / digest / "store"
+    if copy.is_dir():  # whole; perhaps on a disk that cannot be written
+        return copy
     lock = copy.parent / "store.lock"
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +60,20 @@ def local_store(address: str) -> Path:
             if not copy.is_dir():
                 _copy(address, system, folder, copy)
     return copy
+
+
+def refuse_absent_images(records: Sequence[Record], address: str) -> None:
+    """Stop at a store from elsewhere that says where its images lie, if the first does not lie there.
+
+    Raises:
+        DataError: naming the image.
+    """
+    image = records[0].image if len(records) else b""
+    if isinstance(image, Path) and not image.is_file():
+        raise DataError(
+            f"{address} does not hold its images but says where they are, and {image} is missing.",
+            "Prepare it with `hlcli preprocess --image-size`, so that it holds them.",
+        )
 
 
 def _cache_folder() -> Path:
@@ -66,7 +88,9 @@ def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
         found = system.find(folder, detail=True)
     sizes = {name.removeprefix(f"{folder}/"): facts.get("size") for name, facts in found.items()}
     if lacking := _NEEDED - set(sizes):
-        raise DataError(f"{address} is no store: it has no {min(lacking)}.", "Give the folder that `preprocess` made.")
+        raise DataError(
+            f"{address} is no store: it has no {min(lacking)}.", "Give the folder that `hlcli preprocess` made."
+        )
     for name in sizes:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(f"{address} is no store: a file in it is called {name!r}.")
@@ -76,24 +100,26 @@ def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
             f"{address} has {total:,} bytes, {copy.parent} has room for {room:,}.",
             "Make room, or let HF_HOME name a folder on a larger disk.",
         )
-    with whole_folder(copy) as building, Progress("Copying the store", total=total // _CHUNK, unit="MB") as bar:
+    done = 0
+    with whole_folder(copy) as building, Progress("Copying the store", total=total // _CHUNK or None, unit="MB") as bar:
         for name in sorted(sizes):
             target = building / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "wb") as file:
-                for chunk in _chunks(address, system, f"{folder}/{name}"):
+                for chunk in _chunks(address, system, folder, name):
                     file.write(chunk)
-                    bar.advance(len(chunk) // _CHUNK)
+                    done += len(chunk)
+                    bar.advance(done // _CHUNK - bar.count)
         _check(address, building)
 
 
-def _chunks(address: str, system: Any, path: str) -> Iterator[bytes]:
+def _chunks(address: str, system: Any, folder: str, name: str) -> Iterator[bytes]:
     """A file that lies elsewhere, piece by piece."""
-    with _in_our_words(address):
-        source = system.open(path, "rb")
+    with _in_our_words(address, name):
+        source = system.open(f"{folder}/{name}", "rb", **_in_one_go(system, f"{folder}/{name}"))
     with source:
         while True:
-            with _in_our_words(address):
+            with _in_our_words(address, name):
                 chunk = source.read(_CHUNK)
             if not chunk:
                 return
@@ -103,8 +129,8 @@ def _chunks(address: str, system: Any, path: str) -> Iterator[bytes]:
 def _check(address: str, folder: Path) -> None:
     """Compare the tables with the sums in `meta.json`."""
     try:
-        counts = json.loads((folder / "meta.json").read_bytes())["counts"]
-        sums = {split: count["sha256"] for split, count in counts.items()}
+        meta = read_json(folder / "meta.json")
+        sums = {split: meta["counts"][split]["sha256"] for split in meta["splits"]}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{address}: meta.json does not describe a store: {error!r}") from error
     for split, expected in sums.items():
@@ -115,9 +141,15 @@ def _check(address: str, folder: Path) -> None:
             )
 
 
+def _in_one_go(system: Any, path: str) -> dict[str, int]:
+    """How to open a file of a web server that does not say that it gives parts of files, which are asked for else."""
+    is_web = "https" in system.protocol  # a name, or several
+    return {"block_size": 0} if is_web and not system.info(path).get("partial") else {}
+
+
 @contextmanager
-def _in_our_words(address: str) -> Iterator[None]:
-    """What file systems raise, as one message: each has errors of its own, of the libraries that it is built on."""
+def _in_our_words(address: str, name: str = "meta.json") -> Iterator[None]:
+    """What file systems raise for a file, as one message: each has errors of its own, of the libraries below it."""
     try:
         yield
     except HlcliError:
@@ -126,7 +158,7 @@ def _in_our_words(address: str) -> Iterator[None]:
         raise MissingDependencyError(f"{address} cannot be read: {error}.") from error
     except FileNotFoundError as error:
         raise DataError(
-            f"{address} is no store: it has no meta.json.", "Give the folder that `hlcli preprocess` made."
+            f"{address} is no store: it has no {name}.", "Give the folder that `hlcli preprocess` made."
         ) from error
     except Exception as error:
         raise DataError(f"{address} cannot be read: {error or type(error).__name__}") from error

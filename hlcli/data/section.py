@@ -26,8 +26,8 @@ class PrepareOptions(Section):
     """
 
 
-_StoreAddress = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.]*(::[a-z].*)?://.+")]
-"""Where a store lies that is not on this machine's disk (docs/store.md)."""
+_StoreAddress = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9+.]+(::[a-zA-Z].*)?://.+")]
+"""Where a store lies that is not on this machine's disk (docs/store.md); one letter is a disk of Windows."""
 
 
 class DataSection(Section):

@@ -9,7 +9,7 @@ from typing import Any
 from hlcli.data.image_files import places_below
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Columns, Record, Records, Selection
-from hlcli.data.remote_store import local_store
+from hlcli.data.remote_store import local_store, refuse_absent_images
 from hlcli.errors import DataError
 from hlcli.files import recover_folder, sha256_of, whole_folder, write_json
 from hlcli.json_text import read_json
@@ -117,7 +117,7 @@ def open_records(data: DataSection, split: str) -> Records:
             raise DataError(f"{folder} has no split {split!r}; it has {', '.join(has)}.", _split_hint(has))
         records = StoreSplit(folder / split, folder / meta["image_root"])
         if isinstance(data.store, str):
-            _refuse_absent_images(records, data.store)
+            refuse_absent_images(records, data.store)
     if data.skip:
         left_out = set(data.skip)
         ids = records.image_ids() if isinstance(records, Columns) else [record.image_id for record in records]
@@ -128,16 +128,6 @@ def open_records(data: DataSection, split: str) -> Records:
             f"Split {split!r} of {data.name} has no image.", "Does data.skip leave one?" if data.skip else None
         )
     return records
-
-
-def _refuse_absent_images(records: StoreSplit, address: str) -> None:
-    """Stop at a store from elsewhere that says where its images lie, if the first does not lie there."""
-    image = records[0].image if len(records) else b""
-    if isinstance(image, Path) and not image.is_file():
-        raise DataError(
-            f"{address} does not hold its images but says where they are, and {image} is missing.",
-            "Prepare it with `hlcli preprocess --image-size`, so that it holds them.",
-        )
 
 
 def _split_hint(splits: Sequence[str]) -> str | None:
@@ -159,9 +149,7 @@ def split_labels(records: Records) -> list[tuple[str, tuple[int, ...]]]:
         known = split_labels(records.records)
         return [known[row] for row in records.rows]
     if isinstance(records, Columns):
-        return [
-            (image_id, tuple(labels)) for image_id, labels in zip(records.image_ids(), records.labels(), strict=True)
-        ]
+        return [(name, tuple(labels)) for name, labels in zip(records.image_ids(), records.labels(), strict=True)]
     return [(record.image_id, record.labels) for record in records]
 
 

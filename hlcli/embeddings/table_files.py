@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tokenize
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def _check_target(path: Path, *, overwrite: bool) -> None:
     """
     if path.suffix != ".safetensors":
         raise InputError(f"--out: a name that ends in .safetensors was expected (got {str(path)!r}).")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"--out: {path} is a folder; a file was expected.")
     if path.exists() and not overwrite:
         raise DataError(f"{path} exists.", "Give --overwrite to replace it.")

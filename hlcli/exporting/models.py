@@ -19,7 +19,7 @@ from hlcli.exporting.graphs import Graph
 from hlcli.exporting.labels import LabelExport
 from hlcli.exporting.pictures import photo_paths, pictures
 from hlcli.exporting.verification import ExportDifference
-from hlcli.files import refuse_existing, whole_file, whole_folder, write_json
+from hlcli.files import check_writable, refuse_existing, whole_file, whole_folder, write_json
 from hlcli.models.folder import LoadedModel
 from hlcli.models.opening import GivenModel, open_model
 from hlcli.prediction.caption_inputs import FeatureSources, InputMaker, PhotoLoader
@@ -80,6 +80,7 @@ def export(
         ('shapes.pt2', True)
     """
     file_format, out = find_format(to), Path(out)
+    check_writable(out.parent)
     photos = photo_paths([Path(place) for place in images]) if images else []
     loaded = open_model(model, recipe, overrides)
     if loaded.recipe.model.task == "captions":

@@ -21,7 +21,7 @@ from hlcli.features.images import ImageList, Loaded, LoadedImages, list_images
 from hlcli.features.layout import feature_key
 from hlcli.features.reading import FeatureFile
 from hlcli.features.shards import Shards
-from hlcli.files import free_bytes
+from hlcli.files import check_writable, free_bytes
 from hlcli.interrupts import Interrupts
 from hlcli.launching import find_processes
 from hlcli.plain_text import counted
@@ -147,6 +147,7 @@ def _check_target(shards: Shards, *, overwrite: bool, resume: bool) -> bool:
         raise InputError("--overwrite begins anew and --resume goes on: give one of them.")
     if shards.out.is_dir():
         raise InputError(f"--out {shards.out} is a folder; a file was expected.")
+    check_writable(shards.out.parent)
     if shards.is_begun:
         if not overwrite and not resume:
             raise InputError(

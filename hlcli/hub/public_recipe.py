@@ -20,6 +20,8 @@ def without_places(recipe: Recipe) -> Recipe:
         for section, values in recipe.model_dump(mode="python").items()
     }
     sections["data"]["root"] = None
+    if isinstance(recipe.data.store, str):  # an address: whose bucket it is, nobody needs to know
+        sections["data"]["store"] = _name(recipe.data.store.rstrip("/"))
     start = recipe.train.init_weights
     if start is not None and hub_name(start) is None:
         sections["train"]["init_weights"] = _name(start)

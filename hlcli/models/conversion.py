@@ -66,6 +66,7 @@ def export_upstream(model: GivenModel, *, out: str | Path, overwrite: bool = Fal
     if out.is_dir():
         raise CheckpointError(f"{out} is a folder; --out must be a file for --to upstream.")
     refuse_existing(out, overwrite)
+    check_writable(out.parent)
     loaded = open_model(model)
     method = loaded.recipe.model
     state = method.to_upstream(loaded.model.state_dict(), loaded.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +107,7 @@ def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> Path
     """
     if path.suffix not in endings:
         raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
-    if path.is_dir():
+    if os.path.isdir(path):  # of names that are too long, `is_dir` raises the system's error
         raise InputError(f"--out {path} is a folder; a file was expected.")
     check_writable(path.parent)
     return path

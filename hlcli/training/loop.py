@@ -13,7 +13,7 @@ import torch
 
 from hlcli.building import self_contained
 from hlcli.data.loader_processes import batches as load_batches
-from hlcli.errors import HlcliError, LostProcessError, RecipeError
+from hlcli.errors import HlcliError, LostProcessError
 from hlcli.interrupts import Interrupts
 from hlcli.launching import from_first, make_accelerator
 from hlcli.library_errors import as_ours
@@ -69,7 +69,7 @@ def train(
         >>> hlcli.train(hlcli.Recipe.from_yaml("runs/shapes/recipe.yaml"), "runs/again").state()
         'finished'
     """
-    _check_trainable(recipe)
+    recipe.model.check_trainable()
     recipe, resume = self_contained(recipe), resume or from_best
     settings = recipe.train
     check_trackers(settings.trackers)
@@ -97,14 +97,6 @@ def train(
             close_run(accelerator, run)
         accelerator.end_training()
     return run
-
-
-def _check_trainable(recipe: Recipe) -> None:
-    if not recipe.model.needs_training:
-        raise RecipeError(
-            f"model.method: {recipe.model.name} is used without training; there is nothing to train.",
-            "Measure it: hlcli eval --recipe FILE.",
-        )
 
 
 def _agree_on_folder(

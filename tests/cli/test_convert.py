@@ -50,6 +50,7 @@ def test_mistakes_are_explained_without_a_traceback(model: Path, tmp_path: Path,
         (["model", "--out", tmp_path / "up.pth", "--to", "upstream"], 2, "Give --overwrite"),
         (["up.pth", "--out", new, "--recipe", tiny_file, "--set", "model.hidden_dim=64"], 2, "does not fit"),
         (["up.pth", "--out", tmp_path / "w.pth" / "x", "--recipe", tiny_file], 2, "cannot be written"),
+        (["model", "--out", tmp_path / "w.pth" / "x", "--to", "upstream"], 2, "cannot be written"),
     ):
         failed(run("convert", tmp_path / words[0], *words[1:]), text, code=code)
     assert not new.exists()

@@ -111,6 +111,7 @@ def test_a_table_of_vinvl_is_taken_over():
         (("photos", "--backbone", "clip:tiny", "--image-size", "100", "--no-pretrained"), "multiples of 32"),
         ((*SHAPES, "--split", "dev", *TINY), "dev"),
         ((*SHAPES, "--set", "image_sise=3"), "Did you mean image_size?"),
+        (("photos", "--out", "photos/a.png/x.hdf5", "--backbone", "resnet1001"), "photos/a.png cannot be written"),
         (("photos", "--from-tsv", "."), "no data set or folder beside it"),
     ],
 )

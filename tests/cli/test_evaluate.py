@@ -144,6 +144,21 @@ def test_a_model_among_the_images_is_refused(model: Path, photos: Path):
         failed(run("eval", *words), "holds a model; images were expected", "hlcli eval MODEL --images", "hlcli compare")
 
 
+def test_another_program_s_model_beside_photos_is_no_matter(model: Path, photos: Path, tmp_path: Path):
+    folder = tmp_path / "site"
+    shutil.copytree(photos, folder)
+    (folder / "model").mkdir()
+    for place in (folder, folder / "model"):
+        (place / "model.json").write_text('{"format": "layers-model"}')
+    assert run("eval", model, "--images", folder, "--out", tmp_path / "o.jsonl").exit_code in (0, 3)
+
+
+def test_an_out_with_too_long_a_name_is_refused(model: Path, photos: Path):
+    words, told = ("eval", model, "--images", photos, "--out"), "cannot be written: File name too long"
+    failed(run(*words, "o" * 300 + "/o.jsonl"), told)
+    failed(run(*words, "o" * 300 + ".jsonl"), told, code=1)
+
+
 def test_what_is_no_model_is_explained(tmp_path: Path, model: Path):
     failed(run("eval", tmp_path / "gone"), "does not exist")
     failed(run("eval", tmp_path), "holds no model")

@@ -56,6 +56,7 @@ def test_the_file_and_its_differences(folder: Path):
     assert {row["output"] for row in told["differences"]} == {"scores_coarse", "scores_middle", "scores"}
     assert all(0 <= row["greatest"] < 1e-5 for row in told["differences"])
     failed(run("export", folder / "model", "--to", "onnx", "--out", out), "exists", "--overwrite")
+    failed(run("export", folder / "gone", "--to", "onnx", "--out", out / "x.onnx"), "cannot be written", "--out")
 
 
 def test_the_page_runs_as_written(folder: Path, monkeypatch, capsys):

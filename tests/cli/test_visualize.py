@@ -174,6 +174,8 @@ def test_labels_of_a_recipe_need_no_model(tiny_file: Path, tmp_path: Path):
         (["labels", "RUN", "--format", "jpeg"], "png, svg, pdf were expected (got 'jpeg')", None),
         (["curves", "RUN/model"], "is not a run", None),
         (["levels", "RUN/nothing"], "does not exist", "Give a run folder"),
+        (["levels", "RUN", "RUN"], "holds a model; images were expected.", "one model"),
+        (["levels", "RUN", "--images", "RUN"], "holds a model; images were expected.", "one model"),
         (["labels", "quikstart"], "neither a file nor a shipped recipe", "Did you mean quickstart?"),
     ],
 )

@@ -96,11 +96,13 @@ def test_training_cutout_is_cut_off_at_the_edges_of_a_wide_image():
 
 
 def test_training_cutout_beyond_its_bounds_is_drawn_at_their_edge():
-    """The reference bounds rows by the width and columns by the height, which a tall image is longer than."""
-    pixels = np.asarray(draw_cutout(Image.new("RGB", (32, 40)), 9, (20, 39), (9, 8, 7), bounds=(40, 32)))
-    painted = (pixels == (9, 8, 7)).all(axis=2)
-    assert painted.sum() == 9
-    assert painted[32, 16:25].all()
+    """The reference bounds rows by the width and columns by the height, which the longer side goes beyond."""
+    tall = np.asarray(draw_cutout(Image.new("RGB", (32, 40)), 9, (20, 39), (9, 8, 7), bounds=(40, 32)))
+    wide = np.asarray(draw_cutout(Image.new("RGB", (40, 32)), 9, (39, 20), (9, 8, 7), bounds=(32, 40)))
+    for pixels in (tall, wide.transpose(1, 0, 2)):
+        painted = (pixels == (9, 8, 7)).all(axis=2)
+        assert painted.sum() == 9
+        assert painted[32, 16:25].all()
 
 
 @pytest.mark.parametrize("length", [0, -1, (5, 0)])

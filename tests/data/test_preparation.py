@@ -172,6 +172,12 @@ def test_the_store_says_what_a_set_without_options_was_made_of(tmp_path: Path):
     assert made.meta["options"] == {"num_train": 3, "num_val": 2, "num_test": 2, "seed": 5, "render_size": None}
 
 
+def test_of_files_the_store_says_the_name_alone(photos: Path, tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("image,labels,split\nwide.jpg,a,train\nsmall.jpg,b,val\n")
+    made = preprocess(Folder(root=tmp_path / "data", images=photos, labels=tmp_path / "labels.csv"))
+    assert (made.meta["options"]["images"], made.meta["options"]["labels"]) == ("photos", "labels.csv")
+
+
 def test_mistakes_in_options_are_told_together(photos: Path, tmp_path: Path):
     with pytest.raises(InputError) as caught:
         preprocess(Coco(root=tmp_path), options={"max_mising": 1, "val_fraction": "no"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -88,6 +89,10 @@ def test_a_web_server_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         section = data(f"http://127.0.0.1:{server.server_port}/store")
         assert list(open_records(section, "train")) == RECORDS
+        large = [Record("a", bytes(8 * 10**6), (0,), (), (), ())]  # more than is asked for at once, without ranges
+        made(tmp_path / "sets" / "large", large)
+        section = data(f"http://127.0.0.1:{server.server_port}/large")
+        assert list(open_records(section, "train")) == large
         server.shutdown()
 
 
@@ -138,6 +143,25 @@ def test_a_cache_that_cannot_be_written_is_one_message(tmp_path: Path, monkeypat
         local_store(put(made(tmp_path / "store")))
 
 
+def test_too_little_room_is_told_before_anything_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hlcli.data.remote_store.free_bytes", lambda _: 10)
+    with pytest.raises(HlcliError, match=r"bytes, .*/stores/\w+ has room for 10\.") as caught:
+        local_store(put(made(tmp_path / "store")))
+    assert "HF_HOME" in str(caught.value.hint)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    address = put(made(tmp_path / "store"))
+    kind = type(fsspec.filesystem("memory"))
+    find = kind.find
+    monkeypatch.setattr(
+        kind, "find", lambda self, path, **more: find(self, path, **more) | {f"{path}/../outside": {"size": 1}}
+    )
+    with pytest.raises(DataError, match=r"is no store: a file in it is called '\.\./outside'"):
+        local_store(address)
+
+
 def test_a_store_that_only_says_where_its_images_are_is_refused(tmp_path: Path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"photo")
@@ -147,9 +171,55 @@ def test_a_store_that_only_says_where_its_images_are_is_refused(tmp_path: Path):
     assert "--image-size" in str(caught.value.hint)
 
 
+def test_a_copy_that_is_there_needs_no_cache_that_can_be_written(tmp_path: Path):
+    address = put(made(tmp_path / "store"))
+    copy = local_store(address)
+    lock = copy.parent / "store.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # stands for a disk that is only read: nothing can be locked
+    local_store.cache_clear()
+    assert local_store(address) == copy
+
+
+def test_every_split_needs_a_sum(tmp_path: Path):
+    folder = made(tmp_path / "store")
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["counts"]["val"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(DataError, match=r"meta\.json does not describe a store: KeyError\('val'\)"):
+        local_store(put(folder))
+
+
+def test_a_description_that_is_nested_too_deeply_is_refused(tmp_path: Path):
+    folder = made(tmp_path / "store")
+    (folder / "meta.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply"):
+        local_store(put(folder))
+
+
+def test_a_file_that_goes_while_it_is_copied_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    address = put(made(tmp_path / "store"))
+    kind = type(fsspec.filesystem("memory"))
+    find = kind.find
+
+    def find_one_more(self: object, place: str, **more: object) -> dict[str, dict[str, int]]:
+        return {**find(self, place, **more), f"{place}/train/gone.arrow": {"size": 1}}
+
+    monkeypatch.setattr(kind, "find", find_one_more)
+    with pytest.raises(DataError, match=r"it has no train/gone\.arrow"):
+        local_store(address)
+
+
+def test_an_address_with_a_query_is_refused():
+    with pytest.raises(DataError, match="cannot end with a query"):
+        local_store("https://example.org/store?token=1")
+
+
 def test_an_address_survives_a_recipe(tmp_path: Path):
     assert Shapes.model_validate(data(ADDRESS).model_dump(mode="json")).store == ADDRESS
-    assert Shapes(store="sets/store").store == Path("sets/store")  # type: ignore[arg-type]
+    assert Shapes(store="S3://sets/store").store == "S3://sets/store"
+    for place in ("sets/store", "c://sets/store"):
+        assert Shapes(store=place).store == Path(place)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         Shapes(store=5)  # type: ignore[arg-type]
 

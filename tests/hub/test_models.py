@@ -142,6 +142,12 @@ def test_a_recipe_for_others_has_names_in_the_place_of_paths(home: str):
     assert without_places(public) == public
 
 
+def test_the_address_of_a_store_is_not_published():
+    public = without_places(tiny_recipe("data.store=s3://jane-secret/sets/store"))
+    assert str(public.data.store) == "store"
+    assert without_places(public) == public
+
+
 def test_a_recipe_without_paths_stays_as_it_is():
     for recipe in (tiny_recipe(), captioner_recipe("train.init_weights=hf://jane/words@v1")):
         assert without_places(recipe) == recipe

@@ -49,6 +49,22 @@ def test_weights_survive_the_way_to_the_published_names_and_back(n_ctx: int) -> 
     assert torch.equal(model.eval()(images).logits, fresh.eval()(images).logits)
 
 
+def test_the_published_context_of_the_parents_is_kept_as_it_is() -> None:
+    section, model, fresh = pair()
+    name = "parent_prompt_learner.ctx"
+    theirs = published(model, section) | {name: torch.randn(4, 8)}
+    load_weights(fresh, section.from_upstream(theirs, fresh), "test")
+    assert torch.equal(published(fresh, section)[name], theirs[name])
+
+
+@pytest.mark.parametrize("n_ctx", [4, 2])
+def test_a_context_of_another_size_is_refused(n_ctx: int) -> None:
+    section, model, fresh = pair(n_ctx=n_ctx)
+    theirs = published(model, section) | {"parent_prompt_learner.ctx": torch.zeros(3, 8)}
+    with pytest.raises(CheckpointError, match="parent_context"):
+        load_weights(fresh, section.from_upstream(theirs, fresh), "test")
+
+
 def test_full_size_has_the_published_names_shapes_and_numbers() -> None:
     """On the meta device: 80 labels below 12 parents, CLIP RN50."""
     names = [[f"parent{i}" for i in range(12)], [f"child{i}" for i in range(80)]]

@@ -48,7 +48,8 @@ def from_reference(state: Mapping[str, Tensor], model: Hspnet) -> dict[str, Tens
     if "parent_prompts" in ours:
         _check_parts(state, ours["parent_prompts"])
         _check_ends(ours, model)
-    if "parent_context" in ours:
+    context = ours.get("parent_context")
+    if context is not None and len(context) == _PHRASE_WORDS != model.n_ctx:
         # All words of the parents' phrase there, as many as children have learnt ones here; nobody reads them.
         own, prompts = model.parent_prompts, ours.get("parent_prompts")
         prompts = own if prompts is None or prompts.shape != own.shape else prompts
@@ -66,7 +67,8 @@ def to_reference(state: Mapping[str, Tensor], model: Hspnet) -> dict[str, Tensor
     theirs = rename_all(kept, inverted(NAMES), "HSPNet")
     if "parent_prompts" in state:
         theirs |= _parts(state["parent_prompts"])
-        theirs[f"{PARENTS}.ctx"] = state["parent_prompts"][0, 1 : 1 + _PHRASE_WORDS].clone()
+        if model.n_ctx != _PHRASE_WORDS:
+            theirs[f"{PARENTS}.ctx"] = state["parent_prompts"][0, 1 : 1 + _PHRASE_WORDS].clone()
     return theirs
 
 

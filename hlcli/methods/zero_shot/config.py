@@ -104,7 +104,5 @@ class ZeroShot(MethodSection):
         Raises:
             RecipeError: always.
         """
-        raise RecipeError(
-            "model.method: zero_shot is used without training; there is nothing to train.",
-            "Measure it: hlcli eval --recipe FILE.",
-        )
+        self.check_trainable()
+        raise NotImplementedError

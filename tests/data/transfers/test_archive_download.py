@@ -204,7 +204,7 @@ def test_progress_counts_bytes_of_all_and_of_each_and_files(server, sources, fol
     with caplog.at_level(logging.INFO, "hlcli"):
         fetch(sources, folder)
     assert f"Fetching train.tar ({len(TRAIN):,} bytes)." in caplog.text
-    assert f"train.tar: {len(TRAIN) // 100} MBs in" in caplog.text
-    assert f"test.zip: {len(TEST) // 100} MBs in" in caplog.text
-    assert f"Downloading: {sum(parts)} MBs in" in caplog.text
+    assert f"train.tar: {len(TRAIN) // 100} MB in" in caplog.text
+    assert f"test.zip: {len(TEST) // 100} MB in" in caplog.text
+    assert f"Downloading: {sum(parts)} MB in" in caplog.text
     assert "Unpacking: 9 files in" in caplog.text
