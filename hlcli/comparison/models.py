@@ -15,7 +15,7 @@ from hlcli.errors import InputError, nearest
 from hlcli.evaluation.labels import default_split
 from hlcli.files import check_writable, whole_file, write_json
 from hlcli.metrics.bootstrap import difference, holm, resample
-from hlcli.metrics.captioning.summary import METRICS, spelt_out
+from hlcli.metrics.captioning.names import METRICS, spelt_out
 from hlcli.metrics.summary import metric_names
 from hlcli.models.folder import LoadedModel
 from hlcli.models.opening import GivenModel, open_model
@@ -175,13 +175,13 @@ def _choose(metrics: Sequence[str] | None, known: Sequence[str], levels: Sequenc
     if metrics is None:
         above = [f"{level}/{name}" for level in reversed(levels[:-1]) for name in _ABOVE]
         return [name for name in (*_FINEST, *above) if name in known] or [*known]
-    chosen = [name for wanted in metrics for name in (known if wanted == "all" else _spelt_out(wanted, known))]
+    chosen = [name for wanted in metrics for name in (known if wanted == "all" else _find_metric(wanted, known))]
     return list(dict.fromkeys(chosen))
 
 
-def _spelt_out(wanted: str, known: Sequence[str]) -> list[str]:
+def _find_metric(wanted: str, known: Sequence[str]) -> list[str]:
     """A metric's name, or all four of BLEU."""
-    found = [name for name in known if name == wanted or (wanted == "BLEU" and name.startswith("BLEU-"))]
+    found = [name for name in known if name in (spelt_out([wanted]) or [wanted])]
     if not found:
         near = nearest(wanted, known)
         hint = f"Did you mean {near[0]}?" if near else f"Metrics are {', '.join(known)}; or all."

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from hlcli.errors import DataError, InputError, named
 from hlcli.json_text import parse_json, read_json
-from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, CaptionMetrics, caption_metrics, check_metrics
+from hlcli.metrics.captioning.names import METRICS, WITHOUT_JAVA
+from hlcli.metrics.captioning.summary import CaptionMetrics, caption_metrics, check_metrics
 from hlcli.plain_text import counted
 
 _COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")

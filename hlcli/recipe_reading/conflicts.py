@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hlcli.errors import nearest
 from hlcli.methods.captions import CaptionMethod
+from hlcli.metrics.captioning.names import spelt_out
 from hlcli.sections import Backbone, OneCycle
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def _caption_conflicts(recipe: Recipe) -> list[str]:
 def _selection_conflicts(recipe: Recipe) -> list[str]:
     """A metric of captions that chooses the best model and is not measured; labels have names of their own levels."""
     asked = recipe.eval.caption_metrics
-    names = {"loss", *asked, *(f"BLEU-{n}" for n in range(1, 5) if "BLEU" in asked)} - {"BLEU"}
+    names = ["loss", *spelt_out(asked)]
     if recipe.select_by in names:
         return []
-    near = nearest(recipe.select_by, sorted(names))
+    near = nearest(recipe.select_by, names)
     meant = f". Did you mean {near[0]}?" if near else ""
     return [f"eval.select_by: {recipe.select_by} is not measured; eval.caption_metrics has {', '.join(asked)}{meant}"]
 

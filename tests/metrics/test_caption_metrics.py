@@ -14,9 +14,10 @@ from pycocoevalcap.cider.cider import Cider
 
 from hlcli.metrics.captioning.bleu import bleu
 from hlcli.metrics.captioning.cider import CiderD, DocumentFrequencies, cider, cider_d, document_frequencies
+from hlcli.metrics.captioning.names import METRICS, WITHOUT_JAVA
 from hlcli.metrics.captioning.resampled import caption_measure
 from hlcli.metrics.captioning.rouge import rouge_l
-from hlcli.metrics.captioning.summary import METRICS, WITHOUT_JAVA, caption_metrics
+from hlcli.metrics.captioning.summary import caption_metrics
 from hlcli.sections import Eval
 
 from .caption_samples import HYPOTHESES, REFERENCES

@@ -13,11 +13,9 @@ from hlcli.metrics.captioning.arguments import Scores, check_captions
 from hlcli.metrics.captioning.bleu import bleu
 from hlcli.metrics.captioning.cider import cider_d
 from hlcli.metrics.captioning.java import check_meteor, check_spice, meteor, spice
+from hlcli.metrics.captioning.names import METRICS, WITHOUT_JAVA
 from hlcli.metrics.captioning.ptb import ptb_tokenize
 from hlcli.metrics.captioning.rouge import rouge_l
-
-METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr", "SPICE")
-WITHOUT_JAVA = ("BLEU", "ROUGE-L", "CIDEr")
 
 _CHECKS: Mapping[str, Callable[[], None]] = {"METEOR": check_meteor, "SPICE": check_spice}
 _SINGLE: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], Scores]] = {
@@ -60,17 +58,6 @@ class CaptionMetrics:
     def to_json(self) -> dict[str, float | None]:
         """Name → number, with None for what is not a number."""
         return {name: None if math.isnan(value) else value for name, value in self.values.items()}
-
-
-def spelt_out(names: Sequence[str]) -> list[str]:
-    """Names under which metrics of `METRICS` are told, in its order: `BLEU` gives four.
-
-    Examples:
-        >>> spelt_out(["CIDEr", "BLEU"])
-        ['BLEU-1', 'BLEU-2', 'BLEU-3', 'BLEU-4', 'CIDEr']
-    """
-    chosen = [name for name in METRICS if name in names]
-    return [one for name in chosen for one in ([f"BLEU-{n}" for n in range(1, 5)] if name == "BLEU" else [name])]
 
 
 def check_metrics(names: Sequence[str]) -> None:
