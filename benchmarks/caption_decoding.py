@@ -267,7 +267,18 @@ def main() -> None:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "machine": torch.cuda.get_device_name() if options.device == "cuda" else platform.machine(),
-            **found,
+            "log_prob_difference": found["log_prob_difference"],
+            "ending_words": found["ending_words"],
+            "rows": [
+                {
+                    "work": work,
+                    "who": who,
+                    **values,
+                    "peak_bytes": found["peak_bytes"].get(who) if work == "search" else None,
+                }
+                for work in ("search", "encoder", "encoder and search", "ending")
+                for who, values in found[work].items()
+            ],
         }
         options.out.write_text(json.dumps(report, indent=2) + "\n")
 
