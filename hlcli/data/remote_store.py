@@ -21,6 +21,8 @@ from hlcli.progress import Progress
 
 _CHUNK = 10**6
 _NEEDED = {"meta.json", "labels.json"}
+_WEB = ("http://", "https://")
+_SILENT_SECONDS = 60
 
 
 @cache
@@ -40,13 +42,13 @@ def local_store(address: str) -> Path:
     import fsspec
     from filelock import FileLock
 
-    if address.startswith(("http://", "https://")) and "?" in address:
+    if address.startswith(_WEB) and "?" in address:
         raise DataError(
             f"{address}: the address of a store cannot end with a query.",
             "Files are looked for below it: leave ?… out.",
         )
     with _in_our_words(address):
-        system, folder = fsspec.url_to_fs(address)
+        system, folder = fsspec.url_to_fs(address, **_patience(address))
         folder = folder.rstrip("/")
         meta = system.cat_file(f"{folder}/meta.json")
     digest = hashlib.sha256(address.encode() + b"\0" + meta).hexdigest()[:32]
@@ -80,6 +82,15 @@ def _cache_folder() -> Path:
     """Beside what the hub's library keeps."""
     home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
     return Path(home) / "hlcli" / "stores"
+
+
+def _patience(address: str) -> dict[str, Any]:
+    """Options of a web server's file system: how long it may be silent, instead of five minutes for a file."""
+    if not address.startswith(_WEB):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=_SILENT_SECONDS, sock_read=_SILENT_SECONDS)}}
 
 
 def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
@@ -161,4 +172,4 @@ def _in_our_words(address: str, name: str = "meta.json") -> Iterator[None]:
             f"{address} is no store: it has no {name}.", "Give the folder that `hlcli preprocess` made."
         ) from error
     except Exception as error:
-        raise DataError(f"{address} cannot be read: {error or type(error).__name__}") from error
+        raise DataError(f"{address} cannot be read: {str(error) or type(error).__name__}") from error

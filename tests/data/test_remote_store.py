@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import fsspec
 import pytest
 from command_line import run
 from pydantic import ValidationError
 
+from hlcli.data import remote_store
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
@@ -81,24 +85,53 @@ def test_it_is_copied_once_and_again_when_it_has_changed(tmp_path: Path, monkeyp
     assert list(open_records(data(address), "train")) == RECORDS[1:]
 
 
-def test_a_web_server_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
-    made(tmp_path / "sets" / "store")
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "sets"))
+class _WebServer(http.server.SimpleHTTPRequestHandler):
+    """Python's own, without ranges; it gives tables in two pieces, `pause` seconds after each other."""
+
+    pause = 0.0
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        content = source.read()
+        middle = len(content) // 2 if self.path.endswith(".arrow") else 0
+        outputfile.write(content[:middle])
+        outputfile.flush()
+        time.sleep(self.pause if middle else 0)
+        outputfile.write(content[middle:])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """Address of a server of the folder `sets`."""
+    (tmp_path / "sets").mkdir()
+    handler = functools.partial(_WebServer, directory=str(tmp_path / "sets"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        section = data(f"http://127.0.0.1:{server.server_port}/store")
-        assert list(open_records(section, "train")) == RECORDS
-        large = [Record("a", bytes(8 * 10**6), (0,), (), (), ())]  # more than is asked for at once, without ranges
-        made(tmp_path / "sets" / "large", large)
-        section = data(f"http://127.0.0.1:{server.server_port}/large")
-        assert list(open_records(section, "train")) == large
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def test_a_web_server_will_do(web: str, tmp_path: Path):
+    made(tmp_path / "sets" / "store")
+    assert list(open_records(data(f"{web}/store"), "train")) == RECORDS
+    large = [Record("a", bytes(8 * 10**6), (0,), (), (), ())]  # more than is asked for at once, without ranges
+    made(tmp_path / "sets" / "large", large)
+    assert list(open_records(data(f"{web}/large"), "train")) == large
+
+
+def test_a_large_file_may_take_long_but_a_server_may_not_be_silent(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made(tmp_path / "sets" / "store")
+    monkeypatch.setattr(_WebServer, "pause", 0.8)
+    monkeypatch.setattr(aiohttp.client, "DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=0.5))  # five minutes really
+    assert list(open_records(data(f"{web}/store"), "train")) == RECORDS
+    made(tmp_path / "sets" / "other", RECORDS[1:])
+    monkeypatch.setattr(remote_store, "_SILENT_SECONDS", 0.3)
+    with pytest.raises(DataError, match=r"/other cannot be read: .*Timeout"):
+        local_store(f"{web}/other")
 
 
 def test_two_processes_make_one_copy(tmp_path: Path):
@@ -129,9 +162,8 @@ def test_a_place_without_a_store_says_so(tmp_path: Path):
         local_store("nowhere://bucket/store")
 
 
-def test_a_missing_package_is_named():
-    if find_spec("s3fs"):
-        pytest.skip("s3fs is installed here")
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingDependencyError, match="Install s3fs"):
         local_store("s3://bucket/store")
 
