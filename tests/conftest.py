@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in c
 import hypothesis  # noqa: F401 - before the freeze below, which hides objects that it looks for
 import pytest
 from programs import program_environment
+from silent_hub import silent_hub  # noqa: F401 - a fixture
 
 from hlcli.interrupts import STOPS
 

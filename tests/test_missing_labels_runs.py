@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from broken_off import train_until
-from effort import IS_LONG
 from tiny import TINY
 from warm_programs import run_two
 
@@ -42,18 +41,8 @@ def make(loss: str, method: str = "hleg", *overrides: str) -> Recipe:
     return Recipe.from_dict(tree, ["data.labels_kept=single", "train.ema_decay=null", *overrides])
 
 
-PAIRS = [(method, loss) for method in METHODS for loss in LOSSES]
-"""Steps of all pairs: tests/losses/test_losses_with_methods.py, but for HSPNet. Of the others a short run takes two
-methods to each loss."""
-
-
-def is_tried(method: str, loss: str) -> bool:
-    """Whether a short run trains that pair."""
-    turn = (LOSSES.index(loss) - list(METHODS).index(method)) % (len(METHODS) - 1)
-    return IS_LONG or method == "hspnet" or turn < 2
-
-
-@pytest.mark.parametrize(("method", "loss"), [pair for pair in PAIRS if is_tried(*pair)])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: Path) -> None:
     run = hlcli.train(make(loss, method, "train.epochs=1", "data.num_train=16", "data.num_val=6"), tmp_path / "run")
     values = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]

@@ -50,7 +50,7 @@ def list_(as_json: AsJson = False) -> None:
         table = [("name", "method", "data set", "what it is"), *rows]
         widths = [max(len(row[column]) for row in table) for column in range(3)]
         for row in table:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)]
             typer.echo("  ".join([*cells, row[3]]).rstrip())
     suggest("recipes", "show", "NAME")
 
