@@ -41,12 +41,16 @@ FLOORS = {
     1: "settings: no torch",
     0: "nothing below",
 }
+LOWER_ROOMS = {("hub", 3): "hub names", ("report", 3): "report files", ("metrics", 1): "metric names"}
+"""Modules that stand below the rest of their package."""
 BOX_WIDTH, BOX_HEIGHT, GAP, BOXES_PER_ROW = 1.52, 0.7, 0.12, 7
 
 
 def room_of(module: str) -> str:
     """A package is one room on every floor it has modules on."""
     level, name = floor(module), module.split(".")[1]
+    if (name, level) in LOWER_ROOMS:
+        return LOWER_ROOMS[name, level]
     if level == 1 and module.count(".") > 1 and name != "recipe_reading":
         return {"data": "data sets", "embeddings": "label texts"}.get(name, f"{name} config")
     return f"{name}, its verb" if level == 4 and name in ("data", "features") else name
