@@ -24,7 +24,8 @@ from hlcli.data.image_files import find_images
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.records import Record
-from hlcli.data.store import open_records, split_labels, write_store
+from hlcli.data.store import open_records, split_labels
+from hlcli.data.store_writing import write_store
 from hlcli.metrics.captioning.cider import cider_d
 from hlcli.metrics.captioning.ptb import ptb_tokenize
 from hlcli.metrics.captioning.summary import caption_metrics

@@ -36,6 +36,7 @@ FLOORS = {
     "hlcli.data.preparation": 4,
     "hlcli.data.remote_store": 3,
     "hlcli.data.store": 3,
+    "hlcli.data.store_writing": 3,
     "hlcli.data.transforms": 3,
     "hlcli.embeddings": 3,
     "hlcli.encoders": 3,

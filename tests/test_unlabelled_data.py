@@ -10,7 +10,8 @@ from karpathy_files import write_flickr
 
 from hlcli.data.datasets.karpathy import Flickr8k
 from hlcli.data.labels import LabelSpace
-from hlcli.data.store import open_label_space, open_records, write_store
+from hlcli.data.store import open_label_space, open_records
+from hlcli.data.store_writing import write_store
 from hlcli.embeddings.graphs import embed_graph
 from hlcli.embeddings.labels import embed_labels
 from hlcli.errors import DataError

@@ -93,8 +93,8 @@ def _with_every_set(words: list[str]) -> list[str]:
     """The words with `--set` before every `key=value` that follows one which has it."""
     spelt: list[str] = []
     for word in words:
-        follows = spelt[-2:-1] == ["--set"] and _OVERRIDE.match(word)
-        spelt += ["--set", word] if follows else [word]
+        follows = spelt[-2:-1] == ["--set"] or "".join(spelt[-1:]).startswith("--set=")
+        spelt += ["--set", word] if follows and _OVERRIDE.match(word) else [word]
     return spelt
 
 

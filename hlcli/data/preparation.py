@@ -16,7 +16,8 @@ from hlcli.data.datasets.base import Prepared, check_disjoint
 from hlcli.data.encoding import EncodedParts, describe_encoding, encode_all
 from hlcli.data.export import check_format, write_exports
 from hlcli.data.failures import Failure, failures_file, write_failures
-from hlcli.data.store import StoreSplit, store_folder, write_store
+from hlcli.data.store import StoreSplit, store_folder
+from hlcli.data.store_writing import write_store
 from hlcli.errors import DataError, InputError
 from hlcli.files import write_json
 from hlcli.interrupts import Interrupts

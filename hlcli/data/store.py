@@ -1,24 +1,21 @@
-"""The prepared data set on disk: a Hugging Face `datasets` folder per split, `labels.json`, `meta.json`."""
+"""Reading the prepared data set on disk: a Hugging Face `datasets` folder per split, `labels.json`, `meta.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hlcli.data.image_files import places_below
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Columns, Record, Records, Selection
 from hlcli.data.remote_store import local_store, refuse_absent_images
 from hlcli.errors import DataError
-from hlcli.files import recover_folder, sha256_of, whole_folder, write_json
+from hlcli.files import recover_folder
 from hlcli.json_text import read_json
 from hlcli.sections import DataSection
 
-_STORE_VERSION = 1
+STORE_VERSION = 1
 _AGAIN = "Run `hlcli preprocess` again."
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 1000, 16 * 2**20
-"""What is written at once, at most. Opening a store takes time and memory for each such piece."""
 _COLUMNS = {"image_id", "image", "labels", "ignore", "captions", "object_mask"}
 
 
@@ -29,16 +26,16 @@ class StoreSplit(Sequence[Record]):
         DataError: when the folder is not a split of a store.
     """
 
-    def __init__(self, folder: Path, image_root: Path) -> None:
+    def __init__(self, folder: Path, image_root: Path, remedy: str = _AGAIN) -> None:
         self.folder, self.image_root = folder, image_root
         import datasets
 
         try:
             self.table = datasets.load_from_disk(str(folder)).with_format(None)
         except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-            raise DataError(f"{folder} cannot be read: {error}", _AGAIN) from error
+            raise DataError(f"{folder} cannot be read: {error}", remedy) from error
         if missing := _COLUMNS - set(self.table.column_names):
-            raise DataError(f"{folder} is no split of a store: it has no column {min(missing)}.", _AGAIN)
+            raise DataError(f"{folder} is no split of a store: it has no column {min(missing)}.", remedy)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -97,7 +94,7 @@ def open_label_space(data: DataSection) -> LabelSpace:
     try:
         stored = LabelSpace.from_json(value)
     except DataError as error:
-        raise DataError(f"{path}: {error.message}", "Run `hlcli preprocess` again, with --overwrite.") from error
+        raise DataError(f"{path}: {error.message}", _remedy(data, f"{_AGAIN[:-1]}, with --overwrite.")) from error
     return data.chosen_labels(stored)
 
 
@@ -115,7 +112,7 @@ def open_records(data: DataSection, split: str) -> Records:
         if split not in meta["splits"]:
             has = meta["splits"]
             raise DataError(f"{folder} has no split {split!r}; it has {', '.join(has)}.", _split_hint(has))
-        records = StoreSplit(folder / split, folder / meta["image_root"])
+        records = StoreSplit(folder / split, folder / meta["image_root"], _remedy(data))
         if isinstance(data.store, str):
             refuse_absent_images(records, data.store)
     if data.skip:
@@ -173,16 +170,23 @@ def split_files(records: Records) -> list[tuple[str, Path | None]]:
     return [(record.image_id, record.image if isinstance(record.image, Path) else None) for record in records]
 
 
+def _remedy(data: DataSection, here: str = _AGAIN) -> str:
+    """What to do about a faulty store: for one on this disk as told; the copy of another is made anew."""
+    if not isinstance(data.store, str):
+        return here
+    return f"If {data.store} is sound, its copy is damaged: remove {store_folder(data)}, and it is copied again."
+
+
 def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
     path = folder / "meta.json"
     meta = _read_json(path, data)
     facts = meta if isinstance(meta, dict) else {}
     splits = facts.get("splits")
     if not isinstance(splits, list) or not all(isinstance(value, str) for value in (*splits, facts.get("image_root"))):
-        raise DataError(f"{path} does not describe a store.", _AGAIN)
-    if facts.get("version") != _STORE_VERSION:
+        raise DataError(f"{path} does not describe a store.", _remedy(data))
+    if facts.get("version") != STORE_VERSION:
         raise DataError(
-            f"{path} has version {facts.get('version')!r}; this hlcli reads version {_STORE_VERSION}.",
+            f"{path} has version {facts.get('version')!r}; this hlcli reads version {STORE_VERSION}.",
             "Run `hlcli preprocess` again, with --overwrite.",
         )
     return facts
@@ -194,107 +198,7 @@ def _read_json(path: Path, data: DataSection) -> Any:
         return read_json(path)
     except FileNotFoundError as error:
         root = "" if data.root is None else f" --root {data.root}"
-        raise DataError(f"{path} is missing.", f"Run `hlcli preprocess {data.name}{root}` first.") from error
+        remedy = _remedy(data, f"Run `hlcli preprocess {data.name}{root}` first.")
+        raise DataError(f"{path} is missing.", remedy) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", _AGAIN) from error
-
-
-def write_store(
-    folder: Path,
-    labels: LabelSpace,
-    splits: Mapping[str, Records],
-    meta: Mapping[str, Any],
-    *,
-    encode: Callable[[Iterable[Record]], Iterator[Record]],
-    complete: Callable[[Path], None] | None = None,
-) -> dict[str, Any]:
-    """Write a store; it replaces an older one only when it is whole. Identical inputs give identical bytes.
-
-    Args:
-        folder: the store.
-        labels: its label space.
-        splits: records by split.
-        meta: JSON-ready facts to keep: options, source sums, notes.
-        encode: turns records into records whose image is encoded bytes, or a file that stays where it is;
-            may leave records out.
-        complete: adds to the folder what else belongs there, when the records are written.
-
-    Returns:
-        What was written to `meta.json`.
-
-    Raises:
-        DataError: when no record is left.
-    """
-    counts: dict[str, Any] = {}
-    with whole_folder(folder) as building:
-        for split, records in splits.items():
-            counts[split] = _write_split(building / split, encode(records), folder.parent, labels.num_labels)
-        if not any(count["images"] for count in counts.values()):
-            raise DataError(f"{folder}: not one image could be prepared.")
-        written = {"version": _STORE_VERSION, "splits": list(splits), "image_root": "..", "counts": counts, **meta}
-        write_json(building / "labels.json", labels.to_json())
-        write_json(building / "meta.json", written)
-        if complete is not None:
-            complete(building)
-    return written
-
-
-def _write_split(folder: Path, records: Iterator[Record], image_root: Path, num_labels: int) -> dict[str, Any]:
-    """One Arrow file with its description, as `datasets.load_from_disk` expects it; returns the counts."""
-    import datasets
-    from datasets.arrow_writer import ArrowWriter
-
-    features = datasets.Features(
-        {
-            "image_id": datasets.Value("string"),
-            "image": datasets.Image(decode=False),
-            "labels": datasets.Sequence(datasets.Value("int32")),
-            "ignore": datasets.Sequence(datasets.Value("int32")),
-            "captions": datasets.Sequence(datasets.Value("string")),
-            "object_mask": datasets.Sequence(datasets.Value("float32")),
-        }
-    )
-    folder.mkdir()
-    path = folder / "data-00000-of-00001.arrow"
-    positives, images, place_of, waiting = [0] * num_labels, 0, places_below(image_root), 0
-    with ArrowWriter(features=features, path=str(path), writer_batch_size=_ROWS_AT_ONCE) as writer:
-        for record in records:
-            waiting += len(record.image) if isinstance(record.image, bytes) else 0
-            writer.write(_row(record, place_of))
-            if waiting >= _BYTES_AT_ONCE:
-                writer.write_examples_on_file()
-                waiting = 0
-            images += 1
-            for label in record.labels:
-                positives[label] += 1
-        writer.finalize()
-    digest = sha256_of(path)
-    datasets.DatasetInfo(features=features).write_to_directory(str(folder))
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": path.name}],
-        "_fingerprint": digest[:16],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": folder.name,
-    }
-    write_json(folder / "state.json", state)
-    return {"images": images, "positives": positives, "sha256": digest}
-
-
-def _row(record: Record, place_of: Callable[[Path], str]) -> dict[str, Any]:
-    if isinstance(record.image, bytes):
-        image: dict[str, bytes | str | None] = {"bytes": record.image, "path": None}
-    elif isinstance(record.image, Path):
-        image = {"bytes": None, "path": place_of(record.image)}
-    else:
-        raise DataError(f"Image {record.image_id} was not encoded before it was stored.")
-    return {
-        "image_id": record.image_id,
-        "image": image,
-        "labels": list(record.labels),
-        "ignore": list(record.ignore),
-        "captions": list(record.captions),
-        "object_mask": list(record.object_mask),
-    }
+        raise DataError(f"{path} cannot be read: {error}", _remedy(data)) from error

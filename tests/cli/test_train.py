@@ -104,6 +104,8 @@ def test_one_set_takes_several_settings(tmp_path: Path):
     assert once.exit_code == 0, once.output
     thrice = [word for override in overrides for word in ("--set", override)]
     assert once.stdout == run("train", "--recipe", path, *thrice, "--dry-run").stdout
+    joined = [f"--set={overrides[0]}", *overrides[1:]]
+    assert once.stdout == run("train", "--recipe", path, *joined, "--dry-run").stdout
     failed(
         run("train", "--recipe", path, "--set", *overrides, "more", "--dry-run"), "unexpected extra argument(s) (more)"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import re
+import shutil
 import sys
 import threading
 import time
@@ -24,7 +26,8 @@ from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.data.remote_store import local_store
-from hlcli.data.store import open_label_space, open_records, split_names, write_store
+from hlcli.data.store import open_label_space, open_records, split_names
+from hlcli.data.store_writing import write_store
 from hlcli.errors import DataError, HlcliError, MissingDependencyError
 
 LABELS = LabelSpace.flat(["cat", "dog"])
@@ -211,6 +214,19 @@ def test_a_copy_that_is_there_needs_no_cache_that_can_be_written(tmp_path: Path)
     lock.mkdir()  # stands for a disk that is only read: nothing can be locked
     local_store.cache_clear()
     assert local_store(address) == copy
+
+
+@pytest.mark.parametrize("damage", ["meta.json", "labels.json", "train/state.json"])
+def test_a_copy_that_was_damaged_since_is_named_and_made_anew_once_removed(tmp_path: Path, damage: str):
+    section = data(put(made(tmp_path / "store")))
+    copy = local_store(ADDRESS)
+    (copy / damage).write_text("{")
+    with pytest.raises(DataError, match=re.escape(str(copy / Path(damage).parent))) as caught:
+        _ = open_label_space(section), open_records(section, "train")
+    assert caught.value.hint == f"If {ADDRESS} is sound, its copy is damaged: remove {copy}, and it is copied again."
+    shutil.rmtree(copy)
+    local_store.cache_clear()
+    assert list(open_records(section, "train")) == RECORDS
 
 
 def test_every_split_needs_a_sum(tmp_path: Path):

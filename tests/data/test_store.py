@@ -23,7 +23,8 @@ from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.labels import LabelSpace
 from hlcli.data.loader import BatchOrder
 from hlcli.data.records import Record
-from hlcli.data.store import open_label_space, open_records, split_names, store_folder, write_store
+from hlcli.data.store import open_label_space, open_records, split_names, store_folder
+from hlcli.data.store_writing import write_store
 from hlcli.errors import DataError, HlcliError
 from hlcli.sections import DataSection
 
@@ -200,7 +201,7 @@ def test_a_kill_in_mid_write_leaves_the_old_store_whole(tmp_path: Path):
         from pathlib import Path
         from hlcli.data.labels import LabelSpace
         from hlcli.data.records import Record
-        from hlcli.data.store import write_store
+        from hlcli.data.store_writing import write_store
         def records():
             for number in range(300):
                 yield Record(f"new {number}", bytes(1000))

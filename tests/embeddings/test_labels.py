@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 import hlcli
 from hlcli.data.labels import LabelSpace
-from hlcli.data.store import write_store
+from hlcli.data.store_writing import write_store
 from hlcli.embeddings.labels import (
     EncoderOptions,
     LabelEmbeddings,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from hlcli.building import build_model
 from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
-from hlcli.data.store import open_records, write_store
+from hlcli.data.store import open_records
+from hlcli.data.store_writing import write_store
 from hlcli.errors import CheckpointError, DataError, InputError, RecipeError
 from hlcli.evaluation.labels import Evaluation, evaluate, split_predictions
 from hlcli.metrics.multilabel import THRESHOLDS, tune_threshold
