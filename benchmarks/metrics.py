@@ -34,7 +34,7 @@ OURS = "hlcli"
 
 
 def baseline_average_precision(scores: Scores, targets: Targets) -> float:
-    """Mean average precision as the specification words it, label by label."""
+    """Mean average precision by its definition in docs/metrics.md, label by label."""
     values = []
     for label in range(scores.shape[1]):
         order = np.argsort(-scores[:, label])

@@ -112,8 +112,6 @@ def build_grid_backbone(
     *,
     pretrained: bool = False,
     weights: Path | None = None,
-    frozen: tuple[str, ...] = (),
-    position_antialias: bool = True,
     with_global: bool = False,
 ) -> GridBackbone | ClipGrid:
     """Create an image encoder that gives grid features: a model of timm, or the image tower of `clip:NAME`.
@@ -123,8 +121,6 @@ def build_grid_backbone(
         image_size: height and width in pixels.
         pretrained: fetch the published weights.
         weights: a local file instead.
-        frozen: name prefixes of parameters that are not trained.
-        position_antialias: resize a timm transformer's learned positions as timm does.
         with_global: keep what `image_features` needs for the vector of the whole image: a timm transformer's class
             token, CLIP's projection.
 
@@ -132,18 +128,11 @@ def build_grid_backbone(
         HlcliError: when the name, the size or the weights cannot be used; the kind says why.
     """
     if not name.startswith(PREFIX):
-        backbone = build_backbone(
-            name,
-            image_size,
-            pretrained=pretrained,
-            weights=weights,
-            frozen=frozen,
-            position_antialias=position_antialias,
-        )
+        backbone = build_backbone(name, image_size, pretrained=pretrained, weights=weights)
         if not with_global or backbone.prefix_tokens == 0 or getattr(backbone.model, "cls_token", None) is None:
             return backbone
         return GridBackbone(backbone.model, image_size, name=name, class_token=True)
-    towers = build_clip(name, image_size, pretrained=pretrained, weights=weights, frozen=frozen)
+    towers = build_clip(name, image_size, pretrained=pretrained, weights=weights)
     return ClipGrid(towers.visual, image_size, name=towers.name, with_global=with_global)
 
 

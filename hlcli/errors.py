@@ -47,7 +47,10 @@ class HlcliError(Exception):
         self.hint = None if hint is None else _in_lines(hint)
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message} {self.hint}"
+        if self.hint is None:
+            return self.message
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.hint}"
 
 
 class InputError(HlcliError):

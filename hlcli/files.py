@@ -8,12 +8,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from hlcli.errors import CheckpointError, HlcliError, InputError
+from hlcli.locks import give_back, take
+
+_TRIES, _PAUSE = 100, 0.05
+"""How long a folder is waited for that another process is putting in its place, in seconds between two looks."""
 
 
 @contextmanager
@@ -70,6 +75,20 @@ def check_writable(folder: Path, option: str = "--out") -> None:
         raise InputError(
             f"{folder} cannot be written: {error.strerror or error}.", f"Give another place with {option}."
         ) from error
+
+
+def check_out_file(path: Path, endings: Sequence[str]) -> Path:
+    """The file of `--out` again, unless it has another ending, is a folder, or lies where nothing can be written.
+
+    Raises:
+        InputError: saying which.
+    """
+    if path.suffix not in endings:
+        raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
+    if os.path.isdir(path):  # of names that are too long, `is_dir` raises the system's error
+        raise InputError(f"--out {path} is a folder; a file was expected.")
+    check_writable(path.parent)
+    return path
 
 
 @contextmanager
@@ -142,12 +161,19 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside its final place; it replaces the old one when the block ends without an error.
 
     A kill between the two renames is mended by `recover_folder`.
+
+    Raises:
+        HlcliError: when the folder cannot be written, or another process is writing it: files of both would be mixed.
     """
-    building = path.with_name(f".{path.name}.building")
+    building, lock = path.with_name(f".{path.name}.building"), _lock_name(path)
     ready, old = _swap_names(path)
+    held = None
     try:
         _make_folder(path.parent)
-        recover_folder(path)
+        held = take(lock)
+        if held is None:
+            raise HlcliError(f"Another process writes {path}.", "Wait for it, or give another place.")
+        _finish_replacement(path)
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         yield building
@@ -157,14 +183,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.rename(path, old)
         os.rename(ready, path)
         sync_folder(path.parent)
+        _remove(old)
     except HlcliError as error:  # of a file in it
         error.message = error.message.replace(str(building), str(path))
         raise
     except OSError as error:
         raise HlcliError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(building, ignore_errors=True)
-    _remove(old)
+        if held is not None:
+            shutil.rmtree(building, ignore_errors=True)
+            with suppress(OSError):
+                give_back(held, lock)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -178,7 +207,30 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 def recover_folder(path: Path) -> None:
-    """Finish a replacement by `whole_folder` that was cut short; does nothing otherwise."""
+    """Finish a replacement by `whole_folder` that was cut short; does nothing otherwise.
+
+    One that is going on in another process is left to that; where there is no folder meanwhile, it is waited for.
+    """
+    for _ in range(_TRIES):
+        if not any(place.exists() for place in _swap_names(path)):
+            return
+        try:
+            held = take(_lock_name(path))
+        except OSError:  # a disk that cannot be written: nothing can be mended
+            return
+        if held is not None:
+            try:
+                _finish_replacement(path)
+            finally:
+                give_back(held, _lock_name(path))
+            return
+        if path.exists():
+            return
+        time.sleep(_PAUSE)
+
+
+def _finish_replacement(path: Path) -> None:
+    """Let the newer folder take its place, if a kill has kept it from that; only for who has the lock."""
     ready, old = _swap_names(path)
     if ready.exists():
         if path.exists():
@@ -202,6 +254,10 @@ def _remove(place: Path) -> None:
 
 def _swap_names(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.name}.ready"), path.with_name(f".{path.name}.old")
+
+
+def _lock_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.writing")
 
 
 def _make_folder(folder: Path) -> None:

@@ -53,7 +53,7 @@ def _explained(error: RuntimeError) -> HlcliError | None:
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said:
         return HlcliError(
             f"There is too little memory. {cause}.",
-            "Give a smaller --batch-size; in a training set train.accumulation_steps, which cuts batches, or "
+            "Give a smaller --batch-size; in a training, set train.accumulation_steps, which cuts batches, or "
             "train.precision=bf16.",
         )
     is_known = isinstance(error, getattr(torch.distributed, "DistError", ()))  # of NCCL, and of processes that meet

@@ -101,8 +101,10 @@ def take(path: Path) -> IO[str] | None:
 
 def give_back(handle: IO[str], path: Path) -> None:
     """Remove a file that `take` locked, and let others in."""
-    path.unlink(missing_ok=True)
-    unlock(handle)
+    try:
+        path.unlink(missing_ok=True)
+    finally:
+        unlock(handle)
 
 
 def _is_still(handle: IO[str], path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,10 +62,9 @@ def read_thresholds(
         protocol = _number_or_file(protocol)
     if isinstance(protocol, Path):
         try:
-            content = read_json(protocol)
-            values = tuple(_from_file(content[level.name], level) for level in labels.levels)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = "there is no such file" if isinstance(error, FileNotFoundError) else repr(error)
+            values = _from_file(read_json(protocol), labels.levels)
+        except (OSError, ValueError) as error:
+            reason = "there is no such file" if isinstance(error, FileNotFoundError) else error
             raise InputError(
                 f"{protocol} holds no thresholds for {', '.join(names)}: {reason}.",
                 f"Write a JSON object: {json.dumps(dict.fromkeys(names, 0.5))}.",
@@ -79,21 +78,54 @@ def read_thresholds(
     flat = [number for value in values for number in (value if isinstance(value, tuple) else (value,))]
     if not all(0 < number < 1 for number in flat):
         where = f"{protocol}: thresholds" if isinstance(protocol, Path) else "Thresholds"
-        raise InputError(f"{where} must lie between 0 and 1 (got {named(flat)}).")
+        raise InputError(
+            f"{where} must lie between 0 and 1 (got {named(flat)}).",
+            "0 and 1 themselves are refused: 0.000001 predicts nearly every label.",
+        )
     return values
 
 
-def _from_file(value: Any, level: Level) -> LevelThreshold:
+def _from_file(content: Any, levels: Sequence[Level]) -> tuple[LevelThreshold, ...]:
+    """Thresholds of all levels; other levels may be there too.
+
+    Raises:
+        ValueError: when something else is there.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    for level in levels:
+        if level.name not in content:
+            raise ValueError(f"level {level.name!r} is missing")
+    return tuple(_of_level(content[level.name], level) for level in levels)
+
+
+def _of_level(value: Any, level: Level) -> LevelThreshold:
     """A level's threshold, or those of its labels by name, as numbers.
 
     Raises:
-        KeyError: when a label is missing.
-        TypeError: when it is something else.
+        ValueError: when it is something else.
     """
+    if isinstance(value, dict):
+        _check_labels(value, level)
     numbers = [value[name] for name in level.label_names] if isinstance(value, dict) else [value]
-    if not all(type(number) in (int, float) for number in numbers):
-        raise TypeError(f"{named(numbers)} are not numbers")
+    for number in numbers:
+        if type(number) not in (int, float):
+            raise ValueError(f"{number!r:.40} is no number")
     return tuple(map(float, numbers)) if isinstance(value, dict) else float(value)
+
+
+def _check_labels(given: Mapping[str, Any], level: Level) -> None:
+    """Refuse thresholds of other labels.
+
+    Raises:
+        ValueError: naming a label that is missing, or not the model's.
+    """
+    known = set(level.label_names)
+    for name in (*level.label_names, *given):
+        if name not in given:
+            raise ValueError(f"label {name!r} of level {level.name} is missing")
+        if name not in known:
+            raise ValueError(f"label {name!r} is none of level {level.name}")
 
 
 def _number_or_file(text: str) -> float | Path:

@@ -1,4 +1,4 @@
-"""What several test modules share: a tiny recipe that trains in seconds, and running the real program."""
+"""What several test modules share: a tiny recipe that trains in seconds, photos, and a process as good as fresh."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import gc
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same bits here and in c
 
 import hypothesis  # noqa: F401 - before the freeze below, which hides objects that it looks for
 import pytest
-from programs import program_environment
 from silent_hub import silent_hub  # noqa: F401 - a fixture
 
 from hlcli.interrupts import STOPS
@@ -89,20 +86,3 @@ def tiny_file(tmp_path: Path, tiny: Callable[..., Any]) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(tiny().to_yaml(), encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def hlcli_program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `python -m hlcli …` for real."""
-
-    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "hlcli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=program_environment(**environment),
-            timeout=300,
-        )
-
-    return run

@@ -71,6 +71,15 @@ def test_statistics_of_frozen_weights_are_averaged_while_they_move():
     torch.testing.assert_close(ema.model[0].running_var, torch.full((3,), 2.0))
 
 
+def test_buffers_of_layers_without_weights_are_averaged():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Module())
+    model[1].register_buffer("counts", torch.zeros(2))
+    ema = Ema(model, 0.9)
+    model[1].counts.fill_(10.0)
+    ema.update(model)
+    torch.testing.assert_close(ema.model[1].counts, torch.ones(2))
+
+
 def test_a_buffer_that_is_put_in_anothers_place_is_followed():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     ema = Ema(model, 0.5)

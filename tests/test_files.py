@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hlcli import files
 from hlcli.errors import HlcliError, named
 from hlcli.files import recover_folder, remove_leftovers, sha256_of, whole_file, whole_folder, write_json
 
@@ -48,6 +49,37 @@ def test_folder_replaces_the_old_one_only_when_whole(tmp_path: Path):
     with pytest.raises(RuntimeError, match="half way"):
         _fail_half_way(whole_folder(target))
     assert '"version": 1' in (target / "a.json").read_text()
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_two_at_once_do_not_mix_their_files_in_one_folder(tmp_path: Path):
+    target = tmp_path / "model"
+    with whole_folder(target) as building:
+        (building / "weights").write_text("first")
+        with pytest.raises(HlcliError, match=r"Another process writes .*model\."), whole_folder(target) as other:
+            (other / "weights").write_text("second")
+        (building / "description").write_text("first")
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"weights": "first", "description": "first"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_reader_does_not_finish_what_another_process_is_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target, rename = tmp_path / "model", os.rename
+    with whole_folder(target) as building:
+        (building / "value").write_text("old")
+    monkeypatch.setattr(files, "_PAUSE", 0.001)
+    seen = []
+
+    def renamed(*places: Path) -> None:
+        rename(*places)
+        seen.append(target.exists())
+        recover_folder(target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    with whole_folder(target) as building:
+        (building / "value").write_text("new")
+    assert seen == [True, False, True]
+    assert (target / "value").read_text() == "new"
     assert os.listdir(tmp_path) == ["model"]
 
 

@@ -55,6 +55,24 @@ def test_cosine_warms_up_and_ends_at_its_share():
     assert all(a >= b for a, b in pairwise(factors[10:]))
 
 
+@pytest.mark.parametrize("section", [sections.OneCycle(), sections.Cosine(final_fraction=0.1)])
+def test_steps_behind_the_last_keep_its_value(section):
+    assert schedule_point(section, 130, 100) == schedule_point(section, 99, 100)
+
+
+def test_factors_by_epoch_begin_with_their_epoch():
+    section = sections.ByEpoch(factors=((0, 0.25), (2, 1.0), (3, 0.5)))
+    factors = [schedule_point(section, step, 8, steps_per_epoch=2).lr_factor for step in range(10)]
+    assert factors == [0.25] * 4 + [1.0] * 2 + [0.5] * 4
+
+
+def test_the_first_group_learns_at_the_recipes_own_rate():
+    """It is the one that is reported, whatever share a backbone or a part has."""
+    for factor in (0.1, 3.0):
+        optimizer = build_optimizer(sections.AdamTwd(lr=1e-2, backbone_lr_factor=factor), Tiny(), {"norm": factor / 2})
+        assert optimizer.param_groups[0]["lr"] == 1e-2
+
+
 def test_adam_twd_decays_matrices_only():
     optimizer = build_optimizer(sections.AdamTwd(weight_decay=0.5), Tiny())
     decayed = {g["weight_decay"]: sorted(p.ndim for p in g["params"]) for g in optimizer.param_groups}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tiny import tiny_recipe
+from tiny_captioner import write_captioner
 from two_processes import in_two_processes
 from warm_programs import run_warm
 
@@ -105,9 +106,12 @@ def test_commands_say_where_the_time_went(tmp_path: Path) -> None:
     recipe.write_text(tiny_recipe("train.epochs=1").to_yaml())
     trained = run_warm("train", "--recipe", recipe, "--run", run, "--profile")
     measured = run_warm("eval", run, "--profile", "--json")
+    captioner = write_captioner(tmp_path / "captioner")
+    captioned = run_warm("caption", captioner, "--split", "test", "--profile", "--json")
     for done, phases in (
         (trained, ["libraries", "set-up", "data", "forward", "backward", "optimiser", "saving", "evaluation/metrics"]),
         (measured, ["set-up", "data", "forward", "metrics"]),
+        (captioned, ["set-up", "data", "forward", "search"]),
     ):
         assert done.returncode == 0, done.stderr
         named = [line.split("│")[1].strip() for line in done.stderr.splitlines() if line.startswith("│")]

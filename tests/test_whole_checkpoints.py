@@ -1,6 +1,6 @@
 """Whole checkpoints under the names that the papers' programs give: converted, and back, weight by weight.
 
-The names come from `benchmarks/published_checkpoints.py`, which follows the specifications and not our tables; the
+The names come from `benchmarks/published_checkpoints.py`, which follows the published programs and not our tables; the
 benchmark beside it does the same at full size with real files. This shows that nothing is missing, left over or
 changed, and not that a weight goes where it belongs: two names that are swapped come back all the same. That is shown
 by `tests/methods/test_*_convert.py` and `tests/golden`.

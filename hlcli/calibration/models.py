@@ -17,6 +17,7 @@ from hlcli.calibration.splits import (
     tune,
 )
 from hlcli.errors import CheckpointError, InputError, nearest
+from hlcli.files import check_writable
 from hlcli.hub.names import hub_name
 from hlcli.launching import is_first_process
 from hlcli.metrics.calibration_fit import fit_calibration
@@ -141,6 +142,8 @@ def _check_place(model: GivenModel, out: Path | None, overwrite: bool) -> None:
         check_model_folder(out, overwrite)
     elif not isinstance(model, LoadedModel) and (hub_name(model) is not None or Path(model).is_file()):
         raise InputError(f"{model} is no folder of yours: it cannot be changed.", "Give a new folder with --out.")
+    elif not isinstance(model, LoadedModel) and Path(model).is_dir():
+        check_writable(model_in(Path(model)))
 
 
 def _write(model: GivenModel, found: Calibration, opened: LoadedModel, out: Path | None) -> Path | None:

@@ -14,7 +14,7 @@ from hlcli.features.windows import WindowPool
 
 
 class CaptionNetwork(nn.Module):
-    """What makes captions of features; also a `search.TeacherForced` decoder. Arguments as of `methods.hin.model.Hin`.
+    """What makes captions of features; also a decoder for `search_then_score`. Arguments as of `methods.hin.model.Hin`.
 
     Attributes:
         begin: token before the first word.

@@ -19,7 +19,7 @@ class GeneratedCaption(NamedTuple):
 
 
 def read_captions(found: Hypotheses, vocabulary: Vocabulary) -> list[list[GeneratedCaption]]:
-    """Token ids as sentences, in their order; words said twice in a row are said once (spec §3.4)."""
+    """Token ids as sentences, in their order; words said twice in a row are said once."""
     log_probs = found.log_probs.double().sum(dim=-1).tolist()  # [B, n]
     return [
         [

@@ -1,6 +1,6 @@
 """Losses of captions, from scores of words to one number.
 
-Shapes: P captions, T tokens of a caption, B images, K captions of each, L longest caption, V vocabulary.
+Shapes: B images, K captions of each, T tokens of the longest one, V vocabulary.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def cross_entropy_loss(
 
 
 def word_log_probs(logits_or_log_probs: Tensor, token_ids: Tensor, end: int) -> Tensor:
-    """Log-probability of each word up to the first end, which counts; 0 behind it: [..., L].
+    """Log-probability of each word up to the first end, which counts; 0 behind it: [..., T].
 
     Args:
-        logits_or_log_probs: [..., L, V], of the word at that place.
-        token_ids: [..., L], words without begin.
+        logits_or_log_probs: [..., T, V], of the word at that place.
+        token_ids: [..., T], words without begin.
         end: the token that ends a caption.
     """
     losses = F.cross_entropy(logits_or_log_probs.flatten(0, -2), token_ids.flatten(), reduction="none")
@@ -44,10 +44,10 @@ def word_log_probs(logits_or_log_probs: Tensor, token_ids: Tensor, end: int) -> 
 
 
 def self_critical_loss(log_probs: Tensor, reward: Tensor, baseline: Tensor | None = None) -> Tensor:
-    """Mean over captions of -(mean log-probability of their L places) * (reward - baseline), a scalar.
+    """Mean over captions of -(mean log-probability of their T places) * (reward - baseline), a scalar.
 
     Args:
-        log_probs: [B, K, L], 0 behind the end; the mean divides by L whatever the length.
+        log_probs: [B, K, T], 0 behind the end; the mean divides by T whatever the length.
         reward: [B, K], a constant.
         baseline: [B, K] or [B, 1], a constant; None: the mean reward of the image's captions.
     """

@@ -1,6 +1,6 @@
 """Cross entropy and self-critical training of a captioner; both are losses for the one loop.
 
-Shapes: B images, P captions, T their tokens, K beams, L longest caption that is searched, V vocabulary.
+Shapes: B images, P captions, T their tokens, K beams, V vocabulary.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CaptionLoss(nn.Module):
 
 
 class CrossEntropyLoss(CaptionLoss):
-    """Mean negative log-likelihood of the next word over all words that are no padding (spec §4)."""
+    """Mean negative log-likelihood of the next word over all words that are no padding: (13) in docs/methods/hin.md."""
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -44,13 +44,15 @@ class CrossEntropyLoss(CaptionLoss):
 
 
 class SelfCriticalLoss(CaptionLoss):
-    """-(mean log-probability) · (reward − baseline) over the beams of every image (Rennie et al., 2017; spec §4).
+    """-(mean log-probability) · (reward − baseline) over the beams of every image: (15) in docs/methods/hin.md.
+
+    Rennie et al., "Self-critical Sequence Training for Image Captioning", 2017.
 
     Args:
         vocabulary: words of the token ids.
         reward: CIDEr-D against the references of every training image.
         beam_size: K.
-        max_words: L.
+        max_words: of the longest caption that is searched, its end counted.
         greedy_baseline: take the greedy caption's reward as baseline instead of the beams' mean.
         through_search: let gradients flow through the search; else through one pass over the captions it found.
     """
@@ -83,7 +85,7 @@ class SelfCriticalLoss(CaptionLoss):
         return Terms({"self_critical": loss}, {"reward": reward.mean(), "baseline": baseline.mean()})
 
     def _rewards(self, rows: list[int], token_ids: Tensor) -> Tensor:
-        """CIDEr-D of captions [B, K, L] against the references of their images: [B, K] on the CPU."""
+        """CIDEr-D of captions [B, K, T] against the references of their images: [B, K] on the CPU."""
         hypotheses = [
             ptb_tokenize(" ".join(self.vocabulary.decode(ids))) for image in token_ids.tolist() for ids in image
         ]

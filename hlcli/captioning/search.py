@@ -1,6 +1,6 @@
 """Captions from a decoder: the likeliest ones by beam search, the greedy one, drawn ones; decoders in an ensemble.
 
-Shapes: B images, K captions of each that are followed, n captions of each that are returned, L longest caption,
+Shapes: B images, K captions of each that are followed, n captions of each that are returned, T longest caption,
 V words.
 """
 
@@ -47,14 +47,14 @@ class _TeacherForced(Decoder, Protocol):
     """A decoder that can also read whole captions at once."""
 
     def decode(self, memory: Any, token_ids: Tensor) -> Tensor:
-        """Logits [B, K, L, V] of what follows each token of captions [B, K, L]."""
+        """Logits [B, K, T, V] of what follows each token of captions [B, K, T]."""
 
 
 class Hypotheses(NamedTuple):
     """Captions of every image."""
 
-    token_ids: Tensor  # [B, n, L] without begin; with end, if a caption has ended; 0 behind it
-    log_probs: Tensor  # [B, n, L] of each word; 0 behind the end
+    token_ids: Tensor  # [B, n, T] without begin; with end, if a caption has ended; 0 behind it
+    log_probs: Tensor  # [B, n, T] of each word; 0 behind the end
     scores: Tensor  # [B, n], what captions were ranked by
 
 
@@ -87,7 +87,7 @@ def beam_search(
         decoder: makes the captions.
         memory: of B images.
         beam_size: K.
-        max_length: L, end counted, begin not.
+        max_length: T, end counted, begin not.
         num_results: n, at most K.
         length_penalty: captions are ranked by their log-probability / length ** this.
         block_ngrams: no sequence of so many words comes twice in a caption; 0 allows it.
@@ -150,7 +150,7 @@ def search_then_score(
             early_stop=early_stop,
         )
     begin = torch.full_like(found.token_ids[..., :1], decoder.begin)
-    logits = decoder.decode(memory, torch.cat((begin, found.token_ids[..., :-1]), dim=-1))  # [B, K, L, V]
+    logits = decoder.decode(memory, torch.cat((begin, found.token_ids[..., :-1]), dim=-1))  # [B, K, T, V]
     return found._replace(log_probs=word_log_probs(logits, found.token_ids, decoder.end))
 
 
@@ -172,7 +172,7 @@ def sample(
         decoder: makes the captions.
         memory: of B images.
         num_samples: n.
-        max_length: L, end counted, begin not.
+        max_length: T, end counted, begin not.
         temperature: above 1 flattens the probabilities, below 1 sharpens them.
         top_p: only the likeliest words are drawn, as few as together reach this probability.
         forbidden: words that are never used.

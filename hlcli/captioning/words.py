@@ -9,7 +9,7 @@ from hlcli.captioning.caption_text import build_frequencies, read_frequencies, r
 from hlcli.captioning.tokens import count_words
 from hlcli.captioning.vocabulary import Vocabulary, read_published_vocabulary
 from hlcli.data.section import DataSection
-from hlcli.data.store import open_records, split_captions, split_names, store_folder
+from hlcli.data.store import faults_of_copy, open_records, split_captions, split_names, store_folder
 from hlcli.errors import CheckpointError, DataError
 from hlcli.files import write_json
 from hlcli.json_text import read_json
@@ -54,7 +54,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
 def open_frequencies(data: DataSection, unit: str) -> DocumentFrequencies:
     """In how many training captions (or images, by `unit`) each n-gram stands."""
     if _has_store(data):
-        return read_frequencies(store_folder(data), unit)
+        folder = store_folder(data)
+        with faults_of_copy(data):
+            return read_frequencies(folder, unit)
     return build_frequencies(split_captions(open_records(data, "train")), unit)
 
 
@@ -83,7 +85,9 @@ def _has_store(data: DataSection) -> bool:
 def _count(data: DataSection) -> Mapping[str, int]:
     """How often each word stands in train and val."""
     if _has_store(data):
-        return read_words(store_folder(data))
+        folder = store_folder(data)
+        with faults_of_copy(data):
+            return read_words(folder)
     present = split_names(data)
     splits = [split_captions(open_records(data, split)) for split in ("train", "val") if split in present]
     return count_words(caption for split in splits for captions in split for caption in captions)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hlcli.metrics.multilabel import LevelThreshold
 
 
-_FEW = 5
-"""So many labels are named."""
+_FEW, _LONGEST_NAME = 5, 60
+"""So many labels are named, with so many characters."""
 
 
 def show(found: Calibration, *, as_json: bool) -> None:
@@ -38,7 +38,8 @@ def show(found: Calibration, *, as_json: bool) -> None:
     console.print(_score_table(found))
     console.print(f"Fitted on {found.split}; numbers of a split that was not fitted on are the honest ones.")
     for level, names in found.shared.items():
-        shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
+        few = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names[:_FEW]]
+        shown = ", ".join(few) + (", …" if len(names) > _FEW else "")
         count = counted(len(names), "label with few examples shares its", "labels with few examples share their")
         text = f"{level}: {count} level's: {shown}."
         console.print(Text(printable(text)))

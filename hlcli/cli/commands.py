@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hlcli import HlcliError
+from hlcli import HlcliError, InputError
 from hlcli.cli.help_text import write_help
 from hlcli.interrupts import STOPS
 from hlcli.launching import is_first_process, leave_exit_code
@@ -29,6 +32,8 @@ ORDER = (
 )  # fmt: skip
 """The commands in the order in which one needs them; Typer itself lists groups last."""
 _OVERRIDE = re.compile(r"[a-z_]+(\.\w+)*=")
+_AGAINST_NAMES = (errno.ENAMETOOLONG, errno.EACCES)
+"""What the system answers, wherever it is asked, of names that nobody can use, or not this user."""
 
 
 class Command(TyperCommand):
@@ -68,7 +73,7 @@ class Commands(Group):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for, and leave its exit code where launchers do not lose it."""
         try:
-            with as_ours():
+            with as_ours(), _refused_names():
                 result = super().invoke(ctx)
         except HlcliError as error:
             if ctx.params.get("debug"):
@@ -87,6 +92,21 @@ class Commands(Group):
             raise
         leave_exit_code(0)
         return result
+
+
+@contextmanager
+def _refused_names() -> Iterator[None]:
+    """While active, what the system has against a file's name is the user's to mend.
+
+    Raises:
+        InputError: naming the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _AGAINST_NAMES or error.filename is None:
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}.", "Give another place.") from error
 
 
 def _with_every_set(words: list[str]) -> list[str]:

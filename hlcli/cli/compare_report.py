@@ -37,11 +37,12 @@ def show(found: Comparison, out: Path | None, *, as_json: bool) -> None:
 
 
 def _as_rich(table: ComparisonTable) -> Table:
-    """The first column gives way, and those that hold text."""
+    """Columns of text give way; numbers, letters of models and keys of recipes do not."""
     shown = Table(title=Text(printable(table.title)), title_justify="left")
     for place, head in enumerate(table.head):
         is_number = table.is_numeric and place > 0
-        shown.add_column(head, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number)
+        is_key = not table.is_numeric and place == 0
+        shown.add_column(head, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number or is_key)
     for row in table.rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     return shown

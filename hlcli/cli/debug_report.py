@@ -27,6 +27,7 @@ FEW_LABELS = 10
 FEW_NAMES = 5
 """So many images or labels of a finding."""
 
+_LABEL_HEADINGS = ("labels per image", "without labels")
 _CAPTION_HEADINGS = ("captions", "without captions")
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -76,12 +77,14 @@ def _split_table(found: Inspection) -> Table:
 
     table = Table("split")
     has_captions = any(counts.captions for counts in found.splits)
-    for heading in ("images", "labels per image", "without labels", *_CAPTION_HEADINGS[: 2 * has_captions]):
+    has_labels = bool(found.positives) or not has_captions
+    headings = ("images", *_LABEL_HEADINGS[: 2 * has_labels], *_CAPTION_HEADINGS[: 2 * has_captions])
+    for heading in headings:
         table.add_column(heading, justify="right")
     for counts in found.splits:
-        whole = (counts.without_labels, *(counts.captions, counts.without_captions)[: 2 * has_captions])
-        name = Text(printable(counts.split))
-        table.add_row(name, f"{counts.images:,}", f"{counts.labels_per_image:.2f}", *(f"{n:,}" for n in whole))
+        labels = (f"{counts.labels_per_image:.2f}", f"{counts.without_labels:,}")[: 2 * has_labels]
+        captions = (f"{counts.captions:,}", f"{counts.without_captions:,}")[: 2 * has_captions]
+        table.add_row(Text(printable(counts.split)), f"{counts.images:,}", *labels, *captions)
     return table
 
 

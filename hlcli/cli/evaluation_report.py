@@ -145,7 +145,7 @@ def _show_predictions(
         Console().print(prediction_table(predictions))
     else:
         say(f"Predictions: {out}")
-    show_failures(failures, "decoded", None if out is None else hlcli.failures_file(out))
+    show_failures(failures, "predicted", None if out is None else hlcli.failures_file(out))
 
 
 def suggest_more(

@@ -132,10 +132,15 @@ def _suggest(kind: str, model: str, drawn: Figures) -> None:
     """What to do after a figure."""
     if kind == "report":
         say(f"Next: open {drawn.files[0]} in a browser")
-    elif kind == "labels" and not Path(model).is_dir():
+    elif kind == "labels" and not _is_model(Path(model)):
         suggest("train", "--recipe", model)
     else:
         suggest("visualize", "report", model)
+
+
+def _is_model(place: Path) -> bool:
+    """Whether a report can be made of it, not only a training: a folder of `hlcli init` has a recipe alone."""
+    return any((folder / "model.json").is_file() for folder in (place, place / "model"))
 
 
 def _show(drawn: Figures, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from hlcli.comparison.results import Comparison, ItemScores, MetricDifference
 from hlcli.comparison.sides import Side, caption_sides, check_same_labels, label_sides
 from hlcli.errors import InputError, nearest
 from hlcli.evaluation.labels import default_split
-from hlcli.files import check_writable, whole_file, write_json
+from hlcli.files import check_out_file, whole_file, write_json
 from hlcli.metrics.bootstrap import difference, holm, resample
 from hlcli.metrics.captioning.names import METRICS, spelt_out
 from hlcli.metrics.summary import metric_names
@@ -78,7 +77,7 @@ def compare(
     check_at_least(0, workers=workers)
     if not 0 < confidence < 1:
         raise InputError(f"The confidence must lie between 0 and 1 (got {confidence:g}).", "0.95 is usual.")
-    out = None if out is None else _check_file(Path(out))
+    out = None if out is None else check_out_file(Path(out), _ENDINGS)
     if isinstance(models, str | Path | LoadedModel) or len(models) < 2:
         raise InputError("Two models at least are needed to compare them.", "Give two runs, or more.")
     opened = [_open(model, recipe, overrides) for model in models]
@@ -107,15 +106,6 @@ def compare(
     if out is not None:
         _write(found, out)
     return found
-
-
-def _check_file(path: Path) -> Path:
-    if path.suffix not in _ENDINGS:
-        raise InputError(f"--out {path}: the ending must be one of {', '.join(_ENDINGS)} (got {path.suffix!r}).")
-    if os.path.isdir(path):
-        raise InputError(f"--out {path} is a folder; a file was expected.")
-    check_writable(path.parent)
-    return path
 
 
 def _write(found: Comparison, out: Path) -> None:
@@ -170,11 +160,13 @@ def _choose(metrics: Sequence[str] | None, known: Sequence[str], levels: Sequenc
     """Names of the metrics that are compared, among those that are known.
 
     Raises:
-        InputError: for one that is not measured.
+        InputError: for one that is not measured, or none at all.
     """
     if metrics is None:
         above = [f"{level}/{name}" for level in reversed(levels[:-1]) for name in _ABOVE]
         return [name for name in (*_FINEST, *above) if name in known] or [*known]
+    if not metrics:
+        raise InputError("--metrics names no metric.", f"Metrics are {', '.join(known)}; or all.")
     chosen = [name for wanted in metrics for name in (known if wanted == "all" else _find_metric(wanted, known))]
     return list(dict.fromkeys(chosen))
 

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hlcli.data.labels import LabelSpace
 from hlcli.data.records import Record
 from hlcli.errors import DataError, HlcliError, MissingDependencyError
 from hlcli.files import free_bytes, sha256_of, whole_folder, writing
-from hlcli.json_text import read_json
+from hlcli.json_text import parse_json, read_json
 from hlcli.progress import Progress
 
 _CHUNK = 10**6
 _NEEDED = {"meta.json", "labels.json"}
 _WEB = ("http://", "https://")
 _SILENT_SECONDS = 60
+_GIVE = "Give the folder that `hlcli preprocess` made."
+_TRY_AGAIN = "Was it written to meanwhile, or damaged on its way? Try again."
 
 
 @cache
@@ -36,7 +39,7 @@ def local_store(address: str) -> Path:
 
     Raises:
         MissingDependencyError: when a package is needed for such addresses, naming it.
-        DataError: when there is no store, or it changes while it is copied.
+        DataError: when there is no store, it is damaged, or it changes while it is copied.
         HlcliError: when there is too little room on the disk.
     """
     import fsspec
@@ -60,7 +63,7 @@ def local_store(address: str) -> Path:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             if not copy.is_dir():
-                _copy(address, system, folder, copy)
+                _copy(address, system, folder, copy, meta)
     return copy
 
 
@@ -93,15 +96,20 @@ def _patience(address: str) -> dict[str, Any]:
     return {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=_SILENT_SECONDS, sock_read=_SILENT_SECONDS)}}
 
 
-def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
-    """Copy all files of a store, and check them."""
+def _copy(address: str, system: Any, folder: str, copy: Path, meta: bytes) -> None:
+    """Copy all files of a store, and check them; `meta` is what its `meta.json` said before."""
+    sums = _sums(address, meta)
     with _in_our_words(address):
         found = system.find(folder, detail=True)
-    sizes = {name.removeprefix(f"{folder}/"): facts.get("size") for name, facts in found.items()}
+    places = {name.removeprefix(f"{folder}/"): facts.get("size") for name, facts in found.items()}
+    sizes = {name: size for name, size in places.items() if name and "?" not in name}  # Apache's links, no files
     if lacking := _NEEDED - set(sizes):
-        raise DataError(
-            f"{address} is no store: it has no {min(lacking)}.", "Give the folder that `hlcli preprocess` made."
-        )
+        if address.startswith(_WEB):
+            raise DataError(
+                f"{address} cannot be copied: its server lists no {min(lacking)} there.",
+                "It must show the files of a folder where the folder itself is asked for.",
+            )
+        raise DataError(f"{address} is no store: it has no {min(lacking)}.", _GIVE)
     for name in sizes:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(f"{address} is no store: a file in it is called {name!r}.")
@@ -121,7 +129,7 @@ def _copy(address: str, system: Any, folder: str, copy: Path) -> None:
                     file.write(chunk)
                     done += len(chunk)
                     bar.advance(done // _CHUNK - bar.count)
-        _check(address, building)
+        _check(address, building, meta, sums)
 
 
 def _chunks(address: str, system: Any, folder: str, name: str) -> Iterator[bytes]:
@@ -137,19 +145,27 @@ def _chunks(address: str, system: Any, folder: str, name: str) -> Iterator[bytes
             yield chunk
 
 
-def _check(address: str, folder: Path) -> None:
-    """Compare the tables with the sums in `meta.json`."""
+def _sums(address: str, meta: bytes) -> dict[str, str]:
+    """What the table of each split sums to, as `meta.json` says."""
     try:
-        meta = read_json(folder / "meta.json")
-        sums = {split: meta["counts"][split]["sha256"] for split in meta["splits"]}
+        facts = parse_json(meta)
+        return {split: facts["counts"][split]["sha256"] for split in facts["splits"]}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{address}: meta.json does not describe a store: {error!r}") from error
+
+
+def _check(address: str, folder: Path, meta: bytes, sums: Mapping[str, str]) -> None:
+    """Make sure that a copy is whole: its tables by their sums, its labels by reading them."""
     for split, expected in sums.items():
         tables = sorted((folder / split).glob("*.arrow"))
         if [sha256_of(table) for table in tables] != [expected]:
-            raise DataError(
-                f"{address}: {split} is not what meta.json says.", "Was it written to meanwhile? Try again."
-            )
+            raise DataError(f"{address}: {split} is not what meta.json says.", _TRY_AGAIN)
+    if (folder / "meta.json").read_bytes() != meta:
+        raise DataError(f"{address}: meta.json has changed while the store was copied.", _TRY_AGAIN)
+    try:
+        LabelSpace.from_json(read_json(folder / "labels.json"))
+    except (ValueError, DataError) as error:
+        raise DataError(f"{address}: labels.json cannot be read: {error}", _TRY_AGAIN) from error
 
 
 def _in_one_go(system: Any, path: str) -> dict[str, int]:
@@ -168,8 +184,20 @@ def _in_our_words(address: str, name: str = "meta.json") -> Iterator[None]:
     except ImportError as error:
         raise MissingDependencyError(f"{address} cannot be read: {error}.") from error
     except FileNotFoundError as error:
-        raise DataError(
-            f"{address} is no store: it has no {name}.", "Give the folder that `hlcli preprocess` made."
-        ) from error
+        if (cause := _other_cause(error)) is not None:
+            raise _unreadable(address, cause) from error
+        raise DataError(f"{address} is no store: it has no {name}.", _GIVE) from error
     except Exception as error:
-        raise DataError(f"{address} cannot be read: {str(error) or type(error).__name__}") from error
+        raise _unreadable(address, error) from error
+
+
+def _other_cause(error: FileNotFoundError) -> BaseException | None:
+    """Why a web server did not give a file, unless there is none; fsspec calls either a file that is not found."""
+    cause = error.__cause__
+    status = getattr(cause, "status", 404)
+    return cause if isinstance(cause, TimeoutError) or status not in (404, 410) else None
+
+
+def _unreadable(address: str, error: BaseException) -> DataError:
+    hint = "It was silent for too long. Try again." if isinstance(error, TimeoutError) else None
+    return DataError(f"{address} cannot be read: {str(error) or type(error).__name__}", hint)

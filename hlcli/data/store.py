@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,16 @@ class StoreSplit(Sequence[Record]):
         DataError: when the folder is not a split of a store.
     """
 
-    def __init__(self, folder: Path, image_root: Path, remedy: str = _AGAIN) -> None:
+    def __init__(self, folder: Path, image_root: Path) -> None:
         self.folder, self.image_root = folder, image_root
         import datasets
 
         try:
             self.table = datasets.load_from_disk(str(folder)).with_format(None)
         except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-            raise DataError(f"{folder} cannot be read: {error}", remedy) from error
+            raise DataError(f"{folder} cannot be read: {error}", _AGAIN) from error
         if missing := _COLUMNS - set(self.table.column_names):
-            raise DataError(f"{folder} is no split of a store: it has no column {min(missing)}.", remedy)
+            raise DataError(f"{folder} is no split of a store: it has no column {min(missing)}.", _AGAIN)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -90,11 +91,12 @@ def open_label_space(data: DataSection) -> LabelSpace:
     if data.store is None and data.reads_directly:
         return data.label_space()
     path = store_folder(data) / "labels.json"
-    value = _read_json(path, data)
-    try:
-        stored = LabelSpace.from_json(value)
-    except DataError as error:
-        raise DataError(f"{path}: {error.message}", _remedy(data, f"{_AGAIN[:-1]}, with --overwrite.")) from error
+    with faults_of_copy(data):
+        value = _read_json(path, data)
+        try:
+            stored = LabelSpace.from_json(value)
+        except DataError as error:
+            raise DataError(f"{path}: {error.message}", "Run `hlcli preprocess` again, with --overwrite.") from error
     return data.chosen_labels(stored)
 
 
@@ -108,11 +110,13 @@ def open_records(data: DataSection, split: str) -> Records:
         records = data.records(split)
     else:
         folder = store_folder(data)
-        meta = _read_meta(folder, data)
+        with faults_of_copy(data):
+            meta = _read_meta(folder, data)
         if split not in meta["splits"]:
             has = meta["splits"]
             raise DataError(f"{folder} has no split {split!r}; it has {', '.join(has)}.", _split_hint(has))
-        records = StoreSplit(folder / split, folder / meta["image_root"], _remedy(data))
+        with faults_of_copy(data):
+            records = StoreSplit(folder / split, folder / meta["image_root"])
         if isinstance(data.store, str):
             refuse_absent_images(records, data.store)
     if data.skip:
@@ -137,7 +141,9 @@ def split_names(data: DataSection) -> tuple[str, ...]:
     """The splits a data set offers."""
     if data.store is None and data.reads_directly:
         return data.split_names()
-    return tuple(_read_meta(store_folder(data), data)["splits"])
+    folder = store_folder(data)
+    with faults_of_copy(data):
+        return tuple(_read_meta(folder, data)["splits"])
 
 
 def split_labels(records: Records) -> list[tuple[str, tuple[int, ...]]]:
@@ -170,11 +176,17 @@ def split_files(records: Records) -> list[tuple[str, Path | None]]:
     return [(record.image_id, record.image if isinstance(record.image, Path) else None) for record in records]
 
 
-def _remedy(data: DataSection, here: str = _AGAIN) -> str:
-    """What to do about a faulty store: for one on this disk as told; the copy of another is made anew."""
-    if not isinstance(data.store, str):
-        return here
-    return f"If {data.store} is sound, its copy is damaged: remove {store_folder(data)}, and it is copied again."
+@contextmanager
+def faults_of_copy(data: DataSection) -> Iterator[None]:
+    """A block that reads a store: faults of one that lies elsewhere are told with what to do about its copy."""
+    try:
+        yield
+    except DataError as error:
+        if isinstance(data.store, str):
+            error.hint = (
+                f"This is the copy of {data.store}. If that is sound, remove {store_folder(data)}: it is copied again."
+            )
+        raise
 
 
 def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
@@ -183,7 +195,7 @@ def _read_meta(folder: Path, data: DataSection) -> dict[str, Any]:
     facts = meta if isinstance(meta, dict) else {}
     splits = facts.get("splits")
     if not isinstance(splits, list) or not all(isinstance(value, str) for value in (*splits, facts.get("image_root"))):
-        raise DataError(f"{path} does not describe a store.", _remedy(data))
+        raise DataError(f"{path} does not describe a store.", _AGAIN)
     if facts.get("version") != STORE_VERSION:
         raise DataError(
             f"{path} has version {facts.get('version')!r}; this hlcli reads version {STORE_VERSION}.",
@@ -198,7 +210,6 @@ def _read_json(path: Path, data: DataSection) -> Any:
         return read_json(path)
     except FileNotFoundError as error:
         root = "" if data.root is None else f" --root {data.root}"
-        remedy = _remedy(data, f"Run `hlcli preprocess {data.name}{root}` first.")
-        raise DataError(f"{path} is missing.", remedy) from error
+        raise DataError(f"{path} is missing.", f"Run `hlcli preprocess {data.name}{root}` first.") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", _remedy(data)) from error
+        raise DataError(f"{path} cannot be read: {error}", _AGAIN) from error

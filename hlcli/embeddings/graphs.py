@@ -28,7 +28,7 @@ from hlcli.embeddings.vectors import (
     check_label_embeddings,
     current_labels,
     encode_texts,
-    nearest,
+    nearest_labels,
     warn_of_equals,
 )
 from hlcli.errors import DataError, InputError
@@ -78,8 +78,8 @@ class LabelGraph(NamedTuple):
     def nearest(self, count: int) -> tuple[dict[str, list[Neighbour]], dict[str, list[Neighbour]]]:
         """For every label the `count` most similar other labels, and for every parent such other parents."""
         size = len(self.label_names)
-        labels = nearest(self.relation[:size, :size], self.label_names, count)
-        return labels, nearest(self.relation[size:, size:], self.parent_names, count)
+        labels = nearest_labels(self.relation[:size, :size], self.label_names, count)
+        return labels, nearest_labels(self.relation[size:, size:], self.parent_names, count)
 
 
 def embed_graph(

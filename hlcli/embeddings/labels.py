@@ -25,7 +25,7 @@ from hlcli.embeddings.vectors import (
     cosines,
     current_labels,
     encode_texts,
-    nearest,
+    nearest_labels,
     warn_of_equals,
 )
 from hlcli.errors import DataError
@@ -68,7 +68,7 @@ class LabelEmbeddings(NamedTuple):
 
     def nearest(self, count: int) -> dict[str, list[Neighbour]]:
         """For every label the `count` others whose vectors point most nearly its way, nearest first."""
-        return nearest(self.cosines(), self.label_names, count)
+        return nearest_labels(self.cosines(), self.label_names, count)
 
 
 def embed_labels(

@@ -99,7 +99,7 @@ def check_cosines(relation: Tensor, *, source: object, hint: str) -> None:
             raise DataError(f"{source} does not hold cosines of labels: {problem}.", hint)
 
 
-def nearest(relation: Tensor, names: Sequence[str], count: int) -> dict[str, list[Neighbour]]:
+def nearest_labels(relation: Tensor, names: Sequence[str], count: int) -> dict[str, list[Neighbour]]:
     """For every label the `count` others with the largest entries in its row of [L, L], largest first."""
     found = greatest_of_rows(relation.numpy(), count)
     return {

@@ -67,24 +67,42 @@ def load_backbone_weights(
     if _POSITIONS in state and _POSITIONS in own:
         state[_POSITIONS] = fit_positions(state[_POSITIONS], model, antialias=position_antialias)
     classifier = {key for key in state if key.split(".")[0] in ("fc", "head", "classifier")} - set(own)
-    missing = [key for key in own if key not in state and not key.endswith(_COUNTER)]
-    unexpected = [key for key in state if key not in own and key not in classifier]
-    shared = [key for key in own if key in state]
-    misshaped = [
-        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
-        for key in shared
-        if state[key].shape != own[key].shape
-    ]
-    mistakes = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+    state = {key: value for key, value in state.items() if key not in classifier}
+    refuse_misfits(
+        {key: value for key, value in own.items() if key in state or not key.endswith(_COUNTER)},
+        state,
+        f"{source} does not fit this backbone",
+    )
+    model.load_state_dict({**own, **state})
+
+
+def refuse_misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], verdict: str) -> None:
+    """Refuse weights that are not those of a network.
+
+    Args:
+        own: what the network needs, by name.
+        state: what there is.
+        verdict: what and whose does not fit what, for the message.
+
+    Raises:
+        CheckpointError: naming missing, unexpected and mis-shaped weights.
+    """
+    mistakes = {
+        "missing": [key for key in own if key not in state],
+        "unexpected": [key for key in state if key not in own],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+            for key in own
+            if key in state and state[key].shape != own[key].shape
+        ],
+    }
     found = [
         f"{counted(len(names), 'key')} {kind} ({named(sorted(names))})" for kind, names in mistakes.items() if names
     ]
     if found:
         raise CheckpointError(
-            f"{source} does not fit this backbone: {', '.join(found)}.",
-            "Is backbone.name the model that these weights are of?",
+            f"{verdict}: {', '.join(found)}.", "Is backbone.name the model that these weights are of?"
         )
-    model.load_state_dict({**own, **{key: state[key] for key in shared}})
 
 
 def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor:

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hlcli.encoders.loading import ask_hub, first_line
+from hlcli.encoders.backbone_weights import refuse_misfits
+from hlcli.encoders.loading import ask_hub, cached_file, first_line
 from hlcli.errors import CheckpointError, DownloadError
 from hlcli.upstream import read_upstream
 
 PREFIX = "clip:"
 _OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's files hold beside the weights."""
-_MOST_NAMES = 5
 
 
 def uses_quick_gelu(library: ModuleType, architecture: str, tag: str) -> bool:
@@ -47,16 +47,10 @@ def fetch_clip_model(
 
 def _cached(place: str) -> str | None:
     """The file of a place on the hub, `OWNER/MODEL/FILE`, if it was fetched before: open_clip would ask the hub."""
-    from huggingface_hub import try_to_load_from_cache
-
     repository, _, file = place.rpartition("/")
     stem, dot, ending = (file or "open_clip_pytorch_model.bin").rpartition(".")
     safe = "open_clip_model.safetensors" if not file else f"{stem}.safetensors"
-    for name in (safe, f"{stem}{dot}{ending}") if repository else ():
-        found = try_to_load_from_cache(repository, name)
-        if isinstance(found, str):
-            return found
-    return None
+    return cached_file(repository, (safe, f"{stem}{dot}{ending}")) if repository else None
 
 
 def load_clip_weights(model: Any, path: Path) -> None:
@@ -78,17 +72,7 @@ def load_clip_weights(model: Any, path: Path) -> None:
     with quiet_root_logger():
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
-    mistakes = {
-        "missing": [key for key in own if key not in state],
-        "unexpected": [key for key in state if key not in own],
-        "of another shape": [key for key in own if key in state and state[key].shape != own[key].shape],
-    }
-    found = [f"{len(names)} {kind} ({', '.join(names[:_MOST_NAMES])})" for kind, names in mistakes.items() if names]
-    if found:
-        raise CheckpointError(
-            f"{path} does not fit this CLIP model: {', '.join(found)}.",
-            "Is backbone.name the model that these weights are of?",
-        )
+    refuse_misfits(own, state, f"{path} does not fit this CLIP model")
     model.load_state_dict(state)
 
 

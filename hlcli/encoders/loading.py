@@ -144,9 +144,15 @@ def reach_hub() -> None:
 
 def is_cached(repository: str, files: Sequence[str]) -> bool:
     """Whether one of these files of a model on the hub was fetched before."""
+    return cached_file(repository, files) is not None
+
+
+def cached_file(repository: str, files: Sequence[str]) -> str | None:
+    """The first of these files of a model on the hub that was fetched before."""
     from huggingface_hub import try_to_load_from_cache
 
-    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)
+    found = (try_to_load_from_cache(repository, file) for file in files)
+    return next((place for place in found if isinstance(place, str)), None)
 
 
 def _not_fetched(name: str, error: Exception, hint: str = _FOLDER_HINT) -> DownloadError:

@@ -61,7 +61,6 @@ class CaptionScorer:
         accelerator: device, precision, processes.
         split: which one.
         batch_size: images per step; default the recipe's.
-        workers: loader processes; default the recipe's.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class CaptionScorer:
         split: str,
         *,
         batch_size: int | None = None,
-        workers: int | None = None,
     ) -> None:
         self.recipe, self.vocabulary, self.accelerator, self.split = recipe, vocabulary, accelerator, split
         self.records = open_records(recipe.data, split)
@@ -96,8 +94,7 @@ class CaptionScorer:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        workers = recipe.data.workers if workers is None else workers
-        self.loader = make_caption_loader(rows, shares, workers=workers, device=accelerator.device)
+        self.loader = make_caption_loader(rows, shares, workers=recipe.data.workers, device=accelerator.device)
 
     def on_device(self, batch: CaptionBatch) -> CaptionBatch:
         """Move a batch and turn its images into floats."""

@@ -177,6 +177,15 @@ def _split_scores(matrix: np.ndarray, labels: LabelSpace, has_loss: bool) -> Spl
     if has_loss:
         matrix, loss = matrix[:, :-1], float(matrix[:, -1].astype(np.float64).mean())
     if matrix.shape[1] == labels.num_labels and len(labels.levels) > 1:  # scores the finest level only
-        return SplitScores(lift_scores(matrix, labels.parents), loss)
+        return SplitScores(_lifted(matrix, labels), loss)
     edges = np.cumsum(labels.level_sizes)[:-1]
     return SplitScores([np.ascontiguousarray(part) for part in np.split(matrix, edges, axis=1)], loss)
+
+
+def _lifted(fine: np.ndarray, labels: LabelSpace) -> list[np.ndarray]:
+    """Scores of all levels from the finest; where those of an image are not finite, all of them are NaN."""
+    is_known = np.isfinite(fine).all(axis=1)
+    if is_known.all():
+        return lift_scores(fine, labels.parents)
+    levels = lift_scores(np.where(is_known[:, None], fine, 0.0), labels.parents)
+    return [np.where(is_known[:, None], level, np.nan) for level in levels]

@@ -1,4 +1,4 @@
-"""The `evaluate` verb: a model and a split → metrics, with the threshold protocols of the specification."""
+"""The `evaluate` verb: a model and a split → metrics, at thresholds given, tuned on it, or on another split."""
 
 from __future__ import annotations
 

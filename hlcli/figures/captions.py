@@ -60,7 +60,7 @@ def draw_captions(
     """
     loaded = open_model(model, recipe)
     predictor = CaptionPredictor(loaded, features=FeatureSources(of_data=not images))
-    view = find_view(loaded, of_data=not images)
+    view = find_view(loaded)
     count = max_images or (None if images or split else IMAGES_OF_A_SPLIT)
     items = choose_images(images, loaded.recipe, None, split, count)
     stems, folder = file_stems(items.names), out / "captions"
@@ -131,7 +131,7 @@ class View(NamedTuple):
         return WordMap(word, cells, (left, top, right, bottom))
 
 
-def find_view(loaded: LoadedModel, *, of_data: bool) -> View:
+def find_view(loaded: LoadedModel) -> View:
     """How a model's grid and regions lie in a photo; boxes of regions are known where they are windows."""
     network: Any = loaded.model
     data, facts = loaded.recipe.data, loaded.facts.get("features") or {}

@@ -10,7 +10,7 @@ from hlcli.errors import InputError, nearest
 from hlcli.figures.files import Figures
 from hlcli.files import check_writable
 from hlcli.report.files import PAGE_SUFFIXES
-from hlcli.visualization.saving import check_format
+from hlcli.visualization.saving import check_format, check_out_folder
 
 if TYPE_CHECKING:
     from hlcli.models.opening import GivenModel
@@ -152,6 +152,8 @@ def visualize(
     check_format(file_format)
     place = _figures_folder(model) if out is None else Path(out)
     is_page = found.is_page and place.suffix.lower() in PAGE_SUFFIXES
+    if not is_page:
+        check_out_folder(place)
     check_writable(place.parent if is_page else place)
     return found.load()(model, place, file_format, **chosen)
 

@@ -13,8 +13,11 @@ from hlcli.data.image_files import IMAGE_SUFFIXES
 if TYPE_CHECKING:
     from hlcli.data.failures import Failure
 
-_LONGEST_NAME = 100
-"""Characters of a file name that comes from an image or a label."""
+_LONGEST_NAME, _LONGEST_BYTES = 100, 200
+"""Characters, and bytes, of a file name that comes from an image or a label; file systems take 255 bytes."""
+
+_ODD = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069<>:"/\\|?*]+')
+"""What names of files cannot hold, or what a terminal obeys."""
 
 
 class Figures(NamedTuple):
@@ -70,5 +73,6 @@ def number_repeated(names: Sequence[str]) -> list[str]:
 
 
 def safe_name(name: str) -> str:
-    """A name that every file system takes."""
-    return re.sub(r'[\x00-\x1f\ud800-\udfff<>:"/\\|?*]+', "_", name)[-_LONGEST_NAME:].strip(" .") or "_"
+    """A name that every file system takes, and that does nothing on a terminal."""
+    plain = _ODD.sub("_", name)[-_LONGEST_NAME:]
+    return plain.encode()[-_LONGEST_BYTES:].decode(errors="ignore").strip(" .") or "_"

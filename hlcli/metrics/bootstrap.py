@@ -38,7 +38,7 @@ class _Difference(NamedTuple):
 
 
 def bootstrap(
-    measure: Callable[[np.ndarray], Mapping[str, float]],
+    measure: _Measure,
     num_rows: int,
     *,
     resamples: int = 1000,
@@ -62,38 +62,6 @@ def bootstrap(
     found = measure(_all_rows(num_rows))
     drawn = resample(measure, num_rows, resamples=resamples, seed=seed)
     return {name: interval(float(value), drawn[name], confidence=confidence) for name, value in found.items()}
-
-
-def paired_bootstrap(
-    first: _Measure,
-    second: _Measure,
-    num_rows: int,
-    *,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> dict[str, _Difference]:
-    """By how much two models differ on the same rows, for the numbers that both are measured by; see `bootstrap`.
-
-    Args:
-        first: measures the model that is compared with.
-        second: measures the other one.
-        num_rows: how many rows there are.
-        resamples: how often rows are drawn, for both models the same.
-        confidence: share of the resampled differences that lies inside the interval.
-        seed: of the draws.
-
-    Raises:
-        ValueError: for arguments that cannot be meant.
-    """
-    rows = _all_rows(num_rows)
-    before, after = first(rows), second(rows)
-    drawn = [resample(measure, num_rows, resamples=resamples, seed=seed) for measure in (first, second)]
-    return {
-        name: difference(float(before[name]), float(after[name]), drawn[0][name], drawn[1][name], confidence=confidence)
-        for name in before
-        if name in after
-    }
 
 
 def resample(

@@ -96,10 +96,7 @@ def lift_ignored(fine_targets: ArrayLike, fine_ignore: ArrayLike, parents: _Pare
     """
     ignore = as_flags(fine_ignore, "fine_ignore")
     known = lift_targets(as_flags(fine_targets, "fine_targets") & ~ignore, parents)
-    return [
-        level & ~on if depth < len(parents) else level
-        for depth, (level, on) in enumerate(zip(_lift(ignore, parents), known, strict=True))
-    ]
+    return [level & ~on for level, on in zip(_lift(ignore, parents), known, strict=True)]
 
 
 def _lift(fine: NDArray, parents: _Parents) -> list[NDArray]:

@@ -11,19 +11,18 @@ from typing import Any
 
 from hlcli.data.coco_results import coco_image_id, write_coco_results
 from hlcli.errors import DataError
-from hlcli.files import whole_file
+from hlcli.files import check_out_file, whole_file
 from hlcli.json_text import parse_json, read_json
 from hlcli.launching import Processes
 from hlcli.prediction.caption_rows import Caption
-from hlcli.prediction.label_files import check_prediction_file
 from hlcli.prediction.result_files import ResultFile, ResultForm
 
 _ENDINGS = (".jsonl", ".json")
 
 
 def check_caption_file(out: str | Path) -> None:
-    """Refuse a file of another format, and a folder; see `check_prediction_file`."""
-    check_prediction_file(Path(out), _ENDINGS)
+    """Refuse a file of another format, and a folder; see `check_out_file`."""
+    check_out_file(Path(out), _ENDINGS)
 
 
 def caption_file(out: Path, names: Sequence[str], work: dict[str, Any], processes: Processes) -> ResultFile[Caption]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import InputError
-from hlcli.files import check_writable, whole_file
+from hlcli.files import check_out_file, whole_file
 from hlcli.launching import Processes
 from hlcli.prediction.label_rows import PredictedLabel, Prediction, Scene
 from hlcli.prediction.result_files import ResultFile, ResultForm
@@ -99,18 +97,13 @@ def _open_writer(path: Path, labels: LabelSpace, with_scenes: bool) -> Iterator[
             yield lambda row: table.writerows([_csv_row(row, names, with_scenes)])
 
 
-def check_prediction_file(path: Path, endings: Sequence[str] = _ENDINGS) -> Path:
-    """The file again; one whose format is not known is refused, a folder, and what cannot be written.
+def check_prediction_file(path: Path) -> Path:
+    """The file of predictions again, unless it cannot be one.
 
     Raises:
-        InputError: saying which.
+        InputError: as `check_out_file` says.
     """
-    if path.suffix not in endings:
-        raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
-    if os.path.isdir(path):  # of names that are too long, `is_dir` raises the system's error
-        raise InputError(f"--out {path} is a folder; a file was expected.")
-    check_writable(path.parent)
-    return path
+    return check_out_file(path, _ENDINGS)
 
 
 def _csv_row(row: Prediction, levels: Sequence[str], with_scene: bool) -> list[str]:

@@ -143,9 +143,11 @@ def _histogram(title: str, values: Sequence[float], x_name: str, bins: int, limi
     most = 1.05 * float(counts.max())
     pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
     bars = [(left, right, count / most) for left, right, count in pairs]
+    counts_x = all(isinstance(value, int) for value in values)
     return line_chart(
-        title, [], x_name=x_name, x_range=limits, y_range=(0, most), bars=bars, bars_name="number of images"
-    )
+        title, [], x_name=x_name, x_range=limits, y_range=(0, most), bars=bars, bars_name="number of images",
+        counts_x=counts_x,
+    )  # fmt: skip
 
 
 def _repeated(lines: Sequence[_CaptionLine]) -> list[tuple[str, int]]:
@@ -164,7 +166,7 @@ def _make_cards(
     records = open_records(predictor.recipe.data, evaluation.split)
     images = [lines[row].image for row in rows]
     items = Items(images, lambda number: Item(images[number], records[rows[number]].image))
-    view = find_view(predictor.models[0], of_data=predictor.features.of_data)
+    view = find_view(predictor.models[0])
     cards = []
     for start in range(0, len(rows), IMAGES_AT_A_TIME):
         found = list(items.photos(range(start, min(start + IMAGES_AT_A_TIME, len(rows))), failures))

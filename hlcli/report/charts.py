@@ -92,6 +92,7 @@ def line_chart(
     bars_name: str = "",
     has_diagonal: bool = False,
     identity: str = "",
+    counts_x: bool = False,
 ) -> Chart:
     """Lines over one axis.
 
@@ -107,6 +108,7 @@ def line_chart(
         bars_name: what their height means.
         has_diagonal: draw the line of equal values.
         identity: how the script finds it.
+        counts_x: whether x counts something, so that only whole numbers stand at its axis.
     """
     x = _Scale(*(x_range or _limits([v for line in lines for v in line.x])), LEFT, _PLOT_WIDTH)
     low, high = y_range or _y_limits([v for line in lines for v in line.y])
@@ -116,7 +118,7 @@ def line_chart(
         title=title,
         description=f"{title}, over {x_name}." + (f" Last values: {ends}." if ends else ""),
         x_name=x_name,
-        x_ticks=[(x.place(value), text) for value, text in _ticks(x.low, x.high)],
+        x_ticks=[(x.place(value), text) for value, text in _ticks(x.low, x.high, whole=counts_x)],
         y_ticks=[(y.place(value), text) for value, text in _ticks(y.low, y.high)],
         lines=[
             {"path": _path(line, x, y), "colour": line.colour, "dashed": line.is_dashed, "name": line.name}
@@ -165,11 +167,12 @@ def _y_limits(values: Iterable[float]) -> tuple[float, float]:
     return low, high + 0.05 * (high - low)
 
 
-def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+def _ticks(low: float, high: float, *, whole: bool = False) -> list[tuple[float, str]]:
     """A few round numbers within the limits, as text."""
     from matplotlib.ticker import MaxNLocator
 
-    found = MaxNLocator(nbins=_MOST_TICKS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    locator = MaxNLocator(nbins=_MOST_TICKS, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=1)
+    found = locator.tick_values(low, high)
     margin = 1e-9 * (high - low)
     return [(float(v), _short_number(float(v))) for v in found if low - margin <= v <= high + margin]
 

@@ -14,9 +14,9 @@ from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.report.charts import Chart, Line, line_chart, thin_out
 from hlcli.runs import Run
-from hlcli.visualization.curves import Event, best_evaluation, level_names
+from hlcli.visualization.curves import METRICS, Event, best_evaluation, is_of_levels, level_names
 
-_METRICS = ("mAP", "F1_samples", "CIDEr", "BLEU-4", "loss")
+_INK = 5  # number of the colour of what belongs to no level
 
 
 class _Split(NamedTuple):
@@ -84,8 +84,8 @@ def _step_charts(events: Sequence[Event]) -> list[Chart]:
     names = names[:1] if len(names) == 2 else names  # a sum of one term is that term
     losses = [_line(steps, "step", name, name, number) for number, name in enumerate(names)]
     rates = [_line(steps, "step", "lr", "learning rate", 0)]
-    charts = [line_chart("Training loss", losses, x_name="step")] if names else []
-    return charts + ([line_chart("Learning rate", rates, x_name="step")] if rates[0].x else [])
+    charts = [line_chart("Training loss", losses, x_name="step", counts_x=True)] if names else []
+    return charts + ([line_chart("Learning rate", rates, x_name="step", counts_x=True)] if rates[0].x else [])
 
 
 def _metric_charts(evaluations: Sequence[Event], select_by: str) -> list[Chart]:
@@ -94,18 +94,20 @@ def _metric_charts(evaluations: Sequence[Event], select_by: str) -> list[Chart]:
     plain = select_by.rpartition("/")[2] if select_by.rpartition("/")[0] in levels else select_by
     has_average = any(event["weights"] == "ema" for event in evaluations)
     charts = []
-    for metric in dict.fromkeys([plain, *_METRICS]):
+    for metric in dict.fromkeys([plain, *METRICS, "loss"]):
         lines = []
+        is_shared = len(levels) > 1 and not is_of_levels(metric, evaluations)
         for number, level in enumerate(reversed(levels)):
             key = metric if level == levels[-1] else f"{level}/{metric}"
             for weights in ("regular", "ema"):
                 own = [event for event in evaluations if event["weights"] == weights]
-                words = [*([level] if len(levels) > 1 else []), *([weights] if has_average else [])]
-                line = _line(own, "epoch", key, " ".join(words) or metric, number)
+                words = [level] * (len(levels) > 1 and not is_shared) + [weights] * has_average
+                line = _line(own, "epoch", key, " ".join(words) or metric, _INK if is_shared else number)
                 lines.append(line._replace(is_dashed=has_average and weights == "regular"))
         lines = [line for line in lines if line.x]
         if lines:
-            charts.append(line_chart(f"{metric} on {evaluations[-1]['split']}", lines, x_name="epoch"))
+            title = f"{metric} on {evaluations[-1]['split']}"
+            charts.append(line_chart(title, lines, x_name="epoch", counts_x=True))
     return charts
 
 

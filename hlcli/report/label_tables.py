@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from hlcli.metrics.curves import precision_recall_curves
 from hlcli.metrics.multilabel import f1_curve
 from hlcli.metrics.results import LabelRow
 from hlcli.metrics.summary import Measured
+from hlcli.plain_text import counted
 from hlcli.report.charts import Chart, Line, line_chart
 
 _RECALLS = np.linspace(0, 1, 41).tolist()
@@ -170,19 +171,21 @@ def reliability_charts(levels: Sequence[Measured]) -> list[Chart]:
 
 
 def remarks(rows: Sequence[LabelRow], levels: Sequence[Measured]) -> dict[str, list[str]]:
-    """What failed or is missing: sentence → names of the labels it is about, which may be none."""
+    """What failed or is missing: sentence with their number → names of the labels it is about, at least one."""
     fine = levels[-1]
     own = rows[len(rows) - len(fine.level) :]
     predicted: list[bool] = np.asarray(fine.predictions.any(axis=0)).tolist()
-    seen = [row for row in own if row.positives]
-    found: Mapping[str, list[str]] = {
-        "labels have no image in this split, so nothing is known of them": [r.name for r in own if not r.positives],
-        "labels are never predicted": [r.name for r, is_used in zip(own, predicted, strict=True) if not is_used],
-        "labels are predicted, but never where they are true": [
+    seen = sorted((row for row in own if row.positives), key=lambda row: (row.F1, row.AP))
+    unknown = "no image in this split, so nothing is known of"
+    worst = "the lowest F1 of those that are there, of equal ones the lowest AP"
+    found: Sequence[tuple[str, str, list[str]]] = [
+        (f"label has {unknown} it", f"labels have {unknown} them", [r.name for r in own if not r.positives]),
+        ("label is never predicted", "labels are never predicted", [
+            row.name for row, is_used in zip(own, predicted, strict=True) if not is_used
+        ]),
+        ("label is predicted, but never where it is true", "labels are predicted, but never where they are true", [
             r.name for r, is_used in zip(own, predicted, strict=True) if is_used and r.positives and r.recall == 0
-        ],
-        "labels have the lowest F1 of those that are there": [
-            r.name for r in sorted(seen, key=lambda r: r.F1)[: min(_WORST_LABELS, len(seen) // 4)]
-        ],
-    }
-    return {sentence: names for sentence, names in found.items() if names}
+        ]),
+        (f"label has {worst}", f"labels have {worst}", [r.name for r in seen[: min(_WORST_LABELS, len(seen) // 4)]]),
+    ]  # fmt: skip
+    return {counted(len(names), one, many): names for one, many, names in found if names}

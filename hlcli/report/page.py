@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hlcli.files import whole_file
+from hlcli.plain_text import counted
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -55,7 +56,7 @@ def _environment() -> Any:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"score": _score, "count": _count, "percent": _percent, "grade": _grade}
+    environment.filters |= {"score": _score, "count": _count, "counted": counted, "percent": _percent, "grade": _grade}
     return environment
 
 

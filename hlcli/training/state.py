@@ -143,7 +143,7 @@ def _check_batch_norms(model: nn.Module) -> None:
     """
     if any(getattr(module, "needs_several_images", False) for module in model.modules()):
         raise RecipeError(
-            "train.batch_size: a part of one image and one grid cell is too little for batch norms.",
+            "train.batch_size: a part of one image and one grid cell, or one label, is too little for batch norms.",
             "Raise train.batch_size or data.image_size, or set train.last_batch=drop.",
         )
 

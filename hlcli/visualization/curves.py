@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 
-METRICS = ("mAP", "F1_samples")
+METRICS = ("mAP", "F1_samples", "CIDEr", "BLEU-4")
+"""What is drawn of labels and of captions, where it was measured."""
+
 _TERM_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#666666")  # none of them stands for one of three levels
 _TERM_LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)))
 _LINES: Mapping[str, Literal["--", "-"]] = {"regular": "--", "ema": "-"}
@@ -55,13 +57,15 @@ def curves_figure(
     Args:
         events: the lines of `metrics.jsonl`.
         select_by: the metric that chooses the best model, e.g. `mAP` or `coarse/CF1`.
-        metrics: what is drawn besides it and the loss.
+        metrics: what is drawn besides it and the loss, if any evaluation has it.
         title: whose run it is.
     """
     steps = [event for event in events if event["event"] == "step"]
     evaluations = [event for event in events if event["event"] == "evaluation"]
     levels = level_names(evaluations)
-    panels = list(dict.fromkeys([_plain_name(select_by, levels), *metrics, "loss"])) if evaluations else []
+    measured = {_plain_name(name, levels) for event in evaluations for name in event["metrics"]}
+    known = [name for name in (*metrics, "loss") if name in measured]
+    panels = list(dict.fromkeys([_plain_name(select_by, levels), *known])) if evaluations else []
     figure = new_figure(max(3.1 * len(panels), 8.0), 6.2 if panels else 3.3, padding_inches=0.08)
     rows = figure.add_gridspec(2 if panels else 1, 1, hspace=0.06)
     upper = rows[0].subgridspec(1, 2, width_ratios=(2, 1))
@@ -106,6 +110,12 @@ def best_evaluation(evaluations: Sequence[Event], select_by: str) -> _Best | Non
     return _Best(event["epoch"], event["weights"], event["metrics"][select_by])
 
 
+def is_of_levels(metric: str, evaluations: Sequence[Event]) -> bool:
+    """Whether the plain name of a metric is that of the finest level: not of the loss, `hierarchy/F1` or captions."""
+    has_levels = any("threshold" in event["metrics"] for event in evaluations)
+    return has_levels and metric != "loss" and "/" not in metric
+
+
 def _plain_name(metric: str, levels: Sequence[str]) -> str:
     """`coarse/mAP` → `mAP`; what belongs to no level keeps its name."""
     level, _, name = metric.partition("/")
@@ -116,6 +126,7 @@ def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
     """The sum in black, its terms in colours; long runs as running means over faint raw values."""
     make_plain(axes)
     names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
+    names = names[:1] if len(names) == 2 else names  # a sum of one term is that term
     terms = [name for name in names if name != "loss"]
     colours = {"loss": INK} | {name: _TERM_COLOURS[i % len(_TERM_COLOURS)] for i, name in enumerate(terms)}
     smallest, largest = np.inf, 0.0
@@ -166,9 +177,11 @@ def _draw_learning_rate(axes: Axes, steps: Sequence[Event]) -> None:
 
 
 def _draw_metric(axes: Axes, evaluations: Sequence[Event], name: str, levels: tuple[str, ...]) -> None:
-    """A metric of every level that has it, for each kind of weights."""
+    """A metric of every level that has it, for each kind of weights; what is of no level in black."""
     make_plain(axes)
     colours, markers = level_colours(levels), level_markers(levels)
+    if not is_of_levels(name, evaluations):
+        levels, colours, markers = levels[-1:], {levels[-1]: INK}, {levels[-1]: "o"}
     epochs = {event["epoch"] for event in evaluations}
     every = -(-len(epochs) // _MOST_MARKERS)
     for level in levels:
@@ -198,6 +211,7 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
     entries = [
         Line2D([], [], color=colour, linewidth=4, marker=level_markers(levels)[level], markersize=7, label=level)
         for level, colour in level_colours(levels).items()
+        if is_of_levels("", evaluations)
     ]
     entries += [
         Line2D([], [], color=INK, linestyle=line, label=_WEIGHTS[weights])

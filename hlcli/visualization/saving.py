@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,18 @@ _FORMATS = ("png", "svg", "pdf")
 _DOTS_PER_INCH = 150.0
 LARGEST_SIDE = 2**16 - 1
 """Pixels that matplotlib can draw along one side."""
+
+
+def check_out_folder(place: Path) -> None:
+    """Refuse what is named like a picture where the folder of pictures is asked for.
+
+    Raises:
+        InputError: naming the folder that may be meant.
+    """
+    is_folder = os.path.isdir(place)  # of names that are too long, `is_dir` raises the system's error
+    if place.suffix.lower().lstrip(".") in _FORMATS and not is_folder:
+        hint = f"Figures have names of their own: give --out {place.parent}, and --format {place.suffix[1:].lower()}."
+        raise InputError(f"--out {place}: a folder was expected.", hint)
 
 
 def check_format(file_format: str) -> None:

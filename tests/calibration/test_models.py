@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,15 @@ import pytest
 from tiny_captioner import write_captioner
 
 import hlcli
-from hlcli.calibration import splits
+from hlcli.calibration import models, splits
 from hlcli.errors import CheckpointError, InputError
 from hlcli.evaluation.labels import split_predictions
 from hlcli.metrics.calibration import expected_calibration_error
 from hlcli.metrics.calibration_maps import IDENTITY, CalibrationMap
+from hlcli.metrics.hierarchy import consistent_scores
 from hlcli.metrics.threshold_tuning import tune_label_thresholds, tune_shared_threshold
 from hlcli.models.folder import LoadedModel, read_model
+from hlcli.models.opening import open_model
 
 THRESHOLDS = (0.45, 0.5, 0.55)
 
@@ -234,6 +238,62 @@ def test_consistent_scores_are_made_of_calibrated_ones(folder: Path):
     np.testing.assert_array_equal(levels[1][1], middle)
 
 
+@pytest.mark.parametrize("setting", ["consistent", "at_threshold"])
+@pytest.mark.parametrize("scope", ["global", "per-label"])
+def test_thresholds_are_tuned_on_what_is_compared_with_them(folder: Path, setting: str, scope: str):
+    """Scores that no child may exceed its parent's by, or that count where they equal a threshold."""
+    loaded, rng = read_model(folder), np.random.default_rng(0)
+    sizes = loaded.labels.level_sizes
+    scores = [rng.integers(1, 19, (40, size)) / 20 for size in sizes]  # on the grid of thresholds
+    targets = [rng.random(one.shape) < one for one in scores]
+    data = splits._SplitData(scores, targets, [None] * len(sizes))
+    same = CalibrationMap("none", (IDENTITY,) * len(sizes))
+    plain, tuned = (
+        splits.tune(open_model(folder, overrides=[f"eval.{setting}={flag}"]), same, data, scope, "F1_macro", 5)
+        for flag in ("false", "true")
+    )
+    used = consistent_scores(scores, loaded.labels.parents) if setting == "consistent" else scores
+    expected = []
+    for level_scores, level_targets in zip(used, targets, strict=True):
+        shared = tune_shared_threshold(level_scores, level_targets, inclusive=setting == "at_threshold")
+        own = tune_label_thresholds(level_scores, level_targets, shared, min_examples=5)
+        expected.append(own if scope == "per-label" else shared)
+    assert tuned == tuple(expected)
+    assert tuned != plain
+
+
+def test_a_model_that_cannot_be_changed_is_refused_before_any_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # root may write everywhere
+    monkeypatch.setattr(models, "score_raw", lambda *_: pytest.fail("it was measured first"))
+    with pytest.raises(InputError, match="cannot be written: Permission denied") as caught:
+        hlcli.calibrate(folder)
+    assert "--out" in str(caught.value.hint)
+
+
+def test_ignored_decisions_are_in_no_measure(folder: Path):
+    """Of two labels the second is known of no image: F1 and errors are those of the first alone."""
+    loaded = read_model(folder)._replace(labels=hlcli.LabelSpace.flat(["a", "b"]), thresholds=None, calibration=None)
+    scores = np.array([[0.9, 0.9], [0.8, 0.9], [0.3, 0.9], [0.6, 0.1]])
+    targets = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], dtype=bool)
+    ignore = np.array([[False, True]] * 4)
+    same = CalibrationMap("none", (IDENTITY,))
+    found, alone = (
+        splits.compare_scores(one, "val", splits._SplitData(*([part] for part in data)), same, None, "F1_micro")
+        for one, data in (
+            (loaded, (scores, targets, ignore)),
+            (
+                loaded._replace(labels=hlcli.LabelSpace.flat(["a"])),
+                (scores[:, :1], targets[:, :1], None),
+            ),
+        )
+    )
+    assert found[0][2:] == alone[0][2:]
+    assert list(found[0].F1) == pytest.approx([0.8, 0.8])
+
+
 def test_labels_with_few_examples_are_named(folder: Path):
     found = hlcli.calibrate(folder, method="platt", min_examples=20)
     names = read_model(folder).labels.label_names
@@ -272,8 +332,6 @@ def test_what_cannot_be_calibrated_is_refused(folder: Path, tmp_path: Path):
 
 
 def test_of_two_calibrations_at_once_the_second_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    from hlcli.calibration import models
-
     plain = models.score_raw
 
     def and_another_calibration(*arguments):
@@ -289,8 +347,6 @@ def test_of_two_calibrations_at_once_the_second_says_so(folder: Path, monkeypatc
 
 
 def test_a_model_that_was_replaced_meanwhile_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    from hlcli.calibration import models
-
     plain = models.score_raw
 
     def and_train(*arguments):

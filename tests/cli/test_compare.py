@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import failed, run
+from rich.console import Console
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
+from hlcli.cli import compare_report
+from hlcli.comparison.results import ComparisonTable
 from hlcli.models.folder import cpu_state, save_model
 
 
@@ -46,6 +49,17 @@ def test_tables_fit_80_columns(models: list[Path], monkeypatch: pytest.MonkeyPat
     assert "…" not in [line.strip("│ ")[-1:] for line in done.stdout.splitlines()]  # no cell was cut
 
 
+def test_keys_of_recipes_are_not_broken_however_long_their_values(capsys: pytest.CaptureFixture):
+    values = [f"{'ab ' * 9}{model}" for model in range(4)]
+    rows = (("model.encoder_layers", *values), ("objective.expected_positives", *values))
+    table = ComparisonTable("recipes", ("key", *"ABCD"), rows, "", is_numeric=False)
+    Console(width=80).print(compare_report._as_rich(table))
+    told = capsys.readouterr().out
+    assert "│ model.encoder_layers         │" in told
+    assert "│ objective.expected_positives │" in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
 def test_json_is_alone_and_files_are_written(models: list[Path], tmp_path: Path):
     out = tmp_path / "c.md"
     words = ["--split", "val", "--metrics", "mAP, CF1", "--set", "data.num_val=12", "--resamples", 20, "--out", out]
@@ -61,6 +75,7 @@ def test_json_is_alone_and_files_are_written(models: list[Path], tmp_path: Path)
     ("words", "text"),
     [
         (["--metrics", "zebra"], "--metrics zebra: it is not measured"),
+        (["--metrics", ","], "--metrics names no metric"),
         (["--out", "c.csv"], "must be one of .json, .md (got '.csv')"),
         (["--out", f"{__file__}/c.md"], "cannot be written: Not a directory."),
         (["--split", "dev"], "shapes has no split 'dev'"),

@@ -124,3 +124,14 @@ def test_a_recipe_is_asked_what_it_wants(tmp_path: Path, work_folder: Path):
 )
 def test_bad_input_ends_with_2(work_folder: Path, words: list[str], text: str):
     failed(run("debug", "data", *words), text)
+
+
+def test_captions_alone_have_no_columns_of_labels(tmp_path: Path):
+    for number in range(4):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        scene(number).save(tmp_path / "photos" / f"{number}.png")
+    rows = "".join(f"{number}.png,A red car.,{'val' if number == 3 else 'train'}\n" for number in range(4))
+    (tmp_path / "labels.csv").write_text("image,captions,split\n" + rows, "utf-8")
+    done = run(*folder_words(tmp_path))
+    assert "without captions" in done.stdout
+    assert "labels per image" not in done.stdout

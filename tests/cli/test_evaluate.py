@@ -71,7 +71,7 @@ def test_images_are_predicted_and_failures_give_exit_code_3(
     some = run("eval", model, "--images", photos, "--out", out, "--top-k", 1)
     assert some.exit_code == 3
     assert some.stdout == ""
-    assert "1 image could not be decoded" in some.stderr
+    assert "1 image could not be predicted" in some.stderr
     assert len(out.read_text().splitlines()) == 3
     assert "broken.jpg" in (tmp_path / "p.failures.jsonl").read_text()
     told = json.loads(run("eval", model, "--images", photos, "--out", out, "--json").stdout)
@@ -101,6 +101,7 @@ def test_a_labelled_folder_is_measured(model: Path, photos: Path, tmp_path: Path
         (["--split", "dev"], "shapes has no split 'dev'; it has train, val, test."),
         (["--thresholds", "nan"], "between 0 and 1 (got nan, nan, nan)"),
         (["--thresholds", "1.5"], "between 0 and 1"),
+        (["--thresholds", "0"], "0 and 1 themselves are refused"),
         (["--thresholds", "gone.json"], "gone.json holds no thresholds"),
         (["--images", "gone"], "gone: no image there."),
         (["--images", "x" * 300], "no image there."),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from command_line import failed
+from command_line import run as command
 from typer.testing import CliRunner
 
 import hlcli
@@ -100,6 +103,29 @@ def test_debug_adds_the_traceback_and_keeps_the_code():
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert result.stderr.endswith("error: it broke\n")
+
+
+@pytest.mark.parametrize("words", [
+    ("train", "--recipe", "quickstart", "--run", "NAME"),
+    ("eval", "NAME", "--images", "photos"),
+    ("visualize", "curves", "NAME"),
+    ("embed", "labels", "shapes", "--out", "NAME.safetensors"),
+    ("embed", "images", ".", "--backbone", "test_resnet", "--out", "NAME.hdf5"),
+    ("recipes", "copy", "quickstart", "NAME.yaml"),
+    ("init", "new", "--images", ".", "--labels", "NAME.csv"),
+])  # fmt: skip
+def test_a_name_that_is_too_long_is_the_users_mistake_wherever_it_is_given(words: tuple[str, ...]):
+    failed(command(*(word.replace("NAME", "o" * 300) for word in words)), "ooo", "File name too long")
+
+
+def test_what_may_not_be_looked_at_is_the_users_mistake():
+    result = runner.invoke(failing_app(PermissionError(errno.EACCES, "Permission denied", "locked/run")), ["work"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: locked/run: Permission denied.\nhint: Give another place.\n",
+    )
+    other = OSError(errno.EIO, "Input/output error", "disk")
+    assert runner.invoke(failing_app(other), ["work"]).exception is other
 
 
 def test_our_own_mistakes_keep_their_traceback():

@@ -272,3 +272,22 @@ def test_kinds_take_what_their_functions_take():
         assert set(kind.options) <= set(FigureOptions.__annotations__)
     with pytest.raises(TypeError, match="'lables'"):
         hlcli.visualize("labels", "quickstart", lables=["a"])
+
+
+def test_the_name_of_a_picture_is_no_folder(run: Path, tmp_path: Path):
+    done = runner.invoke(main.app, ["visualize", "curves", str(run), "--out", str(tmp_path / "fig.png")])
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "a folder was expected" in done.stderr
+    (tmp_path / "old.png").mkdir()
+    done = runner.invoke(main.app, ["visualize", "curves", str(run), "--out", str(tmp_path / "old.png")])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_next_step_after_labels_is_a_report_of_models_alone(run: Path, tmp_path: Path):
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "recipe.yaml").write_text((run / "recipe.yaml").read_text("utf-8"), "utf-8")
+    for model, words in ((place, "train --recipe"), (run, "visualize report"), (run / "model", "visualize report")):
+        done = runner.invoke(main.app, ["visualize", "labels", str(model), "--out", str(tmp_path / "figures")])
+        assert done.exit_code == 0, done.output
+        assert f"Next: hlcli {words} {model}" in done.stderr

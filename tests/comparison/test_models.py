@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from paired_bootstrap import paired_bootstrap
+from report_pages import photo_bytes
 from tiny import tiny_recipe
 from tiny_captioner import write_captioner
 
 import hlcli
 from hlcli.building import build_model
+from hlcli.data.records import Record
+from hlcli.data.store import open_records
+from hlcli.data.store_writing import write_store
 from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.evaluation import labels as evaluation_labels
 from hlcli.metrics.bootstrap import holm
@@ -68,7 +74,6 @@ def test_differences_have_intervals_and_corrected_p_values(found: hlcli.Comparis
 
 def test_intervals_are_those_of_a_slow_bootstrap(pair: list[LoadedModel]):
     """Metrics of the drawn images, each measured from its scores as an evaluation does it."""
-    from hlcli.metrics.bootstrap import paired_bootstrap
     from hlcli.metrics.multilabel import average_precision, mean_average_precision
 
     runs = [hlcli.evaluate(loaded) for loaded in pair]
@@ -92,8 +97,10 @@ def test_labels_are_won_and_lost_by_the_largest_difference(found: hlcli.Comparis
     assert len(found.wins(1)) > len(wins)
 
 
-def test_recipes_differ_where_they_do(found: hlcli.Comparison):
+def test_recipes_differ_where_they_do(pair: list[LoadedModel], found: hlcli.Comparison):
     assert found.recipes == {"model.hidden_dim": (32, 16, 32), "train.seed": (3, 4, 3)}
+    last = hlcli.compare([pair[0], pair[0], pair[1]], metrics=["mAP"], resamples=1, overrides=["data.num_test=6"])
+    assert last.recipes == {"model.hidden_dim": (32, 32, 16), "train.seed": (3, 3, 4)}
 
 
 def test_a_calibrated_model_differs_from_the_raw_one_in_its_calibration(pair: list[LoadedModel]):
@@ -116,6 +123,10 @@ def test_images_of_models_that_see_alike_are_decoded_once(pair: list[LoadedModel
     assert len(read) == 60
     alone = [hlcli.evaluate(loaded).metrics["mAP"] for loaded in (pair[0], other, pair[1])]
     assert mixed.values["mAP"] == pytest.approx(alone)
+    others = [model(6, "data.image_size=64"), model(7, "train.precision=bf16")]
+    mixed = hlcli.compare([pair[0], *others], metrics=["mAP"], resamples=1)
+    alone = [hlcli.evaluate(loaded).metrics["mAP"] for loaded in (pair[0], *others)]
+    assert mixed.values["mAP"] == pytest.approx(alone, abs=1e-12)
 
 
 def test_thresholds_that_nobody_tuned_are_tuned_on_val_for_each(pair: list[LoadedModel]):
@@ -207,6 +218,17 @@ def test_other_images_and_other_labels_are_refused(pair: list[LoadedModel]):
     other = pair[1]._replace(labels=hlcli.LabelSpace.from_json(renamed))
     with pytest.raises(DataError, match=r"Label 2 of level fine is '.*' in model 1 but 'zebra' in model 2"):
         hlcli.compare([pair[0], other], resamples=1)
+
+
+def test_the_same_images_with_other_ignored_labels_are_refused(pair: list[LoadedModel], tmp_path: Path):
+    drawn = list(open_records(pair[0].recipe.data, "test"))[:4]
+    for name, ignored in (("a", ()), ("b", tuple({*range(3)} - {*drawn[2].labels}))):
+        records = [Record(one.image_id, photo_bytes((9, 9, 9)), one.labels) for one in drawn]
+        records[2] = dataclasses.replace(records[2], ignore=ignored)
+        write_store(tmp_path / name / "store", pair[0].labels, {"test": records}, {}, encode=iter)
+    models = [model(3, f"data.store={tmp_path / name / 'store'}") for name in "ab"]
+    with pytest.raises(DataError, match=rf"Image {drawn[2].image_id} has other labels in the data of model 1"):
+        hlcli.compare(models, resamples=1)
 
 
 def test_folders_are_called_by_their_names(pair: list[LoadedModel], tmp_path: Path):

@@ -85,6 +85,7 @@ def test_a_file_of_captions_needs_no_labels(tmp_path: Path, photos: Path):
         ("", "first line must name the columns"),
         ("a.jpg,dog\n", r"beginning with `image,labels` \(got 'a.jpg,dog'\)"),
         ("labels,image\n", "beginning with"),
+        ("file,tags\na.jpg,x|y\n", "`hlcli init` reads other forms"),
         ("image,split,captions\n", "beginning with .*Without labels: `image,captions`"),
         ("image,captions\na.jpg,One.\nb.jpg, | \n", r"line 3: b.jpg has no caption"),
         ("image;labels\na.jpg;x\n", "beginning with"),
@@ -200,6 +201,27 @@ def test_drawn_splits_stay_when_rows_are_added_or_moved(tmp_path: Path):
 def test_an_empty_split_cell_draws_one(tmp_path: Path):
     rows = read_table(label_file(tmp_path, "image,labels,split\na.jpg,x,\nb.jpg,x,test\n"), 1.0, 0.0).rows
     assert [row.split for row in rows] == ["val", "test"]
+
+
+def test_without_a_column_of_splits_each_image_draws_its_own_by_the_shares(tmp_path: Path):
+    names = [f"{number}.jpg" for number in range(2000)]
+    path = label_file(tmp_path, "image,labels\n" + "".join(f"{name},x\n" for name in names))
+    rows = {row.image: row.split for row in read_table(path, 0.1, 0.2).rows}
+    drawn = list(rows.values())
+    assert [drawn.count(split) / 2000 for split in ("val", "test")] == pytest.approx([0.1, 0.2], abs=0.03)
+    fewer = label_file(tmp_path, "image,labels\n" + "".join(f"{name},x\n" for name in names[::7]))
+    assert {row.image: row.split for row in read_table(fewer, 0.1, 0.2).rows} == {
+        name: rows[name] for name in names[::7]
+    }
+    moved = {row.image: row.split for row in read_table(fewer, 0.2, 0.2).rows}
+    assert {rows[name] for name, split in moved.items() if split != rows[name]} == {"train"}
+
+
+def test_shares_of_more_than_all_images_are_refused(tmp_path: Path, photos: Path):
+    labels = label_file(tmp_path, "image,labels\na.jpg,x\n")
+    assert section(photos, labels, val_fraction=0, test_fraction=1).split_names() == ("test",)
+    with pytest.raises(ValueError, match=r"must be 1 at most, together \(got 0.7 and 0.5\)"):
+        section(photos, labels, val_fraction=0.7, test_fraction=0.5)
 
 
 def test_empty_splits_say_how_to_fill_them(tmp_path: Path, photos: Path):

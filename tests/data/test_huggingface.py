@@ -139,6 +139,16 @@ def test_wrong_columns_and_splits_say_what_there_is(tmp_path: Path, fields: dict
         open_label_space(data), open_records(data, "train")
 
 
+def test_splits_and_columns_may_have_names_of_their_own(tmp_path: Path):
+    rows = table([0, 1, 2], CLASSES).rename_column("image", "picture")
+    parts = {name: rows.select([row]) for row, name in enumerate(("fit", "tune", "judge"))}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "set"))
+    names = {"train_split": "fit", "val_split": "tune", "test_split": "judge"}
+    data = HuggingFace(path=str(tmp_path / "set"), image_column="picture", **names)  # type: ignore[arg-type]
+    assert split_names(data) == ("train", "val", "test")
+    assert [open_records(data, split)[0].labels for split in split_names(data)] == [(0,), (1,), (2,)]
+
+
 def test_splits_that_are_not_there(tmp_path: Path):
     data = HuggingFace(path=saved(tmp_path / "set", table([0], CLASSES)))
     for split, name in (("val", "validation"), ("test", "test"), ("dev", "dev")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import io
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import fsspec
@@ -21,6 +22,7 @@ import pytest
 from command_line import run
 from pydantic import ValidationError
 
+from hlcli.captioning.words import open_vocabulary
 from hlcli.data import remote_store
 from hlcli.data.datasets.shapes import Shapes
 from hlcli.data.labels import LabelSpace
@@ -69,6 +71,9 @@ def test_a_store_elsewhere_is_read_like_one_here(tmp_path: Path):
     assert split_names(section) == ("train", "val")
     assert list(open_records(section, "train")) == RECORDS
     assert open_label_space(section) == LABELS
+    copy, whole = local_store(ADDRESS), tmp_path / "store"
+    names = [sorted(path.relative_to(place) for path in place.rglob("*")) for place in (copy, whole)]
+    assert names[0] == names[1]
 
 
 def test_it_is_copied_once_and_again_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -89,9 +94,17 @@ def test_it_is_copied_once_and_again_when_it_has_changed(tmp_path: Path, monkeyp
 
 
 class _WebServer(http.server.SimpleHTTPRequestHandler):
-    """Python's own, without ranges; it gives tables in two pieces, `pause` seconds after each other."""
+    """Python's own, without ranges; it gives tables in two pieces, `pause` seconds after each other, and `failures`,
+    addresses by their end, with a status."""
 
     pause = 0.0
+    failures: ClassVar[dict[str, int]] = {}
+
+    def send_head(self) -> Any:
+        for end, status in self.failures.items():
+            if self.path.endswith(end):
+                return self.send_error(status)
+        return super().send_head()
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         content = source.read()
@@ -124,6 +137,26 @@ def test_a_web_server_will_do(web: str, tmp_path: Path):
     assert list(open_records(data(f"{web}/large"), "train")) == large
 
 
+def _as_apache(handler: _WebServer, folder: str) -> io.BytesIO:
+    """The page of a folder as Apache writes it: links that sort it, and one to the folder above, come first."""
+    above = f"{handler.path.rstrip('/').rpartition('/')[0]}/"
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in Path(folder).iterdir()]
+    links = ["?C=N;O=D", "?C=M;O=A", above, *names]
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.end_headers()
+    return io.BytesIO("".join(f'<a href="{link}">{link}</a>\n' for link in links).encode())
+
+
+def test_links_of_a_page_that_are_no_files_are_left_out(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_WebServer, "list_directory", _as_apache)
+    store = made(tmp_path / "sets" / "store")
+    copy = local_store(f"{web}/store")
+    assert {path.relative_to(copy) for path in copy.rglob("*")} == {
+        path.relative_to(store) for path in store.rglob("*")
+    }
+
+
 def test_a_large_file_may_take_long_but_a_server_may_not_be_silent(
     web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -135,6 +168,26 @@ def test_a_large_file_may_take_long_but_a_server_may_not_be_silent(
     monkeypatch.setattr(remote_store, "_SILENT_SECONDS", 0.3)
     with pytest.raises(DataError, match=r"/other cannot be read: .*Timeout"):
         local_store(f"{web}/other")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "text"),
+    [
+        (".arrow", 500, "store cannot be read: 500, .*Internal Server Error"),
+        ("labels.json", 403, "store cannot be read: 403"),
+        ("state.json", 404, r"store is no store: it has no train/state\.json"),
+        ("/store/", 403, "store cannot be read: 403"),
+        ("/store/", 404, r"store cannot be copied: its server lists no labels\.json there"),
+    ],
+)
+def test_what_a_server_refuses_is_told_as_it_says(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, status: int, text: str
+):
+    made(tmp_path / "sets" / "store")
+    monkeypatch.setattr(_WebServer, "failures", {end: status})
+    with pytest.raises(DataError, match=text):
+        local_store(f"{web}/store")
+    assert not list((tmp_path / "cache").rglob("meta.json"))
 
 
 def test_two_processes_make_one_copy(tmp_path: Path):
@@ -152,6 +205,32 @@ def test_a_copy_that_is_not_what_was_written_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"val is not what meta\.json says"):
         local_store(put(folder))
     assert not list((tmp_path / "cache").rglob("meta.json"))
+
+
+def test_labels_that_came_damaged_make_no_copy(tmp_path: Path):
+    folder = made(tmp_path / "store")
+    (folder / "labels.json").write_text("<html>Please log in</html>")
+    with pytest.raises(DataError, match=r"bucket/sets/store: labels\.json cannot be read"):
+        local_store(put(folder))
+    assert not list((tmp_path / "cache").rglob("meta.json"))
+
+
+def test_a_store_that_is_replaced_while_it_is_copied_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    address = put(made(tmp_path / "store"))
+    other = made(tmp_path / "other", RECORDS[1:])
+    monkeypatch.setattr(remote_store, "free_bytes", lambda _: put(other) and 10**9)
+    with pytest.raises(DataError, match=r"train is not what meta\.json says"):
+        local_store(address)
+    assert not list((tmp_path / "cache").rglob("meta.json"))
+
+
+def test_nothing_is_copied_without_a_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = made(tmp_path / "store")
+    (folder / "meta.json").write_text("<html>Please log in</html>")
+    address = put(folder)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "find", None)
+    with pytest.raises(DataError, match=r"meta\.json does not describe a store"):
+        local_store(address)
 
 
 def test_a_place_without_a_store_says_so(tmp_path: Path):
@@ -223,10 +302,17 @@ def test_a_copy_that_was_damaged_since_is_named_and_made_anew_once_removed(tmp_p
     (copy / damage).write_text("{")
     with pytest.raises(DataError, match=re.escape(str(copy / Path(damage).parent))) as caught:
         _ = open_label_space(section), open_records(section, "train")
-    assert caught.value.hint == f"If {ADDRESS} is sound, its copy is damaged: remove {copy}, and it is copied again."
+    assert caught.value.hint == f"This is the copy of {ADDRESS}. If that is sound, remove {copy}: it is copied again."
     shutil.rmtree(copy)
     local_store.cache_clear()
     assert list(open_records(section, "train")) == RECORDS
+
+
+def test_words_that_a_copy_lacks_are_told_so_too(tmp_path: Path):
+    section = data(put(made(tmp_path / "store")))
+    with pytest.raises(DataError, match=r"words\.json is missing") as caught:
+        open_vocabulary(section)
+    assert f"remove {local_store(ADDRESS)}: it is copied again" in str(caught.value.hint)
 
 
 def test_every_split_needs_a_sum(tmp_path: Path):

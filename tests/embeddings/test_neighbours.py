@@ -48,5 +48,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch):
 def test_equal_vectors_come_in_their_order_and_empty_ones_are_like_nothing():
     found = nearest_neighbours(np.array([[1.0, 0], [2, 0], [0, 0], [3, 0]]), 3)
     assert found.numbers.tolist() == [[1, 3, 2], [0, 3, 2], [0, 1, 3], [0, 1, 2]]
+    many = nearest_neighbours(np.eye(3)[np.arange(90) % 3], 29)  # so many that sorting may mix them up
+    assert many.numbers[0].tolist() == list(range(3, 90, 3))
+    assert many.numbers[4].tolist() == [1, *range(7, 90, 3)]
     np.testing.assert_allclose(found.cosine[2], 0)
     np.testing.assert_allclose(found.cosine[0], [1, 1, 0])

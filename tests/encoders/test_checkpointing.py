@@ -52,6 +52,18 @@ def test_two_steps_have_the_same_bits(name, options):
     torch.testing.assert_close(evaluated[1], evaluated[0], rtol=0, atol=0)
 
 
+def test_norms_that_rest_in_evaluation_mode_count_nothing():
+    """As HSPNet's do in its first epochs, while all else is trained."""
+    once, twice = pair("test_resnet")
+    before = {name: value.clone() for name, value in twice.state_dict().items()}
+    for backbone in (once, twice):
+        backbone.eval()(pictures(64, 96)).square().sum().backward()
+    for key, expected in before.items():
+        assert torch.equal(twice.state_dict()[key], expected), key
+    for (key, theirs), ours in zip(once.named_parameters(), twice.parameters(), strict=True):
+        assert torch.equal(theirs.grad, ours.grad), key
+
+
 def test_blocks_are_forgotten_between_forward_and_backward():
     kept = []
     for backbone in pair("test_resnet"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +11,21 @@ import pytest
 import torch
 from PIL import Image
 from tiny import tiny_recipe
+from tiny_label_models import tiny_label_model
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from hlcli.building import build_model
-from hlcli.data.labels import LabelSpace
+from hlcli.data.labels import LabelSpace, Level
+from hlcli.data.loader import LabelBatch
 from hlcli.data.records import Record
 from hlcli.data.store import open_records
 from hlcli.data.store_writing import write_store
 from hlcli.errors import CheckpointError, DataError, InputError, RecipeError
+from hlcli.evaluation.label_scoring import score_split
 from hlcli.evaluation.labels import Evaluation, evaluate, split_predictions
+from hlcli.launching import find_processes
+from hlcli.losses.config import Bce
 from hlcli.metrics.multilabel import THRESHOLDS, tune_threshold
 from hlcli.models.folder import LoadedModel
 from hlcli.prediction.labels import Predictor
@@ -106,6 +111,21 @@ def test_threshold_files_need_every_level(loaded: LoadedModel, tmp_path: Path, c
         read_thresholds(tmp_path / "none.json", loaded.labels)
 
 
+@pytest.mark.parametrize(
+    ("coarse", "text"),
+    [
+        ({"warm": 0.5, "cold": 0.5, "mild": 0.5}, "label 'warm' is none of level coarse"),
+        ({"cold": 0.5, "warm": 0.5}, "label 'mild' of level coarse is missing"),
+    ],
+)
+def test_threshold_files_of_other_labels_are_refused(tmp_path: Path, coarse: dict[str, float], text: str):
+    labels = LabelSpace((Level("coarse", ("cold", "mild"), None), Level("fine", ("ice", "tea"), (0, 1))))
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"coarse": coarse, "fine": {"tea": 0.1, "ice": 0.2}}))
+    with pytest.raises(InputError, match=text):
+        read_thresholds(file, labels)
+
+
 def test_misspelt_protocols_are_not_taken_for_self(loaded: LoadedModel):
     with pytest.raises(InputError, match="slef holds no thresholds"):
         evaluate(loaded, split="test", thresholds="slef")
@@ -189,6 +209,27 @@ def test_ignored_labels_count_nowhere(loaded: LoadedModel, tmp_path: Path):
     assert str(fine[0]) == str(fine[1])
 
 
+def test_the_loss_is_the_mean_over_images_of_what_all_their_labels_cost(loaded: LoadedModel):
+    """However they are parted into batches."""
+    generator = torch.Generator().manual_seed(0)
+    labels = LabelSpace.flat(["a", "b"])
+    targets = torch.tensor([[1.0, 0], [0, 1], [1, 1], [0, 0], [1, 0]])
+    images, ignore = torch.rand(5, 3, 4, 4, generator=generator), torch.zeros(5, 2, dtype=torch.bool)
+    ignore[1, 0] = True
+    network = FlatNetwork(2).eval()
+    parts = [torch.arange(3), torch.arange(3, 5)]
+    loader = DataLoader(
+        [LabelBatch(images[rows], targets[rows], ignore[rows], rows, None) for rows in parts],  # type: ignore[arg-type]
+        batch_size=None,
+    )
+    scored = score_split(
+        [network], loader, lambda batch: batch, find_processes(cpu=True), labels, num_rows=5, criterion=Bce().build()
+    )
+    costs = nn.functional.binary_cross_entropy_with_logits(network(images).logits, targets, reduction="none")
+    assert scored.models[0].loss == pytest.approx(float(costs.detach().masked_fill(ignore, 0).sum()) / 5, rel=1e-6)
+    assert scored.models[0].levels[0].shape == (5, 2)
+
+
 def png(record: Record) -> bytes:
     import io
 
@@ -257,10 +298,11 @@ def test_one_image_is_enough(loaded: LoadedModel):
     assert "1 image;" in str(result.metrics)
 
 
-def test_scores_that_are_no_numbers_are_an_error_of_the_model(loaded: LoadedModel):
-    network = copy.deepcopy(loaded.model)
+@pytest.mark.parametrize("method", ["hleg", "linear"])  # a head for every level, and one for the finest alone
+def test_scores_that_are_no_numbers_are_an_error_of_the_model(method: str):
+    loaded = tiny_label_model(method, "data.num_test=5")
     with torch.no_grad():
-        for parameter in network.parameters():
+        for parameter in loaded.model.parameters():
             parameter.fill_(torch.nan)
-    with pytest.raises(CheckpointError, match=r"The model: the scores of [0-9]+ of [0-9]+ images are not finite"):
-        evaluate(loaded._replace(model=network))
+    with pytest.raises(CheckpointError, match="The model: the scores of 5 of 5 images are not finite"):
+        evaluate(loaded, split="test")

@@ -138,7 +138,7 @@ def test_stored_features_tell_how_they_lie(tmp_path: Path):
         files.append(f"data.{kind}_features={tmp_path / f'{kind}.hdf5'}")
     facts = feature_facts(captioner_recipe(*files).data)
     model = write_captioner(tmp_path / "m", *files, features=facts)
-    view = find_view(read_model(model), of_data=False)
+    view = find_view(read_model(model))
     assert view.grid == (3, 2)
     assert view.cut_to == (96, 64)
     np.testing.assert_array_equal(view.boxes, window_boxes().numpy())

@@ -17,6 +17,7 @@ from tiny_label_models import LABEL_METHODS, save_tiny_label_model, tiny_label_m
 import hlcli
 from hlcli.embeddings.neighbours import nearest_neighbours
 from hlcli.errors import InputError
+from hlcli.figures import embeddings
 from hlcli.figures.embeddings import colour_labels
 from hlcli.figures.image_vectors import ImageVectors, image_vectors, pool
 from hlcli.figures.images import Item, named_images
@@ -92,6 +93,26 @@ def test_figures_and_a_table_of_a_split(model: Path, tmp_path: Path):
     assert ((tmp_path / "neighbours.csv").read_bytes(), (tmp_path / "embeddings-images.png").read_bytes()) == first
 
 
+def test_neighbours_stand_in_the_order_of_the_table_above_their_true_labels(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list = []
+    plain = embeddings.neighbours_figure
+    monkeypatch.setattr(embeddings, "neighbours_figure", lambda *given: drawn.append(given[2]) or plain(*given))
+    hlcli.visualize("embeddings", model, out=tmp_path, top_k=3)
+    loaded = hlcli.open_model(model)
+    records, names = loaded.recipe.data.records("test"), loaded.labels.label_names
+    truth = {
+        records[row].image_id: ", ".join(names[label] for label in records[row].labels) for row in range(len(records))
+    }
+    table = [row for row in read_rows(tmp_path / "neighbours.csv") if row["kind"] == "image"]
+    for query, *others in drawn[0]:
+        own = [row for row in table if row["name"] == query.name]
+        assert [other.name for other in others] == [row["neighbour"] for row in own]
+        lines = [f"{float(row['cosine']):.2f} · {truth[row['neighbour']]}" for row in own]
+        assert [query.line, *(other.line for other in others)] == [truth[query.name], *lines]
+
+
 def tiny_weights(model: Path) -> np.ndarray:
     return hlcli.load(model).model.head.weight.detach().numpy()
 
@@ -149,10 +170,11 @@ def test_where_one_image_is_left_labels_alone_are_drawn(model: Path, tmp_path: P
         hlcli.visualize("embeddings", model, images=[folder / "0.png"], out=tmp_path / "out")
 
 
-def test_images_whose_features_are_no_numbers_are_listed(tmp_path: Path):
+@pytest.mark.parametrize("part", [0, -1], ids=["features", "scores"])
+def test_images_whose_features_are_no_numbers_are_listed(tmp_path: Path, part: int):
     loaded = tiny_label_model("linear")
     with torch.no_grad():
-        next(loaded.model.backbone.parameters()).fill_(float("nan"))
+        list(loaded.model.parameters())[part].fill_(float("nan"))
     failures: list = []
     found = image_vectors(Predictor(loaded), named_images([write_photos(tmp_path / "photos", 2)]), failures)
     assert found.numbers == []

@@ -243,6 +243,24 @@ def test_mixed_precision_scores_are_close() -> None:
         assert rough.attention_maps.sum(dim=-1).float().sub(1).abs().max() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("num_labels", "grid", "class_tokens", "expected"),
+    [(1, (2, 3), 0, True), (5, (1, 1), 0, True), (2, (1, 1), 1, False), (2, (1, 2), 0, False)],
+)
+def test_one_image_is_too_little_where_norms_would_see_one_row(
+    num_labels: int, grid: tuple[int, int], class_tokens: int, expected: bool
+) -> None:
+    _, model = make(num_labels, backbone=TinyBackbone(grid, class_tokens=class_tokens))
+    assert model.head.needs_several_images == expected
+    images = batch_of(num_labels, 2, grid).images
+    model.train()(images)
+    if expected:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            model(images[:1])
+    else:
+        model(images[:1])
+
+
 def test_another_number_of_tokens_is_explained_where_places_are_coded() -> None:
     _, model = make(positions=True)
     with pytest.raises(ValueError, match=r"Expected 6 tokens .*but got 12"):

@@ -118,6 +118,31 @@ def test_labels_with_few_examples_share_what_is_found_for_their_level():
     assert fit_calibration("platt", [scores], [few_negatives], [None], min_examples=10).shared == ((2,),)
 
 
+def test_soft_targets_are_platts():
+    """One positive at a logit of 1 and one negative at -1: targets 2/3 and 1/3, which a slope of ln 2 meets."""
+    scores = 1 / (1 + np.exp(-np.array([[1.0], [-1.0]])))
+    level = fit_calibration("temperature", [scores], [np.array([[True], [False]])], [None]).map.levels[0]
+    assert level.slopes == pytest.approx((np.log(2),), rel=1e-6)
+    scores, targets = np.full((5, 1), scores[0, 0]), np.array([[True], [True], [True], [True], [False]])
+    level = fit_calibration("temperature", [scores], [targets], [None]).map.levels[0]
+    share = (4 * 5 / 6 + 1 / 3) / 5
+    assert level.slopes == pytest.approx((np.log(share / (1 - share)),), rel=1e-6)
+
+
+def test_as_many_examples_as_are_asked_for_are_enough_and_ignored_ones_are_none():
+    scores, targets = skewed(0, images=40, labels=3)
+    targets[:, 0] = np.arange(40) < 10
+    targets[:, 1] = np.arange(40) >= 10
+    targets[:, 2] = np.arange(40) < 20
+    assert fit_calibration("platt", [scores], [targets], [None], min_examples=10).shared == ((),)
+    assert fit_calibration("platt", [scores], [targets], [None], min_examples=11).shared == ((0, 1),)
+    ignore = np.zeros_like(targets)
+    ignore[:1, 0] = True  # nine positives are left,
+    ignore[9:10, 1] = True  # nine negatives,
+    ignore[:10, 2] = True  # ten of both
+    assert fit_calibration("platt", [scores], [targets], [ignore], min_examples=10).shared == ((0, 1),)
+
+
 @pytest.mark.parametrize("method", ["temperature", "platt"])
 def test_ignored_decisions_count_nowhere(method):
     scores, targets = skewed(0, images=200, labels=1)

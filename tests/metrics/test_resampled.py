@@ -85,4 +85,4 @@ def test_the_plan_fits_sets_without_any_positive():
     levels = measure_levels([scores], [np.zeros((2, 2), dtype=bool)], space, MetricOptions(), thresholds=[0.5])
     found = level_measure(levels)(np.arange(2))
     assert np.isnan(found["mAP"])
-    assert found["F1_micro"] == 0
+    assert found["F1_micro"] == found["F1_macro"] == found["CR"] == 0

@@ -24,6 +24,7 @@ def test_even_scenes_have_the_highest_entropy_and_a_single_one_none() -> None:
 def test_an_image_belongs_to_its_first_most_probable_scene() -> None:
     probs = [[0.5, 0.5, 0], [0.2, 0.1, 0.7], [0.1, 0.8, 0.1], [0.9, 0.1, 0]]
     assert scene_entropy(probs) == distribution_entropy([2, 1, 1])
+    assert scene_entropy([[0.5, 0.5, 0], [0.5, 0, 0.5]]) == distribution_entropy([2, 0, 0])
 
 
 def test_words_are_as_large_as_the_share_of_a_label_in_a_scene() -> None:

@@ -66,6 +66,11 @@ def test_tuning_looks_at_no_ignored_decision():
     assert found == tune_label_thresholds(scores[:40], targets[:40], 0.5, min_examples=3)
 
 
+def test_a_score_at_the_shared_threshold_is_not_predicted():
+    scores, targets = np.array([[0.5], [0.3]]), np.array([[True], [False]])
+    assert tune_label_thresholds(scores, targets, 0.5, min_examples=0) == (0.4,)
+
+
 def test_scores_that_are_all_equal_can_only_be_taken_or_left():
     scores, targets = np.full((6, 2), 0.4), np.eye(6, 2, dtype=bool)
     assert tune_label_thresholds(scores, targets, 0.5, min_examples=0) == (0.2, 0.2)

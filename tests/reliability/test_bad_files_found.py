@@ -56,7 +56,7 @@ FOUND: list[tuple[str, bytes, str | None]] = [
     ("status.json", b'{"a": ' + b"[" * 100_000, None),
     ("metrics.jsonl", b"\xff\n" + EVENT + b"\n[]\n" + EVENT.replace(b"1}", b'"1"}'), None),
     ("metrics.jsonl", b"\n" * 140_000 + EVENT, None),
-    ("thresholds", b'{"coarse": "0.5", "fine": 0.5}', "are not numbers"),
+    ("thresholds", b'{"coarse": "0.5", "fine": 0.5}', "'0.5' is no number"),
     ("thresholds", b'{"coarse": 1.5, "fine": 0.5}', "t.json: thresholds must lie between 0 and 1"),
     ("thresholds", b'{"coarse": 1' + b"0" * 400 + b', "fine": 0.5}', "is too long"),
     ("names of labels", b"cat: ' '\n", "n.yaml: label 'cat' has an empty text"),

@@ -93,7 +93,7 @@ def test_predictions(place: Path, files: list[Nasty], model: Path):
     listed = rows(failures_file(place / "one.jsonl"))
     found = [row["image"] for row in rows(place / "one.jsonl")]
     check_ends(found, [row["image"] for row in listed], files, f"{place}/photos/")
-    assert f"{len(listed)} images could not be decoded" in done.stderr
+    assert f"{len(listed)} images could not be predicted" in done.stderr
     reasons = {Path(row["image"]).name: row["error"] for row in listed}
     for name, reason in {
         "pipe.jpg": "not a file", "socket.jpg": "not a file", "endless.jpg": "not a file", "loop.jpg": "symbolic links",

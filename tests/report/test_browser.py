@@ -100,6 +100,15 @@ def test_nothing_overflows_and_the_console_is_empty(browser: Any, pages: Any, na
     assert browser.title != "broken"
 
 
+def test_names_of_metrics_stand_whole_on_a_phone(browser: Any, pages: Any):
+    show(browser, pages["method"], width=360)
+    heights = browser.execute_script(
+        "return [...document.querySelectorAll('#headline tbody th')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert len(heights) > 10
+    assert max(heights) < 1.5 * min(heights)
+
+
 def test_colours_follow_the_system_and_can_be_read(browser: Any, pages: Any):
     for scheme, is_dark in (("light", False), ("dark", True)):
         show(browser, pages["method"], scheme=scheme)

@@ -53,6 +53,28 @@ def test_long_tables_keep_the_best_and_the_worst(model: Path, tmp_path: Path, mo
     assert page.source.count('<tr><th scope="row">shapes-test-') == 4
 
 
+def test_of_equal_scores_the_surest_is_best_and_repeated_captions_are_counted(model: Path, tmp_path: Path):
+    predictor = hlcli.load_captioner(model, features=hlcli.FeatureSources(of_data=True))
+    records = predictor.recipe.data.records("test")
+    sure = {"a red sun": (-1.0, -3.0, -2.0), "a blue sea": (-5.0, -4.0), "one tower": (-6.0,)}
+    pairs = [(text, log_prob) for text, known in sure.items() for log_prob in known]
+    said = [
+        make_caption(records[row].image_id, [GeneratedCaption(text, log_prob)])
+        for row, (text, log_prob) in enumerate(pairs)
+    ]
+    references = [("what nobody says", "else")] * len(said)
+    metrics = caption_metrics([caption.caption for caption in said], references)
+    assert not metrics.per_image["CIDEr"].any()
+    write_caption_report(tmp_path / "a.html", CaptionEvaluation("test", metrics, said, references), predictor)
+    source = (tmp_path / "a.html").read_text(encoding="utf-8")
+    worst, best = (re.findall("<h3>(.*?)</h3>", source.split(f'<section id="{part}"')[1].split("</section>")[0])
+                   for part in ("worst", "best"))  # fmt: skip
+    assert best == [said[row].image for row in (0, 2, 1)]
+    assert worst == [said[row].image for row in (5, 3, 4)]
+    text = Page(tmp_path / "a.html").text
+    assert re.findall(r"(\d) times: ([\w ]+?)(?= \d times| Made by)", text) == [("3", "a red sun"), ("2", "a blue sea")]
+
+
 def test_scores_stand_beside_their_captions_and_the_worst_come_first(model: Path, tmp_path: Path):
     """Seven images, of whose true captions every next one is told a word more; the surest are the worst."""
     predictor = hlcli.load_captioner(model, features=hlcli.FeatureSources(of_data=True))

@@ -13,6 +13,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.evaluation.labels import Evaluation, measured_levels
 from hlcli.metrics.bootstrap import bootstrap
 from hlcli.metrics.resampled import level_measure
+from hlcli.metrics.results import LabelRow
 from hlcli.metrics.summary import Measured, MetricOptions, measure_levels
 from hlcli.report.charts import Chart
 from hlcli.report.label_images import choose_rows
@@ -20,6 +21,7 @@ from hlcli.report.label_tables import (
     frequent_swaps,
     precision_recall_chart,
     reliability_charts,
+    remarks,
     threshold_charts,
 )
 
@@ -76,6 +78,7 @@ def test_dots_stand_over_the_mean_score_as_high_as_the_share_that_is_true():
     assert [dot[:2] for dot in chart.dots] == [(118.0, 183.0), (334.0, 12.0)]
     assert chart.has_diagonal
     assert chart.title.endswith(f"ECE {4 / 6 * 0.05 + 2 / 6 * 0.2:.3f}")
+    assert [bar[3] for bar in chart.bars] == [57.0, round(57 * np.log(3) / np.log(5), 1)]  # four scores, and two
 
 
 def test_pairs_name_the_missed_label_first():
@@ -92,6 +95,38 @@ def test_best_and_worst_are_told_by_f1_then_by_the_likelihood_of_the_truth():
     targets = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
     scores = np.array([[0.6, 0.4, 0.1], [0.9, 0.1, 0.1], [0.9, 0.9, 0.1], [0.1, 0.1, 0.9], [0.9, 0.9, 0.9]])
     assert choose_rows(measured(scores, targets)) == ([1, 0], [3, 2])
+
+
+def test_f1_comes_before_likelihood():
+    """The first is right and hardly sure, the second surer with one false label."""
+    targets = np.array([[1, 0, 0], [1, 0, 0]], dtype=bool)
+    scores = np.array([[0.45, 0.43, 0.43], [0.99, 0.45, 0.01]])
+    assert choose_rows(measured(scores, targets)) == ([0], [1])
+
+
+def test_curves_that_are_drawn_at_first_are_found_among_those_of_labels_with_images():
+    targets = TARGETS.copy()
+    targets[:, 0] = False
+    chart, data = precision_recall_chart([measured(targets=targets)])
+    assert data["names"] == ["b", "c"]
+    assert [data["names"][number] for number in data["chosen"]] == [line["name"] for line in chart.lines[1:]]
+
+
+def test_the_sweep_predicts_at_the_threshold_where_the_recipe_does():
+    scores, targets = np.full((2, 3), 0.5), np.ones((2, 3), dtype=bool)
+    for at_threshold in (False, True):
+        level = measured(scores, targets)
+        level = level._replace(options=level.options._replace(at_threshold=at_threshold))
+        assert heights(threshold_charts([level])[0], "micro")[24] == pytest.approx(float(at_threshold), abs=0.001)
+
+
+def test_what_is_ignored_makes_no_image_better_or_worse():
+    """Both have an F1 of 1; the first is surer of all that is known of it."""
+    targets = np.array([[1, 0, 0], [1, 0, 0]], dtype=bool)
+    scores = np.array([[0.9, 0.1, 0.43], [0.8, 0.2, 0.1]])
+    assert choose_rows(measured(scores, targets)) == ([1], [0])
+    ignore = np.array([[False, False, True], [False, False, False]])
+    assert choose_rows(measured(scores, targets)._replace(ignore=ignore)) == ([0], [1])
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +189,18 @@ def test_what_is_said_of_an_image_is_right_false_or_missed(made: tuple[Evaluatio
         assert set(said) == expected
         kinds |= {kind for kind, *_ in said}
     assert kinds == {"right", "false", "missed"}
+
+
+def test_remarks_count_in_words_and_tell_equal_f1_apart():
+    """Eight labels whose F1 is 0: of these the two with the lowest average precision are named."""
+    names = [f"label {number}" for number in range(8)]
+    targets = np.ones((2, 8), dtype=bool)
+    scores = np.full((2, 8), 0.9)
+    scores[:, 0] = 0.1
+    levels = measure_levels([scores], [targets], LabelSpace.flat(names), MetricOptions(), thresholds=[0.5])
+    rows = [LabelRow("fine", name, 2, 0.9 - 0.1 * number, 0.0, 0.0, 0.5, 0.5) for number, name in enumerate(names)]
+    found = remarks(rows, levels)
+    assert found["1 label is never predicted"] == ["label 0"]
+    assert found["2 labels have the lowest F1 of those that are there, of equal ones the lowest AP"] == [
+        "label 7", "label 6",
+    ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_pages import SMALL, Page, made_report
@@ -13,6 +14,7 @@ from tiny_label_models import tiny_label_model
 
 import hlcli
 from hlcli.data.labels import LabelSpace
+from hlcli.report.label_images import scene_facts
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,18 @@ def test_scenes_of_salgl(tmp_path: Path):
     with_counts[0] += 5  # type: ignore[index]
     hlcli.evaluate(loaded, split="test", report=tmp_path / "b.html")
     assert "Labels that go together" in Page(tmp_path / "b.html").text
+
+
+def test_labels_of_a_scene_have_the_share_of_their_images_in_it():
+    """Label 0 was seen three times in scene 0 and once in scene 1, label 1 four times in scene 1."""
+    loaded = tiny_label_model("salgl", *SMALL)
+    counts: Any = loaded.recipe.model.cooccurrence(loaded.model)
+    counts[0, 0, 0], counts[1, 0, 0], counts[1, 1, 1] = 3, 1, 4
+    found = scene_facts(hlcli.evaluate(loaded, split="test"), loaded, [])
+    first, second = loaded.labels.label_names[:2]
+    assert found is not None
+    assert [list(scene.labels) for scene in found.scenes] == [[(first, 0.75)], [(second, 1.0), (first, 0.25)]]
+    assert sum(scene.share for scene in found.scenes) == pytest.approx(1)
 
 
 def test_one_level_and_left_out_labels(tmp_path: Path):

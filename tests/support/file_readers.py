@@ -164,7 +164,6 @@ def _score(path: Path) -> Any:
     return scores.values
 
 
-_NUSWIDE = ("Groundtruth", "AllLabels")
 _COCO = ("annotations", "instances_train2014.json")
 _VOC = ("ImageSets", "Main")
 _CUB = "CUB_200_2011"

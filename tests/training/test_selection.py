@@ -15,6 +15,7 @@ from hlcli.errors import RecipeError
 from hlcli.recipe import Recipe
 from hlcli.sections import Train
 from hlcli.tasks.base import Scores
+from hlcli.training import selection
 from hlcli.training.checkpoints import Progression
 from hlcli.training.selection import Candidate, _is_enough, _value
 
@@ -64,6 +65,32 @@ def test_patience_that_runs_out_too_early_begins_anew(num_epochs: int, expected:
     """HIN: five epochs without a new best stop a run from epoch 15 on; before, they are forgotten."""
     averages = [0.1, 0.2, 0.5] + [0.4] * (num_epochs - 3)  # the best is epoch 2; patience ends at 7, 12 and 17
     assert stops_at(averages, 4, kinds=("ema",), first=15) == expected
+    assert stops_at(averages, 4, kinds=("ema",), first=7) == 8  # in epoch 7 itself it may stop
+
+
+@pytest.mark.parametrize(
+    ("ties_are_better", "expected"),
+    [(False, ["regular 0", "ema 1"]), (True, ["regular 0", "ema 1", "regular 2"])],
+)
+def test_of_equal_values_the_trained_weights_and_the_first_epoch_are_kept(
+    monkeypatch: pytest.MonkeyPatch, ties_are_better: bool, expected: list[str]
+) -> None:
+    """Captions are another matter: there a later epoch that is as good is kept."""
+    training: Any = SimpleNamespace(
+        progression=Progression(),
+        task=SimpleNamespace(ties_are_better=ties_are_better),
+        recipe=SimpleNamespace(train=Train(), select_by="mAP"),
+    )
+    kept: list[str] = []
+    monkeypatch.setattr(selection, "_keep", lambda t, best: kept.append(f"{best.weights} {t.progression.epoch}"))
+    for epoch, (regular, average) in enumerate([(0.5, 0.5), (0.5, 0.6), (0.6, 0.6)]):
+        training.progression.epoch = epoch
+        found = [Candidate(kind, nn.Identity(), Scores({}), value) for kind, value in zip(
+            ("regular", "ema"), (regular, average), strict=True)]  # fmt: skip
+        monkeypatch.setattr(selection, "_evaluate", lambda t, found=found: found)
+        selection.evaluate_epoch(training)
+    assert kept == expected
+    assert training.progression.best_value == 0.6
 
 
 def test_fewer_orphans_are_better_and_are_told_as_measured(tmp_path) -> None:

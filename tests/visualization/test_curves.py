@@ -137,3 +137,23 @@ def test_long_runs_are_smoothed_over_faint_raw_values():
 
 def test_running_mean_of_a_small_case():
     np.testing.assert_allclose(running_mean(np.array([1.0, 2.0, 6.0, 0.0]), 1), [1.5, 3.0, 8 / 3, 3.0])
+
+
+def test_the_loss_and_the_tree_have_the_colour_of_no_level():
+    figure = curves_figure(run_events(3), select_by="hierarchy/F1")
+    for title in ("loss on val", "hierarchy/F1 on val"):
+        lines = [line for line in axes_titled(figure, title).lines if len(line.get_xdata()) == 3]
+        assert len(lines) == 2
+        assert not {line.get_color() for line in lines} & set(level_colours(LEVELS).values())
+
+
+def test_curves_of_captions_have_their_metrics_and_no_levels():
+    events = [{"event": "step", "epoch": 1, "step": step, "split": "train", "weights": "regular",
+               "metrics": {"loss": 4 / step, "cross_entropy": 4 / step, "lr": 0.1}} for step in (1, 2)]  # fmt: skip
+    events.append({"event": "evaluation", "epoch": 1, "step": 2, "split": "val", "weights": "regular",
+                   "metrics": {"loss": 2.0, "BLEU-4": 0.1, "CIDEr": 0.3}})  # fmt: skip
+    figure = curves_figure(events, select_by="CIDEr")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["training loss", "learning rate", "CIDEr on val", "BLEU-4 on val", "loss on val"]
+    assert "fine" not in texts(figure)
+    assert len(figure.axes[0].lines) == 1

@@ -69,6 +69,13 @@ def test_overlay_is_brightest_at_the_hot_corner_and_keeps_the_photo_visible():
     assert detailed[35, 25].sum() > 1.3 * detailed[60, 25].sum()
 
 
+def test_an_overlay_is_as_light_as_the_eye_sees_the_photo():
+    """Of colours as strong as each other green is the lightest, then red, then blue."""
+    flat = np.zeros((4, 4))
+    light = [overlay(np.full((4, 4, 3), colour, dtype=np.uint8), flat).sum() for colour in 255 * np.eye(3, dtype=int)]
+    assert light[1] > light[0] > light[2]
+
+
 def test_a_row_per_photo_with_names_scores_and_truth():
     figure = levels_figure([example("a.jpg"), example("b.jpg", known=False)], LEVELS)
     assert len(figure.axes) == 2 * 4 + 1  # photos and maps, and the scale of colours

@@ -10,9 +10,9 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from functools import cached_property
 from pathlib import Path
 from sys import intern
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from hlcli.data.datasets.folder_rows import FolderRecords, FolderRow
 from hlcli.data.labels import LabelSpace
@@ -52,6 +52,15 @@ class Folder(DataSection):
     test_fraction: Fraction = Field(0.0, description="Share of images for test where the file names no split.")
 
     _refuses_absent: bool = PrivateAttr(True)
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if self.val_fraction + self.test_fraction > 1:
+            raise ValueError(
+                "val_fraction and test_fraction must be 1 at most, together "
+                f"(got {self.val_fraction:g} and {self.test_fraction:g})"
+            )
+        return self
 
     def as_listed(self) -> Folder:
         """The same data set, but absent images have records too, even skipped ones: the reader refuses these too."""
@@ -229,7 +238,8 @@ def _columns(path: Path, first_line: list[str]) -> dict[str, int]:
     if header[:2] not in (["image", "labels"], ["image", "captions"]):
         raise DataError(
             f"{path}: the first line must name the columns, beginning with `image,labels` (got {','.join(header)!r}).",
-            "Optional columns after them: split (train, val, test) and captions. Without labels: `image,captions`.",
+            "Optional columns after them: split (train, val, test) and captions. Without labels: `image,captions`. "
+            "`hlcli init` reads other forms of tables, and writes them as this one.",
         )
     unknown = [name for name in header if name not in ("image", "labels", "split", "captions")]
     if unknown or len(set(header)) < len(header):

@@ -99,6 +99,12 @@ class SgreHead(LabelAttentionHead):
         self.context_projection = _Projection(dim)
         self.classifier = _TokenClassifier(dim, num_labels, classifier_dropout)
 
+    @property
+    def needs_several_images(self) -> bool:
+        """Whether a batch of one image cannot be trained: batch norms would see one value per channel."""
+        num_tokens = self.class_tokens + self.grid[0] * self.grid[1]
+        return len(self.label_embeddings) == 1 or num_tokens == 1
+
     def forward(self, tokens: Tensor) -> Output:
         """Score every label from tokens [B, N, D]."""
         if self.position is not None:
