@@ -30,7 +30,7 @@ def test_a_lone_process_has_lost_no_other_one(monkeypatch: pytest.MonkeyPatch):
 def test_too_little_memory_has_a_remedy_for_every_command():
     with pytest.raises(HlcliError, match="too little memory") as caught, as_ours():
         raise torch.OutOfMemoryError("CUDA out of memory.")
-    assert str(caught.value.hint).startswith("Give a smaller --batch-size; in a training set")
+    assert str(caught.value.hint).startswith("Give a smaller --batch-size; in a training, set")
 
 
 def test_a_worker_that_dies_has_the_remedy_of_its_commands():

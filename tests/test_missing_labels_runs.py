@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from broken_off import train_until
+from numbers_asked import numbers_asked
 from tiny import TINY
 from warm_programs import run_two
 
@@ -43,12 +44,16 @@ def make(loss: str, method: str = "hleg", *overrides: str) -> Recipe:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_with_every_loss(loss: str, method: str, tmp_path: Path) -> None:
+def test_every_method_trains_with_every_loss(
+    loss: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = numbers_asked(monkeypatch)
     run = hlcli.train(make(loss, method, "train.epochs=1", "data.num_train=16", "data.num_val=6"), tmp_path / "run")
     values = [event["metrics"] for event in run.events() if event["event"] == "evaluation"]
     assert run.state() == "finished"
     assert 0 <= values[-1]["mAP"] <= 1
     assert math.isfinite(values[-1]["loss"])
+    assert asked == []  # of the device, within a step
 
 
 @pytest.mark.parametrize("loss", ["role", "ll_cp"])

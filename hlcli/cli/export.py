@@ -19,8 +19,8 @@ def export(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="Run or model folder, hf://OWNER/NAME, or an upstream checkpoint.")
     ],
-    to: Annotated[str, typer.Option(help="onnx, or torch for what torch.export.load reads.")],
-    out: Annotated[Path, typer.Option(help="File to make, *.onnx or *.pt2; of a captioner a folder.")],
+    to: Annotated[str, typer.Option(help="onnx, torch (for torch.export.load), or upstream (the reference's file).")],
+    out: Annotated[Path, typer.Option(help="File to make: *.onnx, *.pt2, any for upstream; of a captioner a folder.")],
     recipe: Annotated[
         str | None, typer.Option(help="What an upstream checkpoint is.", autocompletion=recipe_names)
     ] = None,
@@ -37,10 +37,22 @@ def export(
     Example: hlcli export runs/quickstart --to onnx --out quickstart.onnx
     Example: hlcli export runs/quickstart --to torch --out quickstart.pt2 --images photos
     Example: hlcli export runs/quickstart-caption --to onnx --out captioner
+    Example: hlcli export runs/quickstart --to upstream --out model_best.pth.tar
     """
     import hlcli
     from hlcli.progress import waiting
 
+    if to == "upstream":
+        for option, value in (("--recipe", recipe), ("--set", overrides), ("--images", images)):
+            if value:
+                raise hlcli.InputError(f"--to upstream writes the weights as they are; {option} has no use.")
+        with waiting("Exporting"):
+            written = hlcli.export_upstream(model, out=out, overwrite=overwrite)
+        if as_json:
+            print_json({"path": str(written)})
+        else:
+            typer.echo(str(written))
+        return
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     with waiting("Exporting"):
         made = hlcli.export(

@@ -53,7 +53,7 @@ def find_format(name: str) -> Format:
         MissingDependencyError: when a package that it needs is not installed.
     """
     if name not in FORMATS:
-        hint = "`hlcli convert MODEL --to upstream` writes the reference's own checkpoint."
+        hint = "`hlcli.export_upstream` writes the reference's own checkpoint."
         expected = " or ".join(FORMATS)
         raise InputError(f"--to: {expected} was expected (got {name!r}).", hint if name == "upstream" else None)
     FORMATS[name].check()

@@ -34,6 +34,18 @@ def test_there_and_back(model: Path, tmp_path: Path, tiny_file: Path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_export_writes_the_same_file(model: Path, tmp_path: Path):
+    run("convert", model, "--to", "upstream", "--out", tmp_path / "one.pth")
+    done = run("export", model, "--to", "upstream", "--out", tmp_path / "two.pth")
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'two.pth'}\n")
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pth", "two.pth"))
+    assert (one["epoch"], one["arch"]) == (two["epoch"], two["arch"])
+    assert list(one["state_dict"]) == list(two["state_dict"])
+    assert all(torch.equal(value, two["state_dict"][name]) for name, value in one["state_dict"].items())
+    again = run("export", model, "--to", "upstream", "--out", tmp_path / "two.pth", "--overwrite", "--json")
+    assert json.loads(again.stdout) == {"path": str(tmp_path / "two.pth")}
+
+
 def test_mistakes_are_explained_without_a_traceback(model: Path, tmp_path: Path, tiny_file: Path):
     (tmp_path / "w.pth").write_bytes(b"abc")
     run("convert", model, "--to", "upstream", "--out", tmp_path / "up.pth")

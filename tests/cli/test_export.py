@@ -95,7 +95,8 @@ def test_mistakes_are_explained_without_a_traceback(folder: Path, monkeypatch):
     (folder / "bad.jpg").write_bytes(b"abc")
     for words, text in (
         ((model, "--to", "tflite", "--out", out), "onnx or torch was expected (got 'tflite')"),
-        ((model, "--to", "upstream", "--out", out), "`hlcli convert MODEL --to upstream`"),
+        ((model, "--to", "upstream", "--out", out, "--images", folder / "photos"), "--images has no use"),
+        ((model, "--to", "upstream", "--out", folder / "photos"), "photos is a folder"),
         ((model, "--to", "torch", "--out", folder / "new.onnx"), "ends in .pt2"),
         ((folder / "gone", "--to", "torch", "--out", folder / "new.pt2"), "does not exist"),
         ((model, "--to", "torch", "--out", folder / "new.pt2", "--images", folder / "none"), "no image there"),

@@ -14,6 +14,8 @@ from tiny_label_models import tiny_label_model
 
 import hlcli
 from hlcli.data.labels import LabelSpace
+from hlcli.evaluation.labels import measured_levels
+from hlcli.report import label_images
 from hlcli.report.label_images import scene_facts
 
 
@@ -118,6 +120,22 @@ def test_labels_of_a_scene_have_the_share_of_their_images_in_it():
     assert found is not None
     assert [list(scene.labels) for scene in found.scenes] == [[(first, 0.75)], [(second, 1.0), (first, 0.25)]]
     assert sum(scene.share for scene in found.scenes) == pytest.approx(1)
+
+
+def test_maps_of_mistakes_come_first(monkeypatch: pytest.MonkeyPatch):
+    """Those of labels that were missed, then of false ones, then of right ones; within a kind by score."""
+    loaded = tiny_label_model("hleg", *SMALL)
+    found = hlcli.evaluate(loaded, split="test", thresholds=[0.5, 0.5, 0.5])
+    monkeypatch.setattr(label_images, "_MOST_MAPS", 99)
+    measured = measured_levels(found, loaded)[-1]
+    [card] = label_images.make_cards(found, loaded, measured, [0], [])
+    kinds = [veil.note.partition(",")[0] for veil in card.veils]
+    scores = {kind: [float(v.note.split()[1]) for v in card.veils if v.note.startswith(kind)] for kind in kinds}
+    assert sorted(verdict.kind for verdict in card.verdicts) == sorted(kinds)
+    assert list(dict.fromkeys(kinds)) == [kind for kind in ("missed", "false", "right") if kind in kinds]
+    assert len(set(kinds)) > 1
+    assert kinds == sorted(kinds, key=("missed", "false", "right").index)
+    assert all(row == sorted(row, reverse=True) for row in scores.values())
 
 
 def test_one_level_and_left_out_labels(tmp_path: Path):

@@ -6,7 +6,6 @@ Shapes: B batch, S scenes, L labels.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
 from hlcli.layers.precision import without_autocast
@@ -101,4 +100,6 @@ class Cooccurrence(nn.Module):
 
     def _shares(self, scene_probs: Tensor) -> Tensor:
         """How much of an image each scene gets, [B, S]: the probabilities, or all for the (first) largest."""
-        return scene_probs if self.is_soft else F.one_hot(scene_probs.argmax(dim=1), scene_probs.shape[1])
+        if self.is_soft:
+            return scene_probs
+        return torch.zeros_like(scene_probs).scatter(1, scene_probs.argmax(dim=1, keepdim=True), 1.0)
