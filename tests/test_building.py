@@ -6,12 +6,13 @@ import threading
 
 import pytest
 import torch
+from model_states import cpu_state
 from tiny import tiny_recipe
 from torch import nn
 
 from hlcli import building
 from hlcli.building import build_for_weights, build_model
-from hlcli.models.folder import cpu_state, load_weights
+from hlcli.models.folder import load_weights
 from hlcli.recipe import Recipe
 
 

@@ -6,6 +6,7 @@ A store is memory-mapped, so it is copied to this machine once, and read from th
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from hlcli.files import free_bytes, sha256_of, whole_folder, writing
 from hlcli.json_text import parse_json, read_json
 from hlcli.progress import Progress
 
+logger = logging.getLogger(__name__)
+
 _CHUNK = 10**6
 _NEEDED = {"meta.json", "labels.json"}
 _WEB = ("http://", "https://")
@@ -32,7 +35,8 @@ _TRY_AGAIN = "Was it written to meanwhile, or damaged on its way? Try again."
 def local_store(address: str) -> Path:
     """The copy of a store on this disk; it is made where there is none of what lies at that address now.
 
-    Several processes of a machine make one copy. It is checked by its sums, and appears when it is whole.
+    Several processes of a machine make one copy. It is checked by its sums, and appears when it is whole. Where the
+    hub's library is told that there is no network (`HF_HUB_OFFLINE`), the newest copy is taken, if there is one.
 
     Args:
         address: of the store's folder, for example `s3://bucket/coco/store`.
@@ -44,18 +48,22 @@ def local_store(address: str) -> Path:
     """
     import fsspec
     from filelock import FileLock
+    from huggingface_hub import constants
 
     if address.startswith(_WEB) and "?" in address:
         raise DataError(
             f"{address}: the address of a store cannot end with a query.",
             "Files are looked for below it: leave ?… out.",
         )
+    copies = _cache_folder() / hashlib.sha256(address.encode()).hexdigest()[:32]
+    if constants.HF_HUB_OFFLINE and (kept := sorted(copies.glob("*/store"), key=lambda one: one.stat().st_mtime)):
+        logger.info("HF_HUB_OFFLINE: %s is not asked; its newest copy is taken: %s.", address, kept[-1])
+        return kept[-1]
     with _in_our_words(address):
         system, folder = fsspec.url_to_fs(address, **_patience(address))
         folder = folder.rstrip("/")
         meta = system.cat_file(f"{folder}/meta.json")
-    digest = hashlib.sha256(address.encode() + b"\0" + meta).hexdigest()[:32]
-    copy = _cache_folder() / digest / "store"
+    copy = copies / hashlib.sha256(meta).hexdigest()[:32] / "store"
     if copy.is_dir():  # whole; perhaps on a disk that cannot be written
         return copy
     lock = copy.parent / "store.lock"

@@ -288,11 +288,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def cpu_state(model: nn.Module) -> dict[str, Tensor]:
-    """A model's weights and buffers on the CPU."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
-
-
 def finite(model: nn.Module) -> bool:
     """A quick look at what this process holds: sums of weights are numbers, no buffer has NaN or both infinities."""
     sums = [local_part(parameter.detach()).sum() for parameter in model.parameters()]

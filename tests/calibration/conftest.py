@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_states import cpu_state
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 
 
 @pytest.fixture(scope="module")

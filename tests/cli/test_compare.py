@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import failed, run
+from model_states import cpu_state
 from rich.console import Console
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
 from hlcli.cli import compare_report
 from hlcli.comparison.results import ComparisonTable
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import failed, run
+from model_states import cpu_state
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
-from hlcli.models.folder import cpu_state, read_model, save_model
+from hlcli.models.folder import read_model, save_model
 
 
 @pytest.fixture

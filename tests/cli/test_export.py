@@ -15,10 +15,12 @@ from tiny import tiny_recipe
 
 pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 
+from model_states import cpu_state
+
 import hlcli
 from hlcli.building import build_model
 from hlcli.exporting import formats
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 from hlcli.recipe import Recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")

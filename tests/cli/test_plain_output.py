@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run
+from model_states import cpu_state
 from noise_photos import write_photos
 from rich.console import Console
 from tiny_label_models import tiny_label_model
@@ -18,7 +19,7 @@ from hlcli.cli.tables import metrics_report, prediction_table
 from hlcli.data.labels import LabelSpace, Level
 from hlcli.errors import HlcliError
 from hlcli.metrics.results import LabelRow, Metrics
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 from hlcli.plain_text import printable
 from hlcli.prediction.label_rows import PredictedLabel, Prediction
 

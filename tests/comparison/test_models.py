@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_states import cpu_state
 from paired_bootstrap import paired_bootstrap
 from report_pages import photo_bytes
 from tiny import tiny_recipe
@@ -23,7 +24,7 @@ from hlcli.data.store_writing import write_store
 from hlcli.errors import DataError, InputError, RecipeError
 from hlcli.evaluation import labels as evaluation_labels
 from hlcli.metrics.bootstrap import holm
-from hlcli.models.folder import LoadedModel, cpu_state, save_model
+from hlcli.models.folder import LoadedModel, save_model
 
 METRICS = ["mAP", "F1_micro", "F1_macro", "F1_samples", "CF1", "middle/mAP", "middle/F1_macro", "coarse/mAP"]
 

@@ -6,6 +6,7 @@ import functools
 import http.server
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,7 @@ import aiohttp
 import fsspec
 import pytest
 from command_line import run
+from huggingface_hub import constants
 from pydantic import ValidationError
 
 from hlcli.captioning.words import open_vocabulary
@@ -40,6 +42,7 @@ ADDRESS = "memory://bucket/sets/store"
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     local_store.cache_clear()
     yield
     local_store.cache_clear()
@@ -82,11 +85,10 @@ def test_it_is_copied_once_and_again_when_it_has_changed(tmp_path: Path, monkeyp
     local_store.cache_clear()  # as in another process
     opened = []
     kind = type(fsspec.filesystem("memory"))
-    monkeypatch.setattr(kind, "open", lambda self, path, *rest, **more: opened.append(path))
-    assert local_store(address) == first
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "open", lambda self, path, *rest, **more: opened.append(path))
+        assert local_store(address) == first
     assert opened == []
-    monkeypatch.undo()
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     put(made(tmp_path / "store", RECORDS[1:]), address)
     local_store.cache_clear()
     assert local_store(address) != first
@@ -259,7 +261,7 @@ def test_a_cache_that_cannot_be_written_is_one_message(tmp_path: Path, monkeypat
 
 def test_too_little_room_is_told_before_anything_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hlcli.data.remote_store.free_bytes", lambda _: 10)
-    with pytest.raises(HlcliError, match=r"bytes, .*/stores/\w+ has room for 10\.") as caught:
+    with pytest.raises(HlcliError, match=r"bytes, .*/stores/[\w/]+ has room for 10\.") as caught:
         local_store(put(made(tmp_path / "store")))
     assert "HF_HOME" in str(caught.value.hint)
     assert not list((tmp_path / "cache").rglob("*.arrow"))
@@ -293,6 +295,22 @@ def test_a_copy_that_is_there_needs_no_cache_that_can_be_written(tmp_path: Path)
     lock.mkdir()  # stands for a disk that is only read: nothing can be locked
     local_store.cache_clear()
     assert local_store(address) == copy
+
+
+def test_without_a_network_the_newest_copy_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(made(tmp_path / "one"))
+    older = local_store(ADDRESS)
+    put(made(tmp_path / "two", RECORDS[:1]))
+    local_store.cache_clear()
+    newer = local_store(ADDRESS)
+    os.utime(older, (1, 1))
+    fsspec.filesystem("memory").store.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    local_store.cache_clear()
+    assert local_store(ADDRESS) == newer != older
+    assert list(open_records(data(ADDRESS), "train")) == RECORDS[:1]
+    other = put(made(tmp_path / "three"), "memory://bucket/other/store")  # on a network of one's own
+    assert list(open_records(data(other), "train")) == RECORDS
 
 
 @pytest.mark.parametrize("damage", ["meta.json", "labels.json", "train/state.json"])

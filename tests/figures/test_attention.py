@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_states import cpu_state
 from PIL import Image
 
 import hlcli
@@ -16,7 +17,7 @@ from hlcli.errors import InputError
 from hlcli.figures.attention import Wanted, choose, find_wanted
 from hlcli.figures.files import file_stems, number_repeated
 from hlcli.figures.images import Item, Look, look_at
-from hlcli.models.folder import cpu_state, read_model, save_model
+from hlcli.models.folder import read_model, save_model
 from hlcli.recipe import Recipe
 from hlcli.visualization import heat
 from hlcli.visualization.attention import overlay

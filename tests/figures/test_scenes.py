@@ -52,7 +52,9 @@ def loaded() -> LoadedModel:
 @pytest.fixture(scope="module")
 def model(loaded: LoadedModel, tmp_path_factory) -> Path:
     """The same in a folder."""
-    from hlcli.models.folder import cpu_state, save_model
+    from model_states import cpu_state
+
+    from hlcli.models.folder import save_model
 
     folder = tmp_path_factory.mktemp("salgl") / "model"
     save_model(folder, cpu_state(loaded.model), loaded.recipe, loaded.labels, thresholds=loaded.thresholds, facts={})

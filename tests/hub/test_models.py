@@ -11,6 +11,7 @@ import torch
 from command_line import run
 from hub_cache import put_into_cache, use_cache
 from hub_server import TOKEN, running_hub
+from model_states import cpu_state
 from noise_photos import write_photos
 from safetensors.torch import load_file
 from tiny import tiny_recipe
@@ -23,7 +24,7 @@ from hlcli.errors import HlcliError
 from hlcli.hub.card import write_card
 from hlcli.hub.names import HubName
 from hlcli.hub.public_recipe import without_places
-from hlcli.models.folder import copy_model, cpu_state, model_facts, save_model
+from hlcli.models.folder import copy_model, model_facts, save_model
 from hlcli.recipe import Recipe
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_states import cpu_state
 from safetensors.torch import load_file
 from tiny import TINY
 from torch import Tensor
@@ -22,7 +23,7 @@ from hlcli.errors import CheckpointError, DataError
 from hlcli.layers.position import sine_position
 from hlcli.methods.sgre.config import Sgre
 from hlcli.models.conversion import convert
-from hlcli.models.folder import cpu_state, load_weights, read_model
+from hlcli.models.folder import load_weights, read_model
 from hlcli.recipe import Recipe
 
 from .sgre_parts import TinyBackbone, batch_of, make

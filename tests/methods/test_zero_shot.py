@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 pytest.importorskip("open_clip")
 
+from model_states import cpu_state
 from PIL import Image
 from tiny_clip import tiny_clip, write_config, write_weights
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from hlcli.data.labels import LabelSpace
 from hlcli.errors import InputError, RecipeError
 from hlcli.methods.zero_shot.config import ZeroShot
 from hlcli.methods.zero_shot.model import share_logits
-from hlcli.models.folder import cpu_state, read_model, save_model
+from hlcli.models.folder import read_model, save_model
 from hlcli.recipe import Recipe, read_section
 
 LABELS = LabelSpace.flat(["cat", "traffic_light", "diningtable"])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_states import cpu_state
 from noise_photos import write_photos
 from tiny import TINY
 from tiny_captioner import write_captioner
@@ -20,7 +21,7 @@ import hlcli
 from hlcli.building import build_model, self_contained
 from hlcli.cli.main import app
 from hlcli.data.store import open_label_space
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 from hlcli.recipe import Recipe
 
 CLIP = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from model_states import cpu_state
 from tiny import tiny_recipe
 from tiny_captioner import captioner_recipe, write_captioner
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from hlcli.building import build_model
 from hlcli.cli.main import app
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.models.conversion import convert, export_upstream
-from hlcli.models.folder import cpu_state, open_upstream, read_model, save_model
+from hlcli.models.folder import open_upstream, read_model, save_model
 from hlcli.recipe import Recipe
 
 

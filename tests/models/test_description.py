@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from model_states import cpu_state
 from safetensors.torch import save_file
 from tiny import tiny_recipe
 
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.models.description import read_description
-from hlcli.models.folder import cpu_state, model_facts, read_model, save_model
+from hlcli.models.folder import model_facts, read_model, save_model
 
 OLD = sorted((Path(__file__).parent / "old_models").glob("*.json"))
 """Descriptions, and names and shapes of weights, as the commit in the file's name wrote them."""

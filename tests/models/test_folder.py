@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from model_states import cpu_state
 from safetensors.torch import load_file, save_file
 from tiny import tiny_recipe
 
@@ -15,7 +16,7 @@ from hlcli import backbones
 from hlcli.building import build_model
 from hlcli.errors import CheckpointError, RecipeError
 from hlcli.models.description import ModelDescription
-from hlcli.models.folder import LoadedModel, cpu_state, finite, load_weights, read_model, save_model
+from hlcli.models.folder import LoadedModel, finite, load_weights, read_model, save_model
 
 THRESHOLDS = (0.3, 0.4, 0.5)
 

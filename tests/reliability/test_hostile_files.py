@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hostile_files import bad_features, bad_safetensors, pickles
+from model_states import cpu_state
 from peak_memory import memory_below
 from tiny import tiny_recipe
 
@@ -24,7 +25,7 @@ from hlcli.encoders.backbone_weights import read_backbone_weights
 from hlcli.encoders.clip_weights import load_clip_weights
 from hlcli.errors import DataError, HlcliError
 from hlcli.features.reading import FeatureFile
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 from hlcli.recipe import Recipe
 from hlcli.training.checkpoints import _newest_whole
 

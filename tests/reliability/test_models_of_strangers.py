@@ -14,6 +14,7 @@ import datasets
 import pytest
 from hostile_files import bad_safetensors, pickles, watched_files
 from hub_cache import put_into_cache, use_cache
+from model_states import cpu_state
 from PIL import Image
 from text_models import GLOVE, write_bert, write_sentence_model, write_spacy
 from tiny_label_models import LABEL_METHODS, tiny_label_model
@@ -23,7 +24,7 @@ from hlcli.data.datasets.huggingface import HuggingFace
 from hlcli.data.store import open_label_space, open_records
 from hlcli.embeddings.encoders.choice import EncoderOptions, make_encoder
 from hlcli.errors import DataError, HlcliError, InputError
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 
 Spoil = Callable[[Path, Path], None]
 """Changes a good folder; a program in it makes the second folder."""

@@ -204,3 +204,18 @@ def test_remarks_count_in_words_and_tell_equal_f1_apart():
     assert found["2 labels have the lowest F1 of those that are there, of equal ones the lowest AP"] == [
         "label 7", "label 6",
     ]  # fmt: skip
+
+
+def test_of_labels_without_images_nothing_else_is_said():
+    """Label b is true of no image, and predicted: that is no fault of finding it."""
+    targets = np.array([[1, 0, 1], [1, 0, 0]], dtype=bool)
+    scores = np.array([[0.9, 0.9, 0.1], [0.9, 0.1, 0.9]])
+    rows = [
+        LabelRow("fine", "a", 2, 1.0, 1.0, 1.0, 1.0, 0.5),
+        LabelRow("fine", "b", 0, float("nan"), 0.0, 0.0, 0.0, 0.5),
+        LabelRow("fine", "c", 1, 0.5, 0.0, 0.0, 0.0, 0.5),
+    ]
+    assert remarks(rows, [measured(scores, targets)]) == {
+        "1 label has no image in this split, so nothing is known of it": ["b"],
+        "1 label is predicted, but never where it is true": ["c"],
+    }

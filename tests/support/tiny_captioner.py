@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from model_states import cpu_state
 
 from hlcli.building import build_model, self_contained
 from hlcli.captioning.vocabulary import Vocabulary
 from hlcli.data.labels import LabelSpace
-from hlcli.models.folder import cpu_state, save_model
+from hlcli.models.folder import save_model
 from hlcli.recipe import EvalSection, Recipe, change_section
 
 WORDS = {word: 9 - i for i, word in enumerate(("a", "red", "blue", "circle", "square", "above", "the", "sun", "two"))}

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from model_states import cpu_state
 
 from hlcli.building import build_model
 from hlcli.methods.base import MethodSection
-from hlcli.models.folder import LoadedModel, cpu_state, save_model
+from hlcli.models.folder import LoadedModel, save_model
 from hlcli.recipe import Recipe, section_classes
 
 _NARROW = {
