@@ -100,6 +100,11 @@ class DataSection(Section):
         return str(type(self).model_fields["dataset"].default)
 
     @property
+    def title(self) -> str:
+        """What headings of figures and pages call it: its name; people's own images are called as their folder is."""
+        return self.name
+
+    @property
     def licence(self) -> str:
         """Terms of what `hlcli download` fetches, from `sources.yaml`; empty where there is nothing to fetch."""
         from hlcli.data.datasets.sources import published

@@ -80,7 +80,7 @@ def draw_embeddings(
     items = choose_images(images, loaded.recipe, loaded.labels, split, max_images or _MOST_IMAGES)
     if len(items) < 2:
         raise InputError("One image has no neighbours.", "Give several, or leave --max-images out.")
-    source = "" if images else f" of {loaded.recipe.data.name} ({split or default_split(loaded.recipe)})"
+    source = "" if images else f" of {loaded.recipe.data.title} ({split or default_split(loaded.recipe)})"
     return _draw(predictor, items, _Page(out, file_format, projection, loaded.labels), depth, top_k, source)
 
 
@@ -96,7 +96,7 @@ def _draw(predictor: Predictor, items: Items, page: _Page, depth: int, top_k: in
     vectors = _label_vectors(predictor)
     if vectors is not None and len(vectors) > 1:
         table += _rows("label", page.labels.label_names, nearest_neighbours(vectors, top_k))
-        files.append(page.draw_labels(vectors, predictor.loaded.recipe.data.name))
+        files.append(page.draw_labels(vectors, predictor.loaded.recipe.data.title))
     if table:
         files.append(_write_table(page.out / _TABLE, table))
     else:  # an older one would be taken for that of these images

@@ -49,7 +49,7 @@ def draw_labels(
         branches = find_branches(space, labels)
         space = keep_branches(space, branches)
         counts = [[level[i] for i in kept] for level, kept in zip(counts, branches, strict=True)]
-    title = f"{recipe.data.name}: labels of {counted(len(records), 'image')} ({split})"
+    title = f"{recipe.data.title}: labels of {counted(len(records), 'image')} ({split})"
     return Figures([save_figure(label_tree_figure(space, counts, title=title), out, "labels", file_format)])
 
 

@@ -71,7 +71,7 @@ def write_caption_report(path: Path, evaluation: CaptionEvaluation, predictor: C
     best, worst = order[: min(_CARDS, len(order) // 2)], order[::-1][: min(_CARDS, -(-len(order) // 2))]
     kept = order if len(order) <= _MOST_ROWS else [*order[: _MOST_ROWS // 2], *order[-(_MOST_ROWS // 2) :]]
     content = {
-        "title": f"{loaded.recipe.model.name} on {loaded.recipe.data.name}, {evaluation.split}",
+        "title": f"{loaded.recipe.model.name} on {loaded.recipe.data.title}, {evaluation.split}",
         "folder": None if loaded.folder is None else str(loaded.folder),
         "split": evaluation.split,
         "num_models": len(predictor.models),

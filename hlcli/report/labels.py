@@ -63,7 +63,7 @@ def write_label_report(path: Path, evaluation: Evaluation, loaded: LoadedModel) 
     chart, curves = tables.precision_recall_chart(levels)
     best, worst = choose_rows(levels[-1])
     content = {
-        "title": f"{recipe.model.name} on {recipe.data.name}, {evaluation.split}",
+        "title": f"{recipe.model.name} on {recipe.data.title}, {evaluation.split}",
         "folder": None if loaded.folder is None else str(loaded.folder),
         "split": evaluation.split,
         "metrics": metrics,

@@ -58,3 +58,18 @@ def test_commands_take_either_name(tmp_path: Path):
     assert made.exit_code == 0, made.output
     assert json.loads(made.stdout)["store"] == str(tmp_path / "coco" / "store")
     assert find_source("coco2014", tmp_path, [], []) == Coco(root=tmp_path)
+
+
+def test_headings_call_own_images_as_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "birds" / "more").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "birds" / "more")
+    sections: list[dict[str, object]] = [
+        {"dataset": "folder", "images": "..", "labels": "labels.csv"},
+        {"dataset": "folder", "images": ".", "labels": "labels.csv"},
+        {"dataset": "captions", "images": str(tmp_path / "birds"), "train": "a.json"},
+        {"dataset": "huggingface", "path": str(tmp_path / "birds")},
+        {"dataset": "huggingface", "path": "jane/birds"},
+        {"dataset": "shapes"},
+    ]
+    titles = [read_section("data", section).title for section in sections]
+    assert titles == ["birds", "more", "birds", "birds", "jane/birds", "shapes"]

@@ -37,6 +37,11 @@ class Captions(DataSection):
             raise ValueError("data.train, data.val or data.test must name a JSON file of captions")
         return self
 
+    @property
+    def title(self) -> str:
+        """The name of the folder of images."""
+        return os.path.basename(os.path.abspath(self.images)) or self.name
+
     def _files(self) -> dict[str, Path]:
         files = {"train": self.train, "val": self.val, "test": self.test}
         return {split: path for split, path in files.items() if path is not None}

@@ -62,6 +62,11 @@ class Folder(DataSection):
             )
         return self
 
+    @property
+    def title(self) -> str:
+        """The name of the folder of images."""
+        return os.path.basename(os.path.abspath(self.images)) or self.name
+
     def as_listed(self) -> Folder:
         """The same data set, but absent images have records too, even skipped ones: the reader refuses these too."""
         present = tuple(image_id for image_id in self.skip if os.path.isfile(self.images / image_id))

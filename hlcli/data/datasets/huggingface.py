@@ -47,6 +47,11 @@ class HuggingFace(DataSection):
             raise ValueError("data.captions_column must name a column where data.labels_column is null")
         return self
 
+    @property
+    def title(self) -> str:
+        """The name on the hub, or of the folder."""
+        return Path(self.path).name if Path(self.path).is_dir() else self.path
+
     @cached_property
     def _tables(self) -> Any:
         import datasets
