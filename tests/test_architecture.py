@@ -44,6 +44,7 @@ FLOORS = {
     "hlcli.features.embedding": 4,
     "hlcli.features.images": 4,
     "hlcli.features.shards": 4,
+    "hlcli.fitting_weights": 3,
     "hlcli.hub.names": 3,
     "hlcli.methods": 3,
     "hlcli.report.files": 3,

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from hlcli.encoders.backbone_names import from_reference_backbone
 from hlcli.encoders.loading import is_cached, reach_hub
-from hlcli.errors import CheckpointError, RecipeError, named
-from hlcli.plain_text import counted
+from hlcli.errors import RecipeError
+from hlcli.fitting_weights import refuse_misfits
 from hlcli.upstream import read_upstream
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 """What timm's weights are called on the hub."""
+OTHER_MODEL = "Is backbone.name the model that these weights are of?"
 _POSITIONS = "pos_embed"
 _COUNTER = "num_batches_tracked"
 """How batch norms name their number of steps, which some files leave out."""
@@ -72,37 +73,9 @@ def load_backbone_weights(
         {key: value for key, value in own.items() if key in state or not key.endswith(_COUNTER)},
         state,
         f"{source} does not fit this backbone",
+        OTHER_MODEL,
     )
     model.load_state_dict({**own, **state})
-
-
-def refuse_misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], verdict: str) -> None:
-    """Refuse weights that are not those of a network.
-
-    Args:
-        own: what the network needs, by name.
-        state: what there is.
-        verdict: what and whose does not fit what, for the message.
-
-    Raises:
-        CheckpointError: naming missing, unexpected and mis-shaped weights.
-    """
-    mistakes = {
-        "missing": [key for key in own if key not in state],
-        "unexpected": [key for key in state if key not in own],
-        "of another shape": [
-            f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
-            for key in own
-            if key in state and state[key].shape != own[key].shape
-        ],
-    }
-    found = [
-        f"{counted(len(names), 'key')} {kind} ({named(sorted(names))})" for kind, names in mistakes.items() if names
-    ]
-    if found:
-        raise CheckpointError(
-            f"{verdict}: {', '.join(found)}.", "Is backbone.name the model that these weights are of?"
-        )
 
 
 def fit_positions(table: Tensor, model: nn.Module, *, antialias: bool) -> Tensor:

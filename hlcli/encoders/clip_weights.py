@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hlcli.encoders.backbone_weights import refuse_misfits
+from hlcli.encoders.backbone_weights import OTHER_MODEL
 from hlcli.encoders.loading import ask_hub, cached_file, first_line
 from hlcli.errors import CheckpointError, DownloadError
+from hlcli.fitting_weights import refuse_misfits
 from hlcli.upstream import read_upstream
 
 PREFIX = "clip:"
@@ -72,7 +73,7 @@ def load_clip_weights(model: Any, path: Path) -> None:
     with quiet_root_logger():
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
-    refuse_misfits(own, state, f"{path} does not fit this CLIP model")
+    refuse_misfits(own, state, f"{path} does not fit this CLIP model", OTHER_MODEL)
     model.load_state_dict(state)
 
 

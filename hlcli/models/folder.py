@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from hlcli.building import build_for_weights, build_model, self_contained
 from hlcli.data.labels import LabelSpace
-from hlcli.errors import CheckpointError, HlcliError
+from hlcli.errors import CheckpointError, HlcliError, named
 from hlcli.files import recover_folder, whole_folder
+from hlcli.fitting_weights import refuse_misfits
 from hlcli.hub.names import local_model
 from hlcli.metrics.calibration_maps import CalibrationMap
 from hlcli.metrics.multilabel import LevelThreshold
@@ -243,23 +244,17 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, *, 
         CheckpointError: naming keys that are missing, left over, of another shape, or no real numbers.
     """
     own = model.state_dict()
-    missing = sorted(set(own) - set(state))
-    unexpected = sorted(set(state) - set(own))
-    misshapen = sorted(name for name in set(own) & set(state) if own[name].shape != state[name].shape)
-    if missing or unexpected or misshapen:
-        raise CheckpointError(
-            f"{source} does not fit this model: {_listed(missing, 'missing')}, {_listed(unexpected, 'unexpected')}, "
-            f"{_listed([f'{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}' for n in misshapen], 'misshapen')}.",
-            "Is it of the method, the backbone, the image size and the labels that the recipe says?",
-        )
+    hint = "Is it of the method, the backbone, the image size and the labels that the recipe says?"
+    refuse_misfits(own, state, f"{source} does not fit this model", hint)
     parameters = {name for name, _ in model.named_parameters()}
     unreal = sorted(
         name for name, value in state.items()
         if value.is_complex() or (name in parameters and not value.is_floating_point())
     )  # fmt: skip
     if unreal:
+        kinds = named([f"{name} {state[name].dtype}" for name in unreal])
         raise CheckpointError(
-            f"{source}: {_listed([f'{name} {state[name].dtype}' for name in unreal], 'that are no real numbers')}.",
+            f"{source}: {counted(len(unreal), 'key')} that are no real numbers ({kinds}).",
             "Weights are floating-point numbers; quantised ones cannot be loaded.",
         )
     given = {name: value.to(own[name].dtype).contiguous() for name, value in state.items()} if assign else state
@@ -271,12 +266,8 @@ def _check_finite(model: nn.Module, source: str) -> None:
     suspects = {name: value for name, value in model.state_dict().items() if not value.sum().isfinite()}
     bad = sorted(name for name, value in suspects.items() if not value.isfinite().all())
     if bad:
-        what = _listed(bad, "with values that are not finite")
+        what = f"{counted(len(bad), 'key')} with values that are not finite ({named(bad)})"
         raise CheckpointError(f"{source}: {what}.", "Its training failed, or it is damaged.")
-
-
-def _listed(names: list[str], what: str) -> str:
-    return f"{counted(len(names), 'key')} {what}" + f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})" * bool(names)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

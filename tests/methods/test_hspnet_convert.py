@@ -137,7 +137,7 @@ def test_a_part_of_the_wrong_size_is_named_when_it_is_loaded() -> None:
     section, model, _ = pair()
     state = published(model, section)
     other = make(tree((0, 0, 1)))[1]
-    with pytest.raises(CheckpointError, match=r"child_suffix \(6, 11, 8\) for \(3, 11, 8\)"):
+    with pytest.raises(CheckpointError, match=r"child_suffix \[6, 11, 8\] instead of \[3, 11, 8\]"):
         load_weights(other, section.from_upstream(state, other), "test")
 
 

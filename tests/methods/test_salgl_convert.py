@@ -190,7 +190,11 @@ def test_strange_checkpoints_are_refused(change: dict[str, Tensor], message: str
     [
         ({"positions": True}, {}, r"1 unexpected \(head\.position\)|1 key unexpected \(head\.position\)"),
         ({}, {"positions": True}, r"1 key missing \(head\.position\)"),
-        ({}, {"num_scenes": 4}, r"2 keys misshapen \(head\.cooccurrence\.counts \(3, 7, 7\) for \(4, 7, 7\)"),
+        (
+            {},
+            {"num_scenes": 4},
+            r"2 keys of another shape \(head\.cooccurrence\.counts \[3, 7, 7\] instead of \[4, 7, 7\]",
+        ),
         ({}, {"encoder_layers": 2}, r"keys missing \(head\.encoder\.layers\.1"),
     ],
 )

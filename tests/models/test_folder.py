@@ -94,14 +94,14 @@ def test_missing_unknown_and_misshapen_weights_are_named(folder: Path):
     message = str(caught.value)
     assert "2 keys missing (head.fine_queries, head.position)" in message
     assert "1 key unexpected (head.gate)" in message
-    assert "1 key misshapen (head.classifier.weight (3, 3) for (20, 32))" in message
+    assert "1 key of another shape (head.classifier.weight [3, 3] instead of [20, 32])" in message
     assert str(folder) in message
 
 
 def test_a_label_space_that_does_not_fit_the_weights_is_refused(folder: Path):
     labels = {"levels": [{"name": "fine", "label_names": ["a", "b"], "parent_index": None}], "subsets": {}}
     change(folder, labels=labels, thresholds=None)
-    with pytest.raises(CheckpointError, match="misshapen"):
+    with pytest.raises(CheckpointError, match="of another shape"):
         read_model(folder)
 
 
