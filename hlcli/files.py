@@ -84,7 +84,8 @@ def check_out_file(path: Path, endings: Sequence[str]) -> Path:
         InputError: saying which.
     """
     if path.suffix not in endings:
-        raise InputError(f"--out {path}: the ending must be one of {', '.join(endings)} (got {path.suffix!r}).")
+        wanted = f"{'one of ' if len(endings) > 1 else ''}{', '.join(endings)}"
+        raise InputError(f"--out {path}: the ending must be {wanted} (got {path.suffix!r}).")
     if os.path.isdir(path):  # of names that are too long, `is_dir` raises the system's error
         raise InputError(f"--out {path} is a folder; a file was expected.")
     check_writable(path.parent)

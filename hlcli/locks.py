@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -132,6 +133,11 @@ def _try(handle: IO[str]) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        place = Path(handle.name).parent
-        logger.warning("%s is on a file system without locks: do not start two commands at once in it.", place)
+        _warn_of_no_locks(Path(handle.name).parent)
     return True
+
+
+@cache
+def _warn_of_no_locks(place: Path) -> None:
+    """Said once: models are locked whenever one is written."""
+    logger.warning("%s is on a file system without locks: do not start two commands at once in it.", place)

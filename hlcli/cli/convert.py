@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -36,20 +37,50 @@ def convert(
     from hlcli.progress import waiting
 
     if to == "upstream":
-        with waiting("Converting"):
-            made = hlcli.export_upstream(checkpoint, out=out, overwrite=overwrite)
-    elif to != "model":
+        unused = {"--recipe": recipe, "--set": overrides}
+        write_upstream(checkpoint, out, unused=unused, overwrite=overwrite, as_json=as_json)
+        return
+    if to != "model":
         hint = f"`hlcli export MODEL --to {to}` writes it." if to in ("onnx", "torch") else None
         raise hlcli.InputError(f"--to: model or upstream was expected (got {to!r}).", hint)
-    elif recipe is None:
+    if recipe is None:
         raise hlcli.InputError("An upstream checkpoint needs --recipe to say what it is.", "See `hlcli recipes list`.")
-    else:
-        given = hlcli.Recipe.from_yaml(recipe, overrides or [])
-        with waiting("Converting"):
-            made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
+    given = hlcli.Recipe.from_yaml(recipe, overrides or [])
+    with waiting("Converting"):
+        made = hlcli.convert(checkpoint, given, out=out, overwrite=overwrite)
+    _show(made, as_json=as_json)
+    if not as_json:
+        suggest("eval", made, "--images", "FOLDER")
+
+
+def write_upstream(model: Path, out: Path, *, unused: Mapping[str, object], overwrite: bool, as_json: bool) -> None:
+    """Write a model as the reference's file, and say where.
+
+    Args:
+        model: run or model folder.
+        out: the file.
+        unused: options of the command that have no use for it, with what was given.
+        overwrite: replace what is there.
+        as_json: say it as JSON.
+
+    Raises:
+        InputError: for an option without use.
+    """
+    import hlcli
+    from hlcli.progress import waiting
+
+    for option, given in unused.items():
+        if given:
+            raise hlcli.InputError(
+                f"--to upstream writes the weights as they are; {option} has no use.", "Leave it out."
+            )
+    with waiting("Converting"):
+        made = hlcli.export_upstream(model, out=out, overwrite=overwrite)
+    _show(made, as_json=as_json)
+
+
+def _show(made: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(made)})
-        return
-    typer.echo(str(made))
-    if to == "model":
-        suggest("eval", made, "--images", "FOLDER")
+    else:
+        typer.echo(str(made))

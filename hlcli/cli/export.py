@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hlcli.cli.completion import recipe_names
+from hlcli.cli.convert import write_upstream
 from hlcli.cli.json_output import print_json
 from hlcli.cli.options import AsJson, Overrides
 
@@ -43,15 +44,8 @@ def export(
     from hlcli.progress import waiting
 
     if to == "upstream":
-        for option, value in (("--recipe", recipe), ("--set", overrides), ("--images", images)):
-            if value:
-                raise hlcli.InputError(f"--to upstream writes the weights as they are; {option} has no use.")
-        with waiting("Exporting"):
-            written = hlcli.export_upstream(model, out=out, overwrite=overwrite)
-        if as_json:
-            print_json({"path": str(written)})
-        else:
-            typer.echo(str(written))
+        unused = {"--recipe": recipe, "--set": overrides, "--images": images}
+        write_upstream(model, out, unused=unused, overwrite=overwrite, as_json=as_json)
         return
     given = None if recipe is None else hlcli.Recipe.from_yaml(recipe, overrides or [])
     with waiting("Exporting"):

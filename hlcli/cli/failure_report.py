@@ -21,7 +21,7 @@ def show_failures(failures: Sequence[Failure], what: str, listed: Path | None) -
 
     Args:
         failures: the images.
-        what: what could not be done with them, such as `decoded`.
+        what: what could not be done with them, such as `predicted`.
         listed: the file that names them all, so that a few are enough here; None where there is none.
     """
     for failure in failures if listed is None else failures[:_FEW]:

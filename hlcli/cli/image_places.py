@@ -15,6 +15,13 @@ MoreImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGES", help=
 _FILES = ("model.json", "model.safetensors")
 
 
+def holds_model(place: Path) -> bool:
+    """Whether a place is a run with a model, or a model folder."""
+    # Both files: other programs' models have a model.json as well, and may lie beside photos.
+    # isfile: a pattern may be longer than names can be, which is no error here.
+    return any(all(os.path.isfile(folder / name) for name in _FILES) for folder in (place, place / "model"))
+
+
 def refuse_models(places: Sequence[Path], hint: str) -> None:
     """Refuse models among the images: a run's own figures are not what is meant.
 
@@ -26,7 +33,5 @@ def refuse_models(places: Sequence[Path], hint: str) -> None:
         InputError: naming the first one.
     """
     for place in places:
-        # Both files: other programs' models have a model.json as well, and may lie beside photos.
-        # isfile: a pattern may be longer than names can be, which is no error here.
-        if any(all(os.path.isfile(folder / name) for name in _FILES) for folder in (place, place / "model")):
+        if holds_model(place):
             raise hlcli.InputError(f"{place} holds a model; images were expected.", hint)

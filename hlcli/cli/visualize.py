@@ -10,7 +10,7 @@ import typer
 from hlcli.cli.commands import SOME_FAILED
 from hlcli.cli.completion import figure_names
 from hlcli.cli.failure_report import show_failures
-from hlcli.cli.image_places import MoreImages, refuse_models
+from hlcli.cli.image_places import MoreImages, holds_model, refuse_models
 from hlcli.cli.json_output import print_json
 from hlcli.cli.next_steps import say, suggest
 from hlcli.cli.options import AsJson, Overrides, WhichRecipe
@@ -132,15 +132,10 @@ def _suggest(kind: str, model: str, drawn: Figures) -> None:
     """What to do after a figure."""
     if kind == "report":
         say(f"Next: open {drawn.files[0]} in a browser")
-    elif kind == "labels" and not _is_model(Path(model)):
+    elif kind == "labels" and not holds_model(Path(model)):  # a folder of `hlcli init` has a recipe alone
         suggest("train", "--recipe", model)
     else:
         suggest("visualize", "report", model)
-
-
-def _is_model(place: Path) -> bool:
-    """Whether a report can be made of it, not only a training: a folder of `hlcli init` has a recipe alone."""
-    return any((folder / "model.json").is_file() for folder in (place, place / "model"))
 
 
 def _show(drawn: Figures, *, as_json: bool) -> None:

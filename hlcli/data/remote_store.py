@@ -109,8 +109,11 @@ def _copy(address: str, system: Any, folder: str, copy: Path, meta: bytes) -> No
     sums = _sums(address, meta)
     with _in_our_words(address):
         found = system.find(folder, detail=True)
-    places = {name.removeprefix(f"{folder}/"): facts.get("size") for name, facts in found.items()}
-    sizes = {name: size for name, size in places.items() if name and "?" not in name}  # Apache's links, no files
+    sizes = {
+        name: facts.get("size")
+        for path, facts in found.items()
+        if (name := path.removeprefix(f"{folder}/")) and "?" not in name  # with ?: Apache's links, no files
+    }
     if lacking := _NEEDED - set(sizes):
         if address.startswith(_WEB):
             raise DataError(

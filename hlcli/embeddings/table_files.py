@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tokenize
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hlcli import __version__
-from hlcli.errors import DataError, InputError
-from hlcli.files import check_writable, sha256_of, whole_file
+from hlcli.errors import DataError
+from hlcli.files import check_out_file, sha256_of, whole_file
 from hlcli.json_text import parse_json
 from hlcli.sections import DataSection
 
@@ -105,16 +104,12 @@ def _check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that cannot or must not be written, before any work is done.
 
     Raises:
-        InputError: for a folder or another kind of file.
+        InputError: for a folder, another kind of file, or a place that cannot be written.
         DataError: when it is there and not to be replaced.
     """
-    if path.suffix != ".safetensors":
-        raise InputError(f"--out: a name that ends in .safetensors was expected (got {str(path)!r}).")
-    if os.path.isdir(path):
-        raise InputError(f"--out: {path} is a folder; a file was expected.")
+    check_out_file(path, (".safetensors",))
     if path.exists() and not overwrite:
         raise DataError(f"{path} exists.", "Give --overwrite to replace it.")
-    check_writable(path.parent)
 
 
 def check_names(path: Path, found: Sequence[str], expected: Sequence[str], *, hint: str, kind: str = "label") -> None:

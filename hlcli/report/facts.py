@@ -14,7 +14,7 @@ from hlcli.plain_text import counted
 from hlcli.recipe import Recipe
 from hlcli.report.charts import Chart, Line, line_chart, thin_out
 from hlcli.runs import Run
-from hlcli.visualization.curves import METRICS, Event, best_evaluation, is_of_levels, level_names
+from hlcli.visualization.curves import METRICS, Event, best_evaluation, is_of_levels, level_names, loss_names
 
 _INK = 5  # number of the colour of what belongs to no level
 
@@ -80,11 +80,9 @@ def training_facts(folder: Path | None, recipe: Recipe) -> Training | None:
 def _step_charts(events: Sequence[Event]) -> list[Chart]:
     """Losses and learning rate over steps."""
     steps = [event for event in events if event["event"] == "step"]
-    names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
-    names = names[:1] if len(names) == 2 else names  # a sum of one term is that term
-    losses = [_line(steps, "step", name, name, number) for number, name in enumerate(names)]
+    losses = [_line(steps, "step", name, name, number) for number, name in enumerate(loss_names(steps))]
     rates = [_line(steps, "step", "lr", "learning rate", 0)]
-    charts = [line_chart("Training loss", losses, x_name="step", counts_x=True)] if names else []
+    charts = [line_chart("Training loss", losses, x_name="step", counts_x=True)] if losses else []
     return charts + ([line_chart("Learning rate", rates, x_name="step", counts_x=True)] if rates[0].x else [])
 
 

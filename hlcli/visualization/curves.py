@@ -110,10 +110,20 @@ def best_evaluation(evaluations: Sequence[Event], select_by: str) -> _Best | Non
     return _Best(event["epoch"], event["weights"], event["metrics"][select_by])
 
 
+def loss_names(steps: Sequence[Event]) -> list[str]:
+    """The loss and its terms, as steps tell them; a loss of one term is that term."""
+    names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
+    return names[:1] if len(names) == 2 else names
+
+
 def is_of_levels(metric: str, evaluations: Sequence[Event]) -> bool:
     """Whether the plain name of a metric is that of the finest level: not of the loss, `hierarchy/F1` or captions."""
-    has_levels = any("threshold" in event["metrics"] for event in evaluations)
-    return has_levels and metric != "loss" and "/" not in metric
+    return _has_levels(evaluations) and metric != "loss" and "/" not in metric
+
+
+def _has_levels(evaluations: Sequence[Event]) -> bool:
+    """Whether labels were measured, not captions."""
+    return any("threshold" in event["metrics"] for event in evaluations)
 
 
 def _plain_name(metric: str, levels: Sequence[str]) -> str:
@@ -125,8 +135,7 @@ def _plain_name(metric: str, levels: Sequence[str]) -> str:
 def _draw_losses(axes: Axes, steps: Sequence[Event]) -> None:
     """The sum in black, its terms in colours; long runs as running means over faint raw values."""
     make_plain(axes)
-    names = list(dict.fromkeys(name for event in steps for name in event["metrics"] if name != "lr"))
-    names = names[:1] if len(names) == 2 else names  # a sum of one term is that term
+    names = loss_names(steps)
     terms = [name for name in names if name != "loss"]
     colours = {"loss": INK} | {name: _TERM_COLOURS[i % len(_TERM_COLOURS)] for i, name in enumerate(terms)}
     smallest, largest = np.inf, 0.0
@@ -211,7 +220,7 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
     entries = [
         Line2D([], [], color=colour, linewidth=4, marker=level_markers(levels)[level], markersize=7, label=level)
         for level, colour in level_colours(levels).items()
-        if is_of_levels("", evaluations)
+        if _has_levels(evaluations)
     ]
     entries += [
         Line2D([], [], color=INK, linestyle=line, label=_WEIGHTS[weights])

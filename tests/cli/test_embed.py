@@ -106,7 +106,7 @@ def test_bare_numbers_need_force(data: Path):
         (["folder", *SET, "--encoder", "clip:RN5"], 2, "hint: Did you mean RN50"),
         (["folder", *SET, "--encoder", "glove:words.txt", "--pooling", "cls"], 2, "--pooling is for text models"),
         (["folder", *SET, "--encoder", "glove:words.txt", "--names", "gone.yaml"], 2, "gone.yaml is missing"),
-        (["folder", *SET, "--encoder", "glove:words.txt", "--out", "v.npy"], 2, "ends in .safetensors"),
+        (["folder", *SET, "--encoder", "glove:words.txt", "--out", "v.npy"], 2, "ending must be .safetensors"),
         (["folder", *SET, "--encoder", "glove:words.txt", "--root", "words.txt"], 2, "cannot be written"),
         (["folder", *SET, "--encoder", "spacy:nothing_here"], 1, "python -m spacy download nothing_here"),
         (["folder", *SET], 1, "bert-base-uncased cannot be fetched"),

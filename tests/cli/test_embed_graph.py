@@ -107,7 +107,7 @@ def test_without_an_encoder_it_is_the_papers_clip(data: Path, monkeypatch: pytes
         (["folder", *SET, "--encoder", "glove:gone.txt"], 2, "gone.txt cannot be read"),
         (["folder", *SET, *GLOVE, "--template", "photo"], 2, "--template: one {} was expected"),
         (["folder", *SET, *GLOVE, "--verbatim"], 2, "has no vector for 1 of 6 words: potted_plant"),
-        (["folder", *SET, *GLOVE, "--out", "g.npy"], 2, "ends in .safetensors"),
+        (["folder", *SET, *GLOVE, "--out", "g.npy"], 2, "ending must be .safetensors"),
         (["folder", *SET, "--from", "gone.npy"], 2, "gone.npy is missing"),
         (["folder", *SET, "--from", "labels.csv"], 2, "--from: the name of an .npy file"),
         (["folder", *SET, "--from", "r.npy", "--template", "{}"], 2, "--from takes a matrix as it is"),

@@ -222,7 +222,7 @@ def test_nothing_is_written_over_and_nothing_half(tmp_path: Path, glove: str):
 
 def test_the_target_is_a_safetensors_file(tmp_path: Path, glove: str):
     section = folder_section(tmp_path)
-    with pytest.raises(InputError, match=r"ends in \.safetensors was expected \(got 'bert\.npy'\)"):
+    with pytest.raises(InputError, match=r"--out bert\.npy: the ending must be \.safetensors \(got '\.npy'\)"):
         embed_labels(section, glove, out=Path("bert.npy"))
     (tmp_path / "d.safetensors").mkdir()
     with pytest.raises(InputError, match="is a folder"):
