@@ -15,6 +15,8 @@ LEFT, TOP, RIGHT, BOTTOM = 46, 12, 14, 40
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 _MOST_TICKS = 5
 _MOST_POINTS = 240
+_STROKE = 28
+"""Width of what stands for a line of one value: wide enough that dashes can be told."""
 
 
 class Line(NamedTuple):
@@ -148,12 +150,15 @@ def thin_out(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[
 
 
 def _path(line: Line, x: _Scale, y: _Scale) -> str:
+    known = [(px, py) for px, py in zip(line.x, line.y, strict=True) if math.isfinite(py)]
+    if len(known) == 1:
+        return f"M{x.place(known[0][0]) - _STROKE / 2:g} {y.place(known[0][1]):g}h{_STROKE}"
     parts, is_new = [], True
     for px, py in zip(line.x, line.y, strict=True):
         if math.isfinite(py):
             parts.append(f"{'M' if is_new else 'L'}{x.place(px):g} {y.place(py):g}")
         is_new = not math.isfinite(py)
-    return "".join([*parts, "h.1"]) if len(parts) == 1 else "".join(parts)  # a dot where the ends are round
+    return "".join(parts)
 
 
 def _limits(values: Iterable[float]) -> tuple[float, float]:

@@ -223,9 +223,10 @@ def _draw_legend(figure: Figure, evaluations: Sequence[Event], levels: tuple[str
         if _has_levels(evaluations)
     ]
     entries += [
-        Line2D([], [], color=INK, linestyle=line, label=_WEIGHTS[weights])
+        Line2D([], [], color=INK, linestyle=line, marker="o", markersize=3.8,
+               markerfacecolor="white" if line == "--" else INK, label=_WEIGHTS[weights])
         for weights, line in _lines(evaluations).items()
-    ]
+    ]  # fmt: skip
     entries.append(Line2D([], [], color=FAINT, linestyle=":", label="best epoch"))
     figure.legend(
         handles=entries, loc="outside lower center", ncols=len(entries), frameon=False, fontsize=TEXT_POINTS,

@@ -38,7 +38,7 @@ def test_what_is_no_number_parts_a_line():
     chart = line_chart("a", [line], x_name="x", x_range=(0, 3), y_range=(0, 1))
     assert chart.lines[0]["path"] == "M46 240M286 12L406 126"
     alone = line_chart("a", [Line("a", [0, 1], [math.nan, 0])], x_name="x", x_range=(0, 3), y_range=(0, 1))
-    assert alone.lines[0]["path"] == "M166 240h.1"
+    assert alone.lines[0]["path"] == "M152 240h28"
 
 
 def test_long_lines_become_means_of_neighbours():
